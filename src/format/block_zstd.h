@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* block_zstd: one zstd frame to bytes, with contexts kept between calls: making one costs as much as
+ * unpacking a small block. Several threads may use one pool at once, no lock. Floor 1 only. */
+#ifndef FORMAT_BLOCK_ZSTD_H
+#define FORMAT_BLOCK_ZSTD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <hearth/status.h>
+
+struct block_pool;
+
+/* NULL when memory is short. */
+struct block_pool *block_pool_open(void);
+void block_pool_close(struct block_pool **pool);
+/* Unpacks exactly one frame of `len` bytes into exactly `raw_len` bytes. The output is the caller's buffer of
+ * the size that a CRC-protected header stated, which is the window too: a hostile frame makes nothing larger.
+ * pool may be NULL. HEARTH_OK, HEARTH_DAMAGED, HEARTH_NOMEM. */
+enum hearth_status block_unpack_frame(
+    struct block_pool *pool, const void *data, size_t len, void *out, size_t raw_len);
+
+#endif

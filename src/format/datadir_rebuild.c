@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* datadir_rebuild: what the headers of the files say, for when the manifest says nothing or too little. Names
+ * only lead to files: a file counts by its header, and only when name and header agree. Writes nothing. */
+#include <stdlib.h>
+#include <string.h>
+#include "base/check.h"
+#include "format/datadir_dir.h"
+#include <hearth/snapshot.h>
+
+/* A file whose header verifies. */
+struct found {
+	enum datadir_kind kind;
+	uint64_t number;
+	uint64_t generation;
+	uint64_t first; /* sequence number at which it begins: a segment's first, a snapshot's start + 1 */
+	uint8_t lineage[HEARTH_ID_SIZE];
+	struct segment_header segment;
+	struct manifest_snapshot snapshot;
+	uint64_t high_water;
+	uint64_t term;
+	bool taken;
+};
+
+struct finds {
+	struct found *list;
+	size_t n;
+	uint64_t last[2]; /* highest number in a name, by kind, whether the file verifies or not */
+};
+
+static enum hearth_status look_at_segment(
+    const struct datadir *dir, const char *name, struct found *f, struct hearth_error *ret_err)
+{
+	struct segment_reader *reader;
+	enum hearth_status status =
+	    segment_open(&reader, datadir_vfs(dir), datadir_fd(dir), name, NULL, ret_err);
+	if (status != HEARTH_OK)
+		return status;
+	f->segment = *segment_get_header(reader);
+	f->generation = f->segment.generation;
+	f->first = f->segment.first;
+	f->high_water = f->segment.high_water;
+	f->term = f->segment.term;
+	memcpy(f->lineage, f->segment.lineage, sizeof(f->lineage));
+	if (f->segment.number != f->number)
+		status = HEARTH_DAMAGED;
+	segment_close(&reader);
+	return status;
+}
+
+static enum hearth_status look_at_snapshot(
+    const struct datadir *dir, const char *name, struct found *f, struct hearth_error *ret_err)
+{
+	struct snapshot_reader *reader;
+	enum hearth_status status =
+	    snapshot_open(&reader, datadir_vfs(dir), datadir_fd(dir), name, NULL, ret_err);
+	if (reader == NULL)
+		return status;
+	const struct snapshot_header *header = snapshot_get_header(reader);
+	const struct snapshot_footer *footer = snapshot_get_footer(reader);
+	status = header->number == f->number ? HEARTH_OK : HEARTH_DAMAGED;
+	f->generation = header->generation;
+	f->first = header->start + 1;
+	f->term = header->term;
+	f->high_water = header->high_water;
+	if (footer != NULL && footer->high_water > f->high_water)
+		f->high_water = footer->high_water;
+	memcpy(f->lineage, header->lineage, sizeof(f->lineage));
+	f->snapshot = (struct manifest_snapshot){.number = f->number,
+	    .start = header->start,
+	    .end = footer ? footer->end : header->start,
+	    .generation = header->generation,
+	    .wall_ms = header->wall_ms};
+	f->snapshot.bytes = snapshot_size(reader);
+	snapshot_close(&reader);
+	return status;
+}
+
+/* All files with a name of ours; those whose header verifies go into the list. */
+static enum hearth_status look_at_files(
+    const struct datadir *dir, struct finds *finds, struct hearth_error *ret_err)
+{
+	struct datadir_names names;
+	enum hearth_status status = datadir_list(datadir_fd(dir), &names);
+	if (status != HEARTH_OK)
+		return hearth_fail(ret_err, status, datadir_path(dir), 0, "cannot list the data directory");
+	finds->list = calloc(names.n + 1, sizeof(*finds->list));
+	if (finds->list == NULL)
+		status = hearth_fail(
+		    ret_err, HEARTH_NOMEM, datadir_path(dir), 0, "no memory for the list of files");
+	for (size_t i = 0; status == HEARTH_OK && i < names.n; i++) {
+		struct found f = {0};
+		if (!datadir_parse_name(names.names[i], &f.kind, &f.number))
+			continue;
+		if (f.number > finds->last[f.kind])
+			finds->last[f.kind] = f.number;
+		enum hearth_status looked = f.kind == DATADIR_LOG
+		                                ? look_at_segment(dir, names.names[i], &f, ret_err)
+		                                : look_at_snapshot(dir, names.names[i], &f, ret_err);
+		if (looked == HEARTH_OK)
+			finds->list[finds->n++] = f;
+		/* A file of a later format is not to be left out silently: that program knows what it holds.
+		 */
+		if (looked == HEARTH_NEWER || looked == HEARTH_NOMEM)
+			status = looked;
+	}
+	datadir_free_names(&names);
+	return status;
+}
+
+/* Whether a is newer than b: numbers of changes never run backwards, generations break ties, then the files'
+ * own. */
+static bool is_newer(const struct found *a, const struct found *b)
+{
+	if (a->first != b->first)
+		return a->first > b->first;
+	if (a->generation != b->generation)
+		return a->generation > b->generation;
+	if (a->kind != b->kind)
+		return a->kind == DATADIR_LOG;
+	return a->number > b->number;
+}
+
+/* The oldest file of a kind and lineage that was not taken yet. */
+static struct found *take_oldest(struct finds *finds, enum datadir_kind kind, const uint8_t *lineage)
+{
+	struct found *oldest = NULL;
+	for (size_t i = 0; i < finds->n; i++) {
+		struct found *f = &finds->list[i];
+		if (f->taken || f->kind != kind || memcmp(f->lineage, lineage, HEARTH_ID_SIZE) != 0)
+			continue;
+		if (oldest == NULL || is_newer(oldest, f))
+			oldest = f;
+	}
+	if (oldest != NULL)
+		oldest->taken = true;
+	return oldest;
+}
+
+static struct manifest_segment segment_entry(const struct found *f)
+{
+	struct manifest_segment s = {.number = f->number, .first = f->first, .generation = f->generation};
+	memcpy(s.salt, f->segment.salt, sizeof(s.salt));
+	return s;
+}
+
+static void raise_to(uint64_t *at, uint64_t value)
+{
+	if (*at < value)
+		*at = value;
+}
+
+static void learn(struct manifest *m, const struct found *f)
+{
+	raise_to(&m->generation, f->generation);
+	raise_to(&m->term, f->term);
+	raise_to(&m->high_water, f->high_water);
+}
+
+/* Fills in the lists, oldest first. */
+static enum hearth_status collect(struct finds *finds, struct manifest *m)
+{
+	const struct found *f;
+	while ((f = take_oldest(finds, DATADIR_LOG, m->lineage)) != NULL) {
+		struct manifest_segment s = segment_entry(f);
+		learn(m, f);
+		if (!manifest_add_segment(m, &s))
+			return HEARTH_NOMEM;
+	}
+	while ((f = take_oldest(finds, DATADIR_SNAPSHOT, m->lineage)) != NULL) {
+		learn(m, f);
+		if (!manifest_add_snapshot(m, &f->snapshot))
+			return HEARTH_NOMEM;
+	}
+	return HEARTH_OK;
+}
+
+enum hearth_status datadir_rebuild_manifest(
+    struct datadir *dir, struct manifest *ret_m, struct hearth_error *ret_err)
+{
+	struct finds finds = {0};
+	*ret_m = (struct manifest){0};
+	enum hearth_status status = look_at_files(dir, &finds, ret_err);
+	if (status != HEARTH_OK)
+		goto out;
+	const struct found *newest = NULL;
+	for (size_t i = 0; i < finds.n; i++) {
+		if (newest == NULL || is_newer(&finds.list[i], newest))
+			newest = &finds.list[i];
+	}
+	if (newest == NULL) {
+		status = hearth_fail(
+		    ret_err, HEARTH_DAMAGED, DATADIR_MANIFEST, 0, "no file has a header that verifies");
+		goto out;
+	}
+	memcpy(ret_m->lineage, newest->lineage, sizeof(ret_m->lineage));
+	ret_m->next_segment = finds.last[DATADIR_LOG] + 1;
+	ret_m->next_snapshot = finds.last[DATADIR_SNAPSHOT] + 1;
+	status = collect(&finds, ret_m);
+	if (status != HEARTH_OK)
+		hearth_fail(ret_err, status, DATADIR_MANIFEST, 0, "no memory for the manifest");
+out:
+	if (status != HEARTH_OK)
+		manifest_free(ret_m);
+	free(finds.list);
+	return status;
+}
+
+static bool is_listed(const struct manifest *m, uint64_t number)
+{
+	for (size_t i = 0; i < m->n_segments; i++) {
+		if (m->segments[i].number == number)
+			return true;
+	}
+	for (size_t i = 0; i < m->n_unlinks; i++) {
+		if (m->unlinks[i].kind == DATADIR_LOG && m->unlinks[i].number == number)
+			return true;
+	}
+	return false;
+}
+
+/* Whether f is a segment that begins where the manifest's last one ends. */
+static bool chains(const struct manifest *m, const struct found *f)
+{
+	const struct manifest_segment *last = &m->segments[m->n_segments - 1];
+	return f->kind == DATADIR_LOG && !f->taken && !is_listed(m, f->number) &&
+	       memcmp(f->lineage, m->lineage, HEARTH_ID_SIZE) == 0 && f->generation == m->generation &&
+	       f->segment.prev_number == last->number && f->first >= last->first;
+}
+
+enum hearth_status datadir_adopt_segments(
+    struct datadir *dir, struct manifest *m, struct hearth_error *ret_err)
+{
+	struct finds finds = {0};
+	if (m->n_segments == 0)
+		return HEARTH_OK;
+	enum hearth_status status = look_at_files(dir, &finds, ret_err);
+	for (size_t i = 0; status == HEARTH_OK && i < finds.n; i++) {
+		if (!chains(m, &finds.list[i]))
+			continue;
+		struct manifest_segment s = segment_entry(&finds.list[i]);
+		finds.list[i].taken = true;
+		learn(m, &finds.list[i]);
+		raise_to(&m->next_segment, s.number + 1);
+		if (!manifest_add_segment(m, &s))
+			status = hearth_fail(
+			    ret_err, HEARTH_NOMEM, DATADIR_MANIFEST, 0, "no memory for the manifest");
+		i = SIZE_MAX; /* what chains to this one may stand before it in the list */
+	}
+	free(finds.list);
+	return status;
+}

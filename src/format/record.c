@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* record: the codec of changes; record.h has the layout. Pure: no I/O, no allocation, no state; any thread. A
+ * record has exactly one encoding: fields that would be zero are left out, and a decoder refuses them where
+ * they are not. */
+#include <string.h>
+#include "base/bytes.h"
+#include "base/check.h"
+#include <hearth/record.h>
+
+/* What the caller may set in struct record's bits; the rest says which fields follow. */
+#define ITEM_BITS (RECORD_STATE_BITS | 3u << RECORD_USE_SHIFT | RECORD_MAIN_QUEUE)
+
+static uint16_t set_bits(const struct record *r)
+{
+	unsigned bits = r->bits & ITEM_BITS;
+	bits |= r->seq != 0 ? RECORD_HAS_SEQ : 0u;
+	bits |= r->expiry != 0 ? RECORD_HAS_EXPIRY : 0u;
+	bits |= r->flags != 0 ? RECORD_HAS_FLAGS : 0u;
+	bits |= r->cas != 0 ? RECORD_HAS_CAS : 0u;
+	bits |= r->access != 0 ? RECORD_HAS_ACCESS : 0u;
+	bits |= r->dict != 0 ? RECORD_HAS_DICT : 0u;
+	return (uint16_t)bits;
+}
+
+static bool has_key(uint8_t type)
+{
+	return type == RECORD_SET || type == RECORD_DELETE || type == RECORD_TOUCH;
+}
+
+/* Length of the body without the value. */
+static size_t body_head_size(const struct record *r)
+{
+	CHECK(!has_key(r->type) || (r->key_len > 0 && r->key_len <= RECORD_KEY_MAX));
+	switch (r->type) {
+	case RECORD_SET:
+		CHECK(r->value_len <= RECORD_VALUE_MAX && r->access >= 0);
+		return 3u + r->key_len + (r->seq != 0 ? 8u : 0) + (r->expiry != 0 ? 8u : 0) +
+		       (r->flags != 0 ? 4u : 0) + (r->cas != 0 ? 8u : 0) +
+		       (r->access != 0 ? bytes_varint_size((uint64_t)r->access) : 0) +
+		       (r->dict != 0 ? 4u : 0);
+	case RECORD_DELETE:
+		return r->key_len;
+	case RECORD_TOUCH:
+		return 8u + r->key_len;
+	case RECORD_FLUSH:
+		return 0;
+	case RECORD_FLUSH_AT:
+		return 8;
+	default:
+		CHECK(!"a record type that can be written");
+		return 0;
+	}
+}
+
+static uint64_t value_size(const struct record *r)
+{
+	return r->type == RECORD_SET ? r->value_len : 0;
+}
+
+size_t record_size(const struct record *r)
+{
+	uint64_t body = body_head_size(r) + value_size(r);
+	return (size_t)(1 + bytes_varint_size(body) + body);
+}
+
+static void put_set_head(struct bytes_writer *w, const struct record *r)
+{
+	bytes_put16(w, set_bits(r));
+	bytes_put8(w, r->key_len);
+	if (r->seq != 0)
+		bytes_put64(w, r->seq);
+	if (r->expiry != 0)
+		bytes_put64(w, (uint64_t)r->expiry);
+	if (r->flags != 0)
+		bytes_put32(w, r->flags);
+	if (r->cas != 0)
+		bytes_put64(w, r->cas);
+	if (r->access != 0)
+		bytes_put_varint(w, (uint64_t)r->access);
+	if (r->dict != 0)
+		bytes_put32(w, r->dict);
+}
+
+size_t record_encode_head(const struct record *r, uint8_t *out)
+{
+	struct bytes_writer w = bytes_writer(out, RECORD_OVERHEAD_MAX);
+	bytes_put8(&w, r->type);
+	bytes_put_varint(&w, body_head_size(r) + value_size(r));
+	if (r->type == RECORD_SET)
+		put_set_head(&w, r);
+	else if (r->type == RECORD_TOUCH || r->type == RECORD_FLUSH_AT)
+		bytes_put64(&w, (uint64_t)r->expiry);
+	if (has_key(r->type))
+		bytes_put(&w, r->key, r->key_len);
+	CHECK(!w.bad);
+	return (size_t)(w.at - out);
+}
+
+size_t record_encode(const struct record *r, uint8_t *out)
+{
+	/* The room is record_size() bytes, less than encode_head may ask for; it writes no more than that. */
+	size_t used = record_encode_head(r, out);
+	uint64_t len = value_size(r);
+	if (len > 0)
+		memcpy(out + used, r->value, (size_t)len);
+	return used + (size_t)len;
+}
+
+static enum hearth_status get_key(struct bytes_reader *b, size_t len, struct record *r)
+{
+	if (len == 0 || len > RECORD_KEY_MAX)
+		return HEARTH_DAMAGED;
+	r->key = bytes_take(b, len);
+	r->key_len = (uint8_t)len;
+	return b->bad ? HEARTH_DAMAGED : HEARTH_OK;
+}
+
+/* Fields that are there are not zero. */
+static bool fields_hold(const struct record *r)
+{
+	return (r->seq != 0) == ((r->bits & RECORD_HAS_SEQ) != 0) &&
+	       (r->expiry != 0) == ((r->bits & RECORD_HAS_EXPIRY) != 0) &&
+	       (r->flags != 0) == ((r->bits & RECORD_HAS_FLAGS) != 0) &&
+	       (r->cas != 0) == ((r->bits & RECORD_HAS_CAS) != 0) &&
+	       (r->access != 0) == ((r->bits & RECORD_HAS_ACCESS) != 0) &&
+	       (r->dict != 0) == ((r->bits & RECORD_HAS_DICT) != 0);
+}
+
+static enum hearth_status get_set(struct bytes_reader *b, struct record *r)
+{
+	r->bits = bytes_get16(b);
+	if (r->bits & ~(unsigned)RECORD_BITS_KNOWN)
+		return HEARTH_NEWER;
+	size_t key_len = bytes_get8(b);
+	if (r->bits & RECORD_HAS_SEQ)
+		r->seq = bytes_get64(b);
+	if (r->bits & RECORD_HAS_EXPIRY)
+		r->expiry = (int64_t)bytes_get64(b);
+	if (r->bits & RECORD_HAS_FLAGS)
+		r->flags = bytes_get32(b);
+	if (r->bits & RECORD_HAS_CAS)
+		r->cas = bytes_get64(b);
+	uint64_t access = r->bits & RECORD_HAS_ACCESS ? bytes_get_varint(b) : 0;
+	if (r->bits & RECORD_HAS_DICT)
+		r->dict = bytes_get32(b);
+	if (b->bad || access > INT64_MAX)
+		return HEARTH_DAMAGED;
+	r->access = (int64_t)access;
+	if (!fields_hold(r) || get_key(b, key_len, r) != HEARTH_OK)
+		return HEARTH_DAMAGED;
+	r->value_len = bytes_left(b);
+	r->value = bytes_take(b, bytes_left(b));
+	return r->value_len <= RECORD_VALUE_MAX ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
+static enum hearth_status get_body(struct bytes_reader *b, struct record *r)
+{
+	enum hearth_status status = HEARTH_OK;
+	switch (r->type) {
+	case RECORD_SET:
+		return get_set(b, r);
+	case RECORD_DELETE:
+		return get_key(b, bytes_left(b), r);
+	case RECORD_TOUCH:
+		r->expiry = (int64_t)bytes_get64(b);
+		return get_key(b, bytes_left(b), r);
+	case RECORD_FLUSH_AT:
+		r->expiry = (int64_t)bytes_get64(b);
+		break;
+	case RECORD_FLUSH:
+		break;
+	default:
+		return r->type & RECORD_MAY_SKIP ? HEARTH_OK : HEARTH_NEWER;
+	}
+	if (b->bad || bytes_left(b) > 0)
+		status = HEARTH_DAMAGED;
+	return status;
+}
+
+enum hearth_status record_decode(const void *data, size_t len, struct record *ret_r, size_t *ret_len)
+{
+	struct bytes_reader in = bytes_reader(data, len);
+	*ret_r = (struct record){0};
+	*ret_len = 0;
+	if (len == 0)
+		return HEARTH_END;
+	ret_r->type = bytes_get8(&in);
+	uint64_t body_len = bytes_get_varint(&in);
+	if (in.bad || ret_r->type == 0 || body_len > bytes_left(&in))
+		return HEARTH_DAMAGED;
+	struct bytes_reader body = bytes_reader(in.at, (size_t)body_len);
+	enum hearth_status status = get_body(&body, ret_r);
+	if (status != HEARTH_DAMAGED)
+		*ret_len = len - bytes_left(&in) + (size_t)body_len;
+	return status;
+}
+
+const char *record_type_name(uint8_t type)
+{
+	switch (type) {
+	case RECORD_SET:
+		return "set";
+	case RECORD_DELETE:
+		return "delete";
+	case RECORD_TOUCH:
+		return "touch";
+	case RECORD_FLUSH:
+		return "flush";
+	case RECORD_FLUSH_AT:
+		return "flush_at";
+	case RECORD_MARK:
+		return "mark";
+	case RECORD_DICT:
+		return "dict";
+	case RECORD_KEY_BLOCK:
+		return "key_block";
+	case RECORD_SEAL:
+		return "seal";
+	default:
+		return "unknown";
+	}
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* snapshot_read: reads a snapshot. Once open the reader does not change, so that many threads load blocks
+ * from it, each into a buffer of its own. The index at the end is used when it verifies; otherwise the file
+ * is walked (snapshot_walk.c). Nothing here writes. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/check.h"
+#include "base/vfs.h"
+#include "format/block_zstd.h"
+#include "format/snapshot_frame.h"
+#include "format/snapshot_walk.h"
+
+#define READER_MAGIC 0x534e5052u
+#define NAME_SIZE    80
+
+struct snapshot_reader {
+	uint32_t magic;
+	const struct vfs *vfs;
+	int fd;
+	char name[NAME_SIZE];
+	uint64_t size;
+	struct snapshot_header header;
+	struct snapshot_footer footer;
+	bool footer_good;
+	struct snapshot_block *blocks;
+	size_t n_blocks;
+	struct block_pool *pool;
+};
+
+static enum hearth_status fail(const struct snapshot_reader *r, enum hearth_status status, uint64_t offset,
+    const char *what, struct hearth_error *ret_err)
+{
+	return hearth_fail(ret_err, status, r->name, offset, what);
+}
+
+static enum hearth_status read_header(
+    struct snapshot_reader *r, const uint8_t *lineage, struct hearth_error *ret_err)
+{
+	uint8_t frame[SNAPSHOT_HEADER_SIZE];
+	ssize_t n = vfs_read_at(r->vfs, r->fd, frame, sizeof(frame), 0);
+	if (n < 0)
+		return fail(r, HEARTH_IO, 0, "cannot read the snapshot header", ret_err);
+	enum hearth_status status = snapshot_get_header_frame(frame, (size_t)n, &r->header);
+	switch (status) {
+	case HEARTH_OK:
+		break;
+	case HEARTH_TORN:
+		return fail(r, status, 0, "file ends inside the snapshot header", ret_err);
+	case HEARTH_NEWER:
+		return fail(r, status, 16, "snapshot has a newer format", ret_err);
+	case HEARTH_FOREIGN:
+		return fail(r, status, 0, "not a Hearth snapshot", ret_err);
+	default:
+		return fail(r, HEARTH_DAMAGED, 0, "snapshot header does not verify", ret_err);
+	}
+	if (lineage != NULL && memcmp(lineage, r->header.lineage, HEARTH_ID_SIZE) != 0)
+		return fail(r, HEARTH_FOREIGN, 32, "snapshot belongs to another data directory", ret_err);
+	return HEARTH_OK;
+}
+
+/* Whether the index's blocks lie back to back from the header to the index, and add up to what the footer
+ * says. */
+static bool index_adds_up(const struct snapshot_reader *r)
+{
+	uint64_t at = SNAPSHOT_HEADER_SIZE, items = 0, raw = 0;
+	for (size_t i = 0; i < r->n_blocks; i++) {
+		if (r->blocks[i].offset != at)
+			return false;
+		at += SNAPSHOT_BLOCK_SIZE + (uint64_t)r->blocks[i].stored_len;
+		items += r->blocks[i].items;
+		raw += r->blocks[i].raw_len;
+	}
+	return at == r->footer.index_offset && items == r->footer.items && raw == r->footer.raw_bytes;
+}
+
+static enum hearth_status read_footer(struct snapshot_reader *r, struct hearth_error *ret_err)
+{
+	uint8_t frame[SNAPSHOT_FOOTER_SIZE];
+	if (r->size < SNAPSHOT_HEADER_SIZE + SNAPSHOT_INDEX_HEAD_SIZE + SNAPSHOT_FOOTER_SIZE)
+		return fail(r, HEARTH_TORN, r->size, "file ends before the footer", ret_err);
+	uint64_t at = r->size - sizeof(frame);
+	ssize_t n = vfs_read_at(r->vfs, r->fd, frame, sizeof(frame), at);
+	if (n < 0)
+		return fail(r, HEARTH_IO, at, "cannot read the footer", ret_err);
+	if ((size_t)n < sizeof(frame))
+		return fail(r, HEARTH_TORN, at, "file ends before the footer", ret_err);
+	if (snapshot_get_footer_frame(frame, r->size, r->header.salt, &r->footer) != HEARTH_OK)
+		return fail(r, HEARTH_DAMAGED, at, "snapshot footer does not verify", ret_err);
+	r->footer_good = true;
+	return HEARTH_OK;
+}
+
+static enum hearth_status read_index(struct snapshot_reader *r, struct hearth_error *ret_err)
+{
+	uint64_t at = r->footer.index_offset, end = r->size - SNAPSHOT_FOOTER_SIZE;
+	uint64_t len = SNAPSHOT_INDEX_HEAD_SIZE + r->footer.blocks * SNAPSHOT_INDEX_ENTRY;
+	if (r->footer.blocks > SNAPSHOT_BLOCKS_MAX || at > end || end - at != len || len > SIZE_MAX)
+		return fail(r, HEARTH_DAMAGED, end, "snapshot footer is impossible", ret_err);
+	enum hearth_status status = HEARTH_OK;
+	uint8_t *index = malloc((size_t)len);
+	r->blocks = calloc((size_t)r->footer.blocks + 1, sizeof(*r->blocks));
+	if (index == NULL || r->blocks == NULL) {
+		status = fail(r, HEARTH_NOMEM, at, "no memory for the index", ret_err);
+		goto out;
+	}
+	ssize_t n = vfs_read_at(r->vfs, r->fd, index, (size_t)len, at);
+	if (n < 0)
+		status = fail(r, HEARTH_IO, at, "cannot read the index", ret_err);
+	else if ((uint64_t)n < len ||
+	         snapshot_get_index(index, (size_t)len, r->header.salt, r->blocks, &r->n_blocks) !=
+	             HEARTH_OK ||
+	         !index_adds_up(r))
+		status = fail(r, HEARTH_DAMAGED, at, "snapshot index does not verify", ret_err);
+out:
+	free(index);
+	return status;
+}
+
+/* The blocks by index, else by walking; the status says which. */
+static enum hearth_status find_blocks(struct snapshot_reader *r, struct hearth_error *ret_err)
+{
+	enum hearth_status status = read_footer(r, ret_err);
+	if (status == HEARTH_OK)
+		status = read_index(r, ret_err);
+	if (status != HEARTH_DAMAGED && status != HEARTH_TORN)
+		return status;
+	free(r->blocks);
+	r->blocks = NULL;
+	r->n_blocks = 0;
+	enum hearth_status walked =
+	    snapshot_walk(r->vfs, r->fd, r->size, r->header.salt, &r->blocks, &r->n_blocks);
+	if (walked == HEARTH_IO || walked == HEARTH_NOMEM)
+		return fail(r, walked, 0, "cannot search the snapshot", ret_err);
+	/* No footer, and all up to the end is whole: a file that was cut off. */
+	if (!r->footer_good && walked == HEARTH_TORN)
+		return fail(r, HEARTH_TORN, r->size, "file ends before the footer", ret_err);
+	return status;
+}
+
+enum hearth_status snapshot_open(struct snapshot_reader **ret_reader, const struct vfs *vfs, int dirfd,
+    const char *name, const uint8_t *lineage, struct hearth_error *ret_err)
+{
+	*ret_reader = NULL;
+	struct snapshot_reader *r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return hearth_fail(ret_err, HEARTH_NOMEM, name, 0, "no memory for a snapshot reader");
+	r->magic = READER_MAGIC;
+	r->vfs = vfs ? vfs : vfs_posix();
+	strncpy(r->name, name, sizeof(r->name) - 1);
+	r->fd = vfs_open(r->vfs, dirfd, name, O_RDONLY);
+	enum hearth_status status;
+	struct stat st;
+	if (r->fd < 0 || r->vfs->fstat(r->vfs->ctx, r->fd, &st) != 0) {
+		status = fail(r, HEARTH_IO, 0, "cannot open the snapshot", ret_err);
+		goto out;
+	}
+	r->size = (uint64_t)st.st_size;
+	status = read_header(r, lineage, ret_err);
+	if (status != HEARTH_OK)
+		goto out;
+	r->pool = block_pool_open();
+	if (r->pool == NULL) {
+		status = fail(r, HEARTH_NOMEM, 0, "no memory for a snapshot reader", ret_err);
+		goto out;
+	}
+	status = find_blocks(r, ret_err);
+	if (status == HEARTH_OK || status == HEARTH_DAMAGED || status == HEARTH_TORN) {
+		*ret_reader = r;
+		return status;
+	}
+out:
+	snapshot_close(&r);
+	return status;
+}
+
+void snapshot_close(struct snapshot_reader **reader)
+{
+	struct snapshot_reader *r = *reader;
+	if (r == NULL)
+		return;
+	CHECK_MAGIC(r, READER_MAGIC);
+	if (r->fd >= 0)
+		r->vfs->close(r->vfs->ctx, r->fd);
+	block_pool_close(&r->pool);
+	free(r->blocks);
+	r->magic = 0;
+	free(r);
+	*reader = NULL;
+}
+
+const struct snapshot_header *snapshot_get_header(const struct snapshot_reader *reader)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	return &reader->header;
+}
+
+const struct snapshot_footer *snapshot_get_footer(const struct snapshot_reader *reader)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	return reader->footer_good ? &reader->footer : NULL;
+}
+
+uint64_t snapshot_size(const struct snapshot_reader *reader)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	return reader->size;
+}
+
+size_t snapshot_blocks(const struct snapshot_reader *reader)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	return reader->n_blocks;
+}
+
+const struct snapshot_block *snapshot_get_block(const struct snapshot_reader *reader, size_t i)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	CHECK(i < reader->n_blocks);
+	return &reader->blocks[i];
+}
+
+static bool grow(uint8_t **buf, size_t *buf_size, size_t want)
+{
+	if (*buf != NULL && *buf_size >= want)
+		return true;
+	uint8_t *bigger = malloc(want);
+	if (bigger == NULL)
+		return false;
+	free(*buf);
+	*buf = bigger;
+	*buf_size = want;
+	return true;
+}
+
+enum hearth_status snapshot_load(const struct snapshot_reader *r, size_t i, uint8_t **buf, size_t *buf_size,
+    const uint8_t **ret_records, size_t *ret_len, struct hearth_error *ret_err)
+{
+	CHECK_MAGIC(r, READER_MAGIC);
+	CHECK(i < r->n_blocks);
+	/* Lengths and CRC come from an index or a block head that verified, so both lengths are to be
+	 * believed. */
+	const struct snapshot_block *b = &r->blocks[i];
+	size_t stored = b->stored_len;
+	*ret_records = NULL;
+	*ret_len = 0;
+	if (!grow(buf, buf_size, stored + b->raw_len))
+		return fail(r, HEARTH_NOMEM, b->offset, "no memory for a block", ret_err);
+	ssize_t n = vfs_read_at(r->vfs, r->fd, *buf, stored, b->offset + SNAPSHOT_BLOCK_SIZE);
+	if (n < 0)
+		return fail(r, HEARTH_IO, b->offset, "cannot read a block", ret_err);
+	if ((size_t)n < stored)
+		return fail(r, HEARTH_TORN, b->offset, "file ends inside a block", ret_err);
+	if (snapshot_data_crc(r->header.salt, *buf, stored) != b->crc)
+		return fail(r, HEARTH_DAMAGED, b->offset, "block checksum does not match", ret_err);
+	enum hearth_status status = block_unpack_frame(r->pool, *buf, stored, *buf + stored, b->raw_len);
+	if (status != HEARTH_OK)
+		return fail(r, status, b->offset, "block does not unpack", ret_err);
+	*ret_records = *buf + stored;
+	*ret_len = b->raw_len;
+	return HEARTH_OK;
+}
+
+/* Records of a block: whole, and as many sets as its head says. */
+static enum hearth_status verify_records(const uint8_t *records, size_t len, uint32_t items)
+{
+	struct snapshot_records walk = snapshot_records(records, len);
+	struct record record;
+	enum hearth_status status;
+	uint64_t sets = 0;
+	while ((status = snapshot_next_record(&walk, &record)) == HEARTH_OK)
+		sets += record.type == RECORD_SET;
+	if (status != HEARTH_END)
+		return status;
+	return sets == items ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
+static enum hearth_status verify_block(
+    const struct snapshot_reader *r, size_t i, uint8_t **buf, size_t *buf_size, struct hearth_error *ret_err)
+{
+	const struct snapshot_block *b = &r->blocks[i];
+	uint8_t head[SNAPSHOT_BLOCK_SIZE];
+	struct snapshot_block stated;
+	uint64_t ordinal;
+	ssize_t n = vfs_read_at(r->vfs, r->fd, head, sizeof(head), b->offset);
+	if (n < 0)
+		return fail(r, HEARTH_IO, b->offset, "cannot read a block", ret_err);
+	if ((size_t)n < sizeof(head) ||
+	    snapshot_get_block_frame(head, b->offset, r->header.salt, &stated, &ordinal) != HEARTH_OK ||
+	    ordinal != i || stated.stored_len != b->stored_len || stated.raw_len != b->raw_len ||
+	    stated.crc != b->crc || stated.items != b->items || stated.upto != b->upto)
+		return fail(r, HEARTH_DAMAGED, b->offset, "block head and index differ", ret_err);
+	const uint8_t *records;
+	size_t len;
+	enum hearth_status status = snapshot_load(r, i, buf, buf_size, &records, &len, ret_err);
+	if (status != HEARTH_OK)
+		return status;
+	status = verify_records(records, len, b->items);
+	if (status != HEARTH_OK)
+		return fail(r, status, b->offset, "records of a block do not decode", ret_err);
+	return HEARTH_OK;
+}
+
+enum hearth_status snapshot_verify(const struct snapshot_reader *reader, struct hearth_error *ret_err)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	enum hearth_status status = HEARTH_OK;
+	uint8_t *buf = NULL;
+	size_t buf_size = 0;
+	/* Looked at again: what was found when opening is no answer for a file that has changed since. */
+	struct snapshot_reader again = *reader;
+	struct stat st;
+	if (again.vfs->fstat(again.vfs->ctx, again.fd, &st) != 0)
+		return fail(reader, HEARTH_IO, 0, "cannot look at the snapshot's size", ret_err);
+	again.size = (uint64_t)st.st_size;
+	again.blocks = NULL;
+	status = read_header(&again, reader->header.lineage, ret_err);
+	if (status == HEARTH_OK)
+		status = read_footer(&again, ret_err);
+	if (status == HEARTH_OK)
+		status = read_index(&again, ret_err);
+	for (size_t i = 0; status == HEARTH_OK && i < again.n_blocks; i++)
+		status = verify_block(&again, i, &buf, &buf_size, ret_err);
+	free(buf);
+	free(again.blocks);
+	return status;
+}
