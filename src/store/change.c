@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* change: see change.h. */
+#include "store/change.h"
+
+#include <stdlib.h>
+
+struct lookup {
+	const struct store *store;
+	const struct store_key *key;
+};
+
+static bool same_key(const void *arg, uint64_t place)
+{
+	const struct lookup *look = arg;
+	const struct item *it = store_item(look->store, place);
+	return it->key_len == look->key->len && memcmp(it->body, look->key->data, it->key_len) == 0;
+}
+
+void change_enter(struct store_thread *t, const struct store_key *key, struct change_site *site)
+{
+	struct store *s = t->store;
+	struct lookup look = {s, key};
+	site->shard = index_shard_of(&s->index, key->hash);
+	site->tag = index_tag(key->hash);
+	site->it = NULL;
+	pthread_mutex_lock(&s->index.shard[site->shard].lock);
+	site->cursor = index_find(&s->index, site->shard, site->tag, same_key, &look);
+	if (!site->cursor.slot)
+		return;
+	struct item *it = store_item(s, slot_place(*site->cursor.slot));
+	if (store_flushed(s, it)) {
+		store_unlink(s, site->shard, &site->cursor, it);
+		site->cursor.slot = NULL;
+	} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
+		store_count_expired(s, it);
+		store_unlink(s, site->shard, &site->cursor, it);
+		site->cursor.slot = NULL;
+	} else {
+		site->it = it;
+	}
+}
+
+void change_leave(struct store *s, const struct change_site *site)
+{
+	pthread_mutex_unlock(&s->index.shard[site->shard].lock);
+}
+
+uint64_t change_note(struct store_thread *t, const struct store_change *change)
+{
+	struct store *s = t->store;
+	if (s->observe)
+		return s->observe(t->owner, change);
+	if (store_pinned(&change->pin)) {
+		struct store_pin pin = change->pin;
+		store_unpin(s, &pin);
+	}
+	return atomic_fetch_add_explicit(&s->seq, 1, memory_order_relaxed) + 1;
+}
+
+uint64_t change_remove(struct store_thread *t, const struct store_key *key, struct change_site *site)
+{
+	struct store *s = t->store;
+	struct store_change change = {.kind = STORE_CHANGE_DELETE, .key = key, .pin = {NULL, STORE_PIN_NONE}};
+	uint64_t seq = change_note(t, &change);
+	s->index.shard[site->shard].gone = seq;
+	if (site->it) {
+		store_unlink(s, site->shard, &site->cursor, site->it);
+		site->it = NULL;
+		site->cursor.slot = NULL;
+	}
+	return seq;
+}
+
+uint64_t change_gone(const struct store *s, const struct change_site *site)
+{
+	uint64_t flush = atomic_load_explicit(&s->flush_seq, memory_order_relaxed);
+	uint64_t gone = s->index.shard[site->shard].gone;
+	return gone > flush ? gone : flush;
+}
+
+uint64_t change_cas(const struct item *it)
+{
+	struct item_spec spec;
+	item_read(it, &spec);
+	return spec.cas ? spec.cas : spec.seq;
+}
+
+struct store_pin change_pin(struct store *s, struct item *it, bool may_fail)
+{
+	struct store_pin pin = {NULL, STORE_PIN_NONE};
+	struct store_large *large = item_large(it);
+	if (large) {
+		pin.large = large_ref(large);
+		return pin;
+	}
+	uint32_t r = arena_region_of(&s->arena, arena_offset(&s->arena, it));
+	bool many = atomic_load_explicit(&s->arena.pinned, memory_order_relaxed) >= s->arena.regions / 8;
+	if (may_fail && many && atomic_load_explicit(&s->arena.region[r].pins, memory_order_relaxed) == 0)
+		return pin;
+	arena_pin(&s->arena, r);
+	pin.region = r;
+	return pin;
+}
+
+void change_grow(struct store_thread *t, const struct store_key *key)
+{
+	struct store *s = t->store;
+	uint32_t shard = index_shard_of(&s->index, key->hash);
+	if (!index_wants_growth(&s->index, shard))
+		return;
+	struct index_shard *sh = &s->index.shard[shard];
+	size_t want = index_grow_scratch(__atomic_load_n(&sh->buckets, __ATOMIC_RELAXED)) * 2;
+	if (t->scratch_size < want) {
+		uint64_t *bigger = realloc(t->scratch, want);
+		if (!bigger)
+			return; /* the shard fills up a little more; the next insert tries again */
+		t->scratch = bigger;
+		t->scratch_size = want;
+	}
+	pthread_mutex_lock(&sh->lock);
+	uint32_t next = index_next_size(&s->index, shard);
+	if (index_wants_growth(&s->index, shard) && index_grow_scratch(next) <= t->scratch_size)
+		index_grow(&s->index, shard, next, t->scratch);
+	pthread_mutex_unlock(&sh->lock);
+}
+
+bool change_room(struct store_thread *t, size_t size)
+{
+	struct store *s = t->store;
+	struct lane *lane = t->lane;
+	for (;;) {
+		bool ok = true, renewed = false;
+		pthread_mutex_lock(&lane->lock);
+		for (int q = 0; q < ARENA_QUEUES && ok; q++) {
+			bool wanted = q == ARENA_SMALL
+			                  ? s->policy->small_queue
+			                  : !s->policy->small_queue || lane->open[ARENA_MAIN] != ARENA_NONE ||
+			                        atomic_load_explicit(&s->ghosts_on, memory_order_relaxed) ||
+			                        s->loading;
+			if (!wanted || lane_has_room(s, lane, q, size))
+				continue;
+			ok = lane_renew(s, lane, q, false);
+			renewed = true;
+		}
+		if (renewed && s->wake && arena_available(&s->arena) < s->n_lanes + ARENA_SPARE)
+			s->wake(s->wake_arg);
+		if (ok)
+			return true;
+		pthread_mutex_unlock(&lane->lock);
+		if (!reclaim_one(t))
+			return false;
+	}
+}
+
+struct item *change_make(struct store_thread *t, enum arena_queue q, const struct item_spec *spec)
+{
+	unsigned layout = item_layout(spec);
+	struct item *it = lane_append(t->store, t->lane, q, item_round(item_bytes(spec, layout)));
+	item_write(it, spec, layout);
+	return it;
+}
+
+bool change_link(struct store_thread *t, struct change_site *site, struct item *it)
+{
+	struct store *s = t->store;
+	struct index_shard *sh = &s->index.shard[site->shard];
+	uint64_t place = store_place(s, it);
+	if (site->it) {
+		struct store_large *large = item_large(site->it);
+		atomic_fetch_sub_explicit(
+		    &store_region(s, site->it)->live, (uint32_t)item_size(site->it), memory_order_relaxed);
+		*site->cursor.slot = slot_with_place(*site->cursor.slot, place);
+		if (large)
+			large_unref(&large);
+	} else {
+		if (!index_insert(&s->index, site->shard, site->tag, place, 0))
+			return false;
+		sh->items++;
+	}
+	atomic_fetch_add_explicit(&store_region(s, it)->live, (uint32_t)item_size(it), memory_order_relaxed);
+	store_note_expiry(s, it, item_expiry(it));
+	t->lane->total_items++;
+	site->it = it;
+	return true;
+}
+
+enum arena_queue change_queue(
+    struct store_thread *t, const struct store_key *key, const struct change_site *site)
+{
+	struct store *s = t->store;
+	enum arena_queue q = ARENA_SMALL;
+	if (!s->policy->small_queue)
+		return ARENA_MAIN;
+	if (site->it)
+		q = store_region(s, site->it)->queue;
+	else if (ghost_take(&s->ghost, &s->index, site->shard, key->hash))
+		q = ARENA_MAIN;
+	/* The main queue's region is only there once something was dropped. */
+	return t->lane->open[q] == ARENA_NONE ? ARENA_SMALL : q;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* change: the steps that every operation on one key is made of: enter its shard, find what lives, note the
+ * change, link or remove, leave. Inside of the store only. */
+#ifndef STORE_CHANGE_H
+#define STORE_CHANGE_H
+
+#include "store/private.h"
+
+/* One key's place, its shard locked between change_enter and change_leave. */
+struct change_site {
+	uint32_t shard, tag;
+	struct index_cursor cursor;
+	struct item *it; /* NULL: nothing lives under the key */
+};
+
+/* Locks the shard and finds the item; what is expired or flushed is removed on the way. */
+void change_enter(struct store_thread *t, const struct store_key *key, struct change_site *site);
+void change_leave(struct store *s, const struct change_site *site);
+/* The number of this change, from the observer if there is one. */
+uint64_t change_note(struct store_thread *t, const struct store_change *change);
+/* Leaves a tombstone and removes what is there. Returns the tombstone's number. */
+uint64_t change_remove(struct store_thread *t, const struct store_key *key, struct change_site *site);
+/* What a reply that shows a miss has to wait for. */
+uint64_t change_gone(const struct store *s, const struct change_site *site);
+uint64_t change_cas(const struct item *it);
+/* A pin on the bytes of the item's value. may_fail: not when too much is pinned already (nothing is set
+ * then). */
+struct store_pin change_pin(struct store *s, struct item *it, bool may_fail);
+/* Grows the key's shard if it wants to; before any lock is taken. */
+void change_grow(struct store_thread *t, const struct store_key *key);
+
+/* Secures room for `size` bytes and returns with the lane locked; false, not locked, when there is no memory.
+ */
+bool change_room(struct store_thread *t, size_t size);
+/* An item of this spec in the thread's lane, header, key and fields written; the value is the caller's to
+ * fill. */
+struct item *change_make(struct store_thread *t, enum arena_queue q, const struct item_spec *spec);
+/* Puts it in the place of what is there, or anew. False when the shard is full. */
+bool change_link(struct store_thread *t, struct change_site *site, struct item *it);
+/* Where a key's next item goes: the queue of the item there is, main for one that was dropped lately, else
+ * small. */
+enum arena_queue change_queue(
+    struct store_thread *t, const struct store_key *key, const struct change_site *site);
+
+#endif

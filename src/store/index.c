@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* index: see index.h. */
+#include "store/index.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "base/check.h"
+
+#define OVERFLOW_MAX 255u /* a count that sticks: such a bucket is always searched past */
+
+/* About two thousand items a shard when full of 100-byte items: growing one takes tens of microseconds. */
+static unsigned choose_shard_bits(uint64_t memory)
+{
+	unsigned bits = 4;
+	while (bits < 16 && (UINT64_C(1) << bits) * (256u << 10) < memory)
+		bits++;
+	return bits;
+}
+
+int index_init(struct index *ix, uint64_t memory)
+{
+	*ix = (struct index){.shard_bits = choose_shard_bits(memory)};
+	uint32_t n = index_shards(ix);
+	/* The smallest item takes 20 bytes and its slot a sixth of a bucket: the index can never take more
+	 * than 64 of every 20 * 6 bytes. The mapping costs nothing until it is touched. */
+	uint64_t rows = (memory * 2 / 3 / n / 512) + 1;
+	if (rows > UINT32_MAX / 8)
+		rows = UINT32_MAX / 8;
+	ix->buckets_max = (uint32_t)rows * 8;
+	ix->size = rows * n * 512;
+	ix->shard = aligned_alloc(64, n * sizeof(*ix->shard));
+	void *base =
+	    mmap(NULL, ix->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!ix->shard || base == MAP_FAILED) {
+		free(ix->shard);
+		if (base != MAP_FAILED)
+			munmap(base, ix->size);
+		ix->shard = NULL;
+		errno = ENOMEM;
+		return -1;
+	}
+	madvise(base, ix->size, MADV_HUGEPAGE);
+	ix->base = base;
+	memset(ix->shard, 0, n * sizeof(*ix->shard));
+	for (uint32_t s = 0; s < n; s++) {
+		pthread_mutex_init(&ix->shard[s].lock, NULL);
+		ix->shard[s].buckets = 1;
+	}
+	atomic_init(&ix->bytes, (uint64_t)n * 64);
+	return 0;
+}
+
+void index_fini(struct index *ix)
+{
+	if (!ix->shard)
+		return;
+	for (uint32_t s = 0; s < index_shards(ix); s++)
+		pthread_mutex_destroy(&ix->shard[s].lock);
+	free(ix->shard);
+	munmap(ix->base, ix->size);
+	*ix = (struct index){0};
+}
+
+void index_prefetch(const struct index *ix, uint64_t hash)
+{
+	uint32_t shard = index_shard_of(ix, hash);
+	const struct index_shard *sh = &ix->shard[shard];
+	uint32_t n = __atomic_load_n(&sh->buckets, __ATOMIC_RELAXED);
+	__builtin_prefetch(index_bucket(ix, shard, (uint32_t)((uint64_t)index_tag(hash) * n >> 24)), 1);
+}
+
+static unsigned overflow_of(const struct index_bucket *b)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < INDEX_SLOTS; i++)
+		n |= (unsigned)(b->slot[i] >> INDEX_PLACE_BITS & 1) << i;
+	return n;
+}
+
+static void set_overflow(struct index_bucket *b, unsigned n)
+{
+	for (unsigned i = 0; i < INDEX_SLOTS; i++)
+		b->slot[i] = (b->slot[i] & ~INDEX_OVERFLOW) | (uint64_t)(n >> i & 1) << INDEX_PLACE_BITS;
+}
+
+static uint32_t after(const struct index_shard *sh, uint32_t bucket)
+{
+	return bucket + 1 == sh->buckets ? 0 : bucket + 1;
+}
+
+struct index_cursor index_find(const struct index *ix, uint32_t shard, uint32_t tag,
+    bool (*match)(const void *arg, uint64_t place), const void *arg)
+{
+	const struct index_shard *sh = &ix->shard[shard];
+	uint32_t bucket = index_home(sh, tag);
+	for (uint32_t distance = 0; distance < sh->buckets; distance++) {
+		struct index_bucket *b = index_bucket(ix, shard, bucket);
+		for (unsigned i = 0; i < INDEX_SLOTS; i++) {
+			uint64_t slot = b->slot[i];
+			if (slot >> INDEX_TAG_SHIFT == tag && slot_place(slot) &&
+			    match(arg, slot_place(slot)))
+				return (struct index_cursor){&b->slot[i], bucket, distance};
+		}
+		if (overflow_of(b) == 0)
+			break;
+		bucket = after(sh, bucket);
+	}
+	return (struct index_cursor){NULL, bucket, 0};
+}
+
+static bool same_place(const void *arg, uint64_t place)
+{
+	return *(const uint64_t *)arg == place;
+}
+
+struct index_cursor index_find_place(const struct index *ix, uint32_t shard, uint32_t tag, uint64_t place)
+{
+	return index_find(ix, shard, tag, same_place, &place);
+}
+
+static bool insert_slot(struct index *ix, uint32_t shard, uint64_t entry)
+{
+	struct index_shard *sh = &ix->shard[shard];
+	uint32_t bucket = index_home(sh, (uint32_t)(entry >> INDEX_TAG_SHIFT)), first = bucket;
+	for (uint32_t distance = 0; distance < sh->buckets; distance++, bucket = after(sh, bucket)) {
+		struct index_bucket *b = index_bucket(ix, shard, bucket);
+		for (unsigned i = 0; i < INDEX_SLOTS; i++) {
+			if (slot_place(b->slot[i]))
+				continue;
+			b->slot[i] = entry | (b->slot[i] & INDEX_OVERFLOW);
+			for (uint32_t at = first; distance > 0; distance--, at = after(sh, at)) {
+				struct index_bucket *passed = index_bucket(ix, shard, at);
+				unsigned n = overflow_of(passed);
+				if (n < OVERFLOW_MAX)
+					set_overflow(passed, n + 1);
+			}
+			return true;
+		}
+	}
+	return false;
+}
+
+bool index_insert(struct index *ix, uint32_t shard, uint32_t tag, uint64_t place, unsigned use)
+{
+	uint64_t entry = (uint64_t)tag << INDEX_TAG_SHIFT | (uint64_t)use << INDEX_USE_SHIFT | place;
+	if (!insert_slot(ix, shard, entry))
+		return false;
+	atomic_fetch_add_explicit(&ix->shard[shard].slots, 1, memory_order_relaxed);
+	return true;
+}
+
+void index_remove(struct index *ix, uint32_t shard, const struct index_cursor *c)
+{
+	struct index_shard *sh = &ix->shard[shard];
+	uint32_t at = (c->bucket + sh->buckets - c->distance) % sh->buckets;
+	*c->slot &= INDEX_OVERFLOW;
+	for (uint32_t d = 0; d < c->distance; d++, at = after(sh, at)) {
+		struct index_bucket *b = index_bucket(ix, shard, at);
+		unsigned n = overflow_of(b);
+		if (n < OVERFLOW_MAX)
+			set_overflow(b, n - 1);
+	}
+	atomic_fetch_sub_explicit(&sh->slots, 1, memory_order_relaxed);
+}
+
+uint32_t index_next_size(const struct index *ix, uint32_t shard)
+{
+	uint32_t n = ix->shard[shard].buckets;
+	uint32_t next = n + (n < 8 ? 1 : n / 8);
+	return next > ix->buckets_max ? ix->buckets_max : next;
+}
+
+size_t index_grow_scratch(uint32_t buckets)
+{
+	return (size_t)buckets * INDEX_SLOTS * sizeof(uint64_t);
+}
+
+void index_grow(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *scratch)
+{
+	struct index_shard *sh = &ix->shard[shard];
+	CHECK(buckets >= sh->buckets && buckets <= ix->buckets_max);
+	size_t n = 0;
+	for (uint32_t i = 0; i < sh->buckets; i++) {
+		struct index_bucket *b = index_bucket(ix, shard, i);
+		__builtin_prefetch(index_bucket(ix, shard, i + 8 < buckets ? i + 8 : i), 1);
+		for (unsigned k = 0; k < INDEX_SLOTS; k++) {
+			scratch[n] = b->slot[k] & ~INDEX_OVERFLOW;
+			n += slot_place(b->slot[k]) != 0;
+		}
+		memset(b, 0, sizeof(*b));
+	}
+	atomic_fetch_add_explicit(&ix->bytes, (uint64_t)(buckets - sh->buckets) * 64, memory_order_relaxed);
+	__atomic_store_n(&sh->buckets, buckets, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < n; i++)
+		CHECK(insert_slot(ix, shard, scratch[i]));
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* index: hash -> place of the item. Cut into shards, each a lock and a table of 64-byte buckets of eight
+ * slots; a full bucket overflows into the next one of its shard and counts how many items passed it, so that
+ * a miss costs one cache line. A shard grows by itself, an eighth at a time, from the tags alone: no key is
+ * read and the others go on.
+ *
+ * Hash bits: the low ones choose the shard, the top 24 are the tag; the bucket is tag * buckets >> 24, which
+ * keeps the order of tags, so growing never changes which tags lie together for long. A slot: tag 24 | use 2
+ * | overflow 1 | place 37 (offset in the arena / 4, plus 1; 0 = empty).
+ *
+ * Everything of a shard is read and written under its lock. */
+#ifndef STORE_INDEX_H
+#define STORE_INDEX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define INDEX_SLOTS      8u
+#define INDEX_PLACE_BITS 37
+#define INDEX_PLACE_MASK ((UINT64_C(1) << INDEX_PLACE_BITS) - 1)
+#define INDEX_OVERFLOW   (UINT64_C(1) << INDEX_PLACE_BITS)
+#define INDEX_USE_SHIFT  (INDEX_PLACE_BITS + 1)
+#define INDEX_USE_MAX    3u
+#define INDEX_TAG_SHIFT  40
+/* The arena cannot be larger than the places reach. */
+#define INDEX_ARENA_MAX ((UINT64_C(1) << INDEX_PLACE_BITS) * 4 - 8)
+/* Items a bucket holds on average before its shard grows. */
+#define INDEX_LOAD 6u
+
+struct index_bucket {
+	uint64_t slot[INDEX_SLOTS];
+} __attribute__((aligned(64)));
+
+struct index_shard {
+	pthread_mutex_t lock;
+	uint32_t buckets;
+	_Atomic uint32_t slots; /* taken; read without the lock as a hint to grow */
+	uint32_t items;         /* linked and not flushed */
+	uint32_t ghosts;        /* lines of the ghost table */
+	uint64_t gone;          /* number of the last removal: replies that show a miss wait for it */
+} __attribute__((aligned(64)));
+
+struct index {
+	struct index_shard *shard;
+	unsigned shard_bits;
+	uint8_t *base;          /* of all buckets, a mapping */
+	size_t size;            /* of the mapping */
+	uint32_t buckets_max;   /* a shard */
+	_Atomic uint64_t bytes; /* in use */
+};
+
+/* A slot found: where, and how far from its home. */
+struct index_cursor {
+	uint64_t *slot;
+	uint32_t bucket, distance;
+};
+
+int index_init(struct index *ix, uint64_t memory);
+void index_fini(struct index *ix);
+
+static inline uint32_t index_shard_of(const struct index *ix, uint64_t hash)
+{
+	return (uint32_t)(hash & ((UINT64_C(1) << ix->shard_bits) - 1));
+}
+
+static inline uint32_t index_shards(const struct index *ix)
+{
+	return 1u << ix->shard_bits;
+}
+
+static inline uint32_t index_tag(uint64_t hash)
+{
+	return (uint32_t)(hash >> INDEX_TAG_SHIFT);
+}
+
+/* Runs of eight buckets lie together, so that an overflow is in the next cache line most of the time, and the
+ * shards take turns, so that the table grows at its end. */
+static inline struct index_bucket *index_bucket(const struct index *ix, uint32_t shard, uint32_t bucket)
+{
+	size_t run = ((size_t)(bucket >> 3) << ix->shard_bits) + shard;
+	return (struct index_bucket *)(void *)(ix->base + run * 512 + (bucket & 7) * 64);
+}
+
+static inline uint32_t index_home(const struct index_shard *sh, uint32_t tag)
+{
+	return (uint32_t)((uint64_t)tag * sh->buckets >> 24);
+}
+
+/* Without the lock: starts the fetch of the home bucket (the count of buckets may be stale; it is only a
+ * hint). */
+void index_prefetch(const struct index *ix, uint64_t hash);
+
+/* Calls match(arg, place) for each slot with the tag until it says yes. The cursor's slot is NULL on a miss.
+ */
+struct index_cursor index_find(const struct index *ix, uint32_t shard, uint32_t tag,
+    bool (*match)(const void *arg, uint64_t place), const void *arg);
+/* The slot with this tag and place. */
+struct index_cursor index_find_place(const struct index *ix, uint32_t shard, uint32_t tag, uint64_t place);
+/* False when the shard is full to the last slot. */
+bool index_insert(struct index *ix, uint32_t shard, uint32_t tag, uint64_t place, unsigned use);
+void index_remove(struct index *ix, uint32_t shard, const struct index_cursor *c);
+
+static inline bool index_wants_growth(const struct index *ix, uint32_t shard)
+{
+	const struct index_shard *sh = &ix->shard[shard];
+	uint32_t n = __atomic_load_n(&sh->buckets, __ATOMIC_RELAXED);
+	return atomic_load_explicit(&sh->slots, memory_order_relaxed) >= n * INDEX_LOAD &&
+	       n < ix->buckets_max;
+}
+
+/* Bytes of scratch memory that index_grow needs to reach so many buckets. */
+size_t index_grow_scratch(uint32_t buckets);
+uint32_t index_next_size(const struct index *ix, uint32_t shard);
+/* To so many buckets; under the lock; scratch holds at least all taken slots. */
+void index_grow(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *scratch);
+
+static inline uint64_t slot_place(uint64_t slot)
+{
+	return slot & INDEX_PLACE_MASK;
+}
+
+static inline unsigned slot_use(uint64_t slot)
+{
+	return (unsigned)(slot >> INDEX_USE_SHIFT) & INDEX_USE_MAX;
+}
+
+static inline uint64_t slot_with_use(uint64_t slot, unsigned use)
+{
+	return (slot & ~((uint64_t)INDEX_USE_MAX << INDEX_USE_SHIFT)) | (uint64_t)use << INDEX_USE_SHIFT;
+}
+
+static inline uint64_t slot_with_place(uint64_t slot, uint64_t place)
+{
+	return (slot & ~INDEX_PLACE_MASK) | place;
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* item: how one item lies in a region.
+ *
+ *   0 u64 bits: sequence number (low 53) and state (high 11)
+ *   8 u32 last access, seconds since ITEM_EPOCH
+ *  12 u16 units: whole size / 4   14 u8 key length   15 u8 slack: unused bytes at the end
+ *  16 key | [i64 expiry] | [u32 flags] | [u64 cas] | [u32 dictionary] | value, or for ITEM_LARGE a pointer
+ *
+ * Items are aligned to 4 bytes. units, key length and key never change once the item is linked, so a region
+ * can be walked without locks; all else is read and written under the lock of the key's shard. */
+#ifndef STORE_ITEM_H
+#define STORE_ITEM_H
+
+#include <string.h>
+#include "store/types.h"
+
+#define ITEM_ALIGN    4u
+#define ITEM_EPOCH    1577836800 /* 2020-01-01: 32 bits of seconds last until 2156 */
+#define ITEM_SEQ_MASK ((UINT64_C(1) << 53) - 1)
+#define ITEM_SIZE_MAX (UINT16_MAX * ITEM_ALIGN)
+
+enum item_state {
+	ITEM_HAS_EXPIRY = 1 << 0,
+	ITEM_HAS_FLAGS = 1 << 1,
+	ITEM_HAS_CAS = 1 << 2,
+	ITEM_HAS_DICT = 1 << 3, /* the value is compressed with this dictionary */
+	ITEM_LARGE = 1 << 4,    /* the value has memory of its own */
+	ITEM_STALE = 1 << 5,
+	ITEM_WIN_SENT = 1 << 6,
+	ITEM_FETCHED = 1 << 7,
+	ITEM_BINARY = 1 << 8,
+};
+#define ITEM_LAYOUT (ITEM_HAS_EXPIRY | ITEM_HAS_FLAGS | ITEM_HAS_CAS | ITEM_HAS_DICT | ITEM_LARGE)
+
+struct item {
+	uint64_t bits;
+	uint32_t access;
+	uint16_t units;
+	uint8_t key_len;
+	uint8_t slack;
+	uint8_t body[];
+} __attribute__((packed, aligned(4)));
+_Static_assert(sizeof(struct item) == 16, "the item header is 16 bytes");
+
+/* What an item is made from. */
+struct item_spec {
+	const uint8_t *key;
+	uint8_t key_len;
+	uint16_t state; /* item_state; the layout bits are set by item_layout() */
+	uint64_t seq;
+	uint64_t cas; /* 0 = the number */
+	int64_t expiry;
+	int64_t access;
+	uint32_t flags;
+	uint32_t dict;
+	size_t value_len;
+	struct store_large *large;
+};
+
+static inline uint64_t item_seq(const struct item *it)
+{
+	return it->bits & ITEM_SEQ_MASK;
+}
+
+static inline unsigned item_state(const struct item *it)
+{
+	return (unsigned)(it->bits >> 53);
+}
+
+static inline void item_set_seq(struct item *it, uint64_t seq)
+{
+	it->bits = (it->bits & ~ITEM_SEQ_MASK) | seq;
+}
+
+static inline void item_set_state(struct item *it, unsigned state)
+{
+	it->bits = (it->bits & ITEM_SEQ_MASK) | (uint64_t)state << 53;
+}
+
+static inline size_t item_size(const struct item *it)
+{
+	return (size_t)it->units * ITEM_ALIGN;
+}
+
+static inline uint32_t item_clock(int64_t now)
+{
+	return now <= ITEM_EPOCH ? 0 : (uint32_t)(now - ITEM_EPOCH);
+}
+
+static inline int64_t item_access(const struct item *it)
+{
+	return (int64_t)it->access + ITEM_EPOCH;
+}
+
+/* Bytes between key and value. */
+static inline size_t item_fields(unsigned state)
+{
+	return (state & ITEM_HAS_EXPIRY ? 8u : 0u) + (state & ITEM_HAS_FLAGS ? 4u : 0u) +
+	       (state & ITEM_HAS_CAS ? 8u : 0u) + (state & ITEM_HAS_DICT ? 4u : 0u);
+}
+
+static inline uint8_t *item_value(struct item *it)
+{
+	return it->body + it->key_len + item_fields(item_state(it));
+}
+
+/* Bytes of value (or pointer) that lie in the item. */
+static inline size_t item_inline_len(const struct item *it)
+{
+	return item_size(it) - sizeof(*it) - it->key_len - item_fields(item_state(it)) - it->slack;
+}
+
+/* The layout bits a spec needs, and the unrounded size of the item. */
+unsigned item_layout(const struct item_spec *spec);
+size_t item_bytes(const struct item_spec *spec, unsigned layout);
+static inline size_t item_round(size_t bytes)
+{
+	return (bytes + ITEM_ALIGN - 1) & ~(size_t)(ITEM_ALIGN - 1);
+}
+
+/* Writes header, key and fields; the caller fills the value at item_value(). */
+void item_write(struct item *it, const struct item_spec *spec, unsigned layout);
+/* Reads all fields back; spec->key points into the item. */
+void item_read(const struct item *it, struct item_spec *ret_spec);
+int64_t item_expiry(const struct item *it);
+/* The item must have the field. */
+void item_set_expiry(struct item *it, int64_t expiry);
+struct store_large *item_large(const struct item *it);
+size_t item_value_len(const struct item *it);
+
+#endif

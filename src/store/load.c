@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* load: recovery's way into the store: numbers are given, nothing is observed, no expiry is judged before the
+ * sweep. Many threads may load at once, each key by one of them at a time. */
+#include "store/change.h"
+
+#include <stdlib.h>
+
+static void forget(struct store_thread *t, struct change_site *site)
+{
+	if (site->it)
+		store_unlink(t->store, site->shard, &site->cursor, site->it);
+	site->it = NULL;
+	site->cursor.slot = NULL;
+}
+
+static void link_loaded(struct store_thread *t, const struct store_key *key, struct change_site *site,
+    const struct store_load *load, const struct item_spec *spec)
+{
+	struct store *s = t->store;
+	enum arena_queue q = load->main_queue || !s->policy->small_queue ? ARENA_MAIN : ARENA_SMALL;
+	bool fresh = !site->it;
+	if (site->it && !load->keep_newer)
+		q = change_queue(t, key, site);
+	if (t->lane->open[q] == ARENA_NONE)
+		q = !q;
+	struct item *it = change_make(t, q, spec);
+	if (!spec->large && spec->value_len)
+		memcpy(item_value(it), load->value, spec->value_len);
+	CHECK(change_link(t, site, it));
+	if (fresh || load->keep_newer) {
+		struct index_cursor c =
+		    index_find_place(&s->index, site->shard, site->tag, store_place(s, it));
+		*c.slot = slot_with_use(*c.slot, load->use);
+	}
+	t->lane->total_items--; /* loading moves no counter */
+}
+
+bool store_load_set(struct store_thread *t, const struct store_key *key, const struct store_load *load)
+{
+	struct store *s = t->store;
+	struct change_site site;
+	struct item_spec spec = {
+	    .key = key->data,
+	    .key_len = key->len,
+	    .state = load->state,
+	    .seq = load->seq,
+	    .cas = load->cas,
+	    .expiry = load->expiry,
+	    .access = load->access,
+	    .flags = load->flags,
+	    .value_len = load->value_len,
+	};
+	bool fits = sizeof(struct item) + key->len + load->value_len <= s->options.item_max;
+	if (fits && store_wants_large(s, key, load->value_len)) {
+		spec.large = store_large_make(t, load->value_len);
+		fits = spec.large != NULL;
+		if (fits)
+			memcpy(large_data(spec.large), load->value, load->value_len);
+	}
+	change_grow(t, key);
+	bool room = fits && change_room(t, item_round(item_bytes(&spec, item_layout(&spec))));
+	change_enter(t, key, &site);
+	bool older = load->keep_newer && site.it && item_seq(site.it) >= load->seq;
+	bool full =
+	    !site.it && s->index.shard[site.shard].slots >= s->index.shard[site.shard].buckets * INDEX_SLOTS;
+	bool applied = room && !full;
+	if (!older) {
+		if (applied) {
+			link_loaded(t, key, &site, load, &spec);
+			spec.large = NULL;
+		} else {
+			forget(t, &site);
+		}
+	}
+	change_leave(s, &site);
+	if (room)
+		pthread_mutex_unlock(&t->lane->lock);
+	if (spec.large)
+		large_unref(&spec.large);
+	return applied;
+}
+
+void store_load_delete(struct store_thread *t, const struct store_key *key)
+{
+	struct change_site site;
+	change_enter(t, key, &site);
+	forget(t, &site);
+	change_leave(t->store, &site);
+}
+
+bool store_load_touch(struct store_thread *t, const struct store_key *key, int64_t expiry)
+{
+	struct store_outcome ret;
+	if (store_touch(t, key, expiry, NULL, NULL, &ret) != STORE_NO_MEMORY)
+		return true;
+	store_load_delete(t, key);
+	return false;
+}
+
+void store_load_reset(struct store_thread *t)
+{
+	struct store *s = t->store;
+	for (uint32_t shard = 0; shard < index_shards(&s->index); shard++) {
+		for (uint32_t b = 0; b < s->index.shard[shard].buckets; b++) {
+			struct index_bucket *bucket = index_bucket(&s->index, shard, b);
+			for (unsigned i = 0; i < INDEX_SLOTS; i++) {
+				if (!slot_place(bucket->slot[i]))
+					continue;
+				struct item *it = store_item(s, slot_place(bucket->slot[i]));
+				struct index_cursor c = index_find_place(&s->index, shard,
+				    (uint32_t)(bucket->slot[i] >> INDEX_TAG_SHIFT),
+				    slot_place(bucket->slot[i]));
+				store_unlink(s, shard, &c, it);
+			}
+		}
+	}
+}
+
+void store_reserve(struct store_thread *t, uint64_t items)
+{
+	struct store *s = t->store;
+	/* No more than can live here at once, at the smallest plausible size. */
+	uint64_t most = s->options.memory / 64;
+	uint64_t want = (items < most ? items : most) / index_shards(&s->index) / INDEX_LOAD + 1;
+	if (want > s->index.buckets_max)
+		want = s->index.buckets_max;
+	uint64_t *scratch = malloc(index_grow_scratch((uint32_t)want));
+	for (uint32_t shard = 0; scratch && shard < index_shards(&s->index); shard++)
+		if (s->index.shard[shard].buckets < want)
+			index_grow(&s->index, shard, (uint32_t)want, scratch);
+	free(scratch);
+}
+
+uint64_t store_sweep(struct store_thread *t, unsigned part, unsigned parts)
+{
+	struct store *s = t->store;
+	uint64_t gone = 0;
+	for (uint32_t shard = part; shard < index_shards(&s->index); shard += parts) {
+		pthread_mutex_lock(&s->index.shard[shard].lock);
+		for (uint32_t b = 0; b < s->index.shard[shard].buckets; b++) {
+			struct index_bucket *bucket = index_bucket(&s->index, shard, b);
+			for (unsigned i = 0; i < INDEX_SLOTS; i++) {
+				uint64_t slot = bucket->slot[i];
+				if (!slot_place(slot))
+					continue;
+				struct item *it = store_item(s, slot_place(slot));
+				bool flushed = store_flushed(s, it);
+				if (!flushed && !store_expired(item_expiry(it), t->now))
+					continue;
+				struct index_cursor c = index_find_place(
+				    &s->index, shard, (uint32_t)(slot >> INDEX_TAG_SHIFT), slot_place(slot));
+				store_unlink(s, shard, &c, it);
+				gone += !flushed;
+			}
+		}
+		pthread_mutex_unlock(&s->index.shard[shard].lock);
+	}
+	return gone;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* private: what the files of the store share among themselves, and nobody else includes. */
+#ifndef STORE_PRIVATE_H
+#define STORE_PRIVATE_H
+
+#include "base/check.h"
+#include "store/arena.h"
+#include "store/ghost.h"
+#include "store/index.h"
+#include "store/item.h"
+#include "store/large.h"
+#include "store/store.h"
+
+#define STORE_MAGIC        0x53544f52u
+#define STORE_THREAD_MAGIC 0x53544854u
+
+/* Where items are appended: one open region a queue. A worker shares it only when there are more workers than
+ * the arena has regions to spare. */
+struct lane {
+	pthread_mutex_t lock;
+	uint32_t open[ARENA_QUEUES];
+	uint64_t total_items; /* linked through here */
+} __attribute__((aligned(64)));
+
+struct reclaim_entry {
+	uint64_t hash;
+	uint32_t offset; /* in the region */
+	uint16_t units;
+	uint8_t rank;
+};
+
+struct store_scan {
+	pthread_mutex_t lock;
+	bool active, failed;
+	store_visit *visit;
+	void *arg;
+	uint32_t *order; /* regions, coldest first */
+	uint32_t n, at;
+};
+
+struct store {
+	uint32_t magic;
+	struct store_options options;
+	const struct policy *policy;
+	struct hash_key hash;
+	struct index index;
+	struct arena arena;
+	struct ghost ghost;
+	_Atomic uint64_t large_bytes;
+	_Atomic uint64_t flush_seq; /* items with this number or a lower one are dead */
+	_Atomic uint64_t seq;       /* without an observer */
+	_Atomic bool loading;
+	_Atomic bool ghosts_on; /* something was dropped */
+	store_observe *observe;
+	void (*wake)(void *arg);
+	void *wake_arg;
+	struct lane *lanes;
+	unsigned n_lanes;
+	_Atomic unsigned next_lane;
+	/* Reclaim: one at a time. */
+	pthread_mutex_t reclaim_lock;
+	struct lane forward; /* where reclaim copies to; under reclaim_lock */
+	struct reclaim_entry *entries;
+	uint32_t sweep_at;
+	struct store_scan scan;
+	_Atomic uint64_t evictions, expired, expired_unfetched, evicted_unfetched, reclaims, cleans,
+	    load_evictions;
+};
+
+struct store_thread {
+	uint32_t magic;
+	struct store *store;
+	struct lane *lane;
+	void *owner;
+	int64_t now;
+	uint64_t *scratch; /* for growing a shard */
+	size_t scratch_size;
+};
+
+static inline struct item *store_item(const struct store *s, uint64_t place)
+{
+	return (struct item *)(void *)(s->arena.base + (place - 1) * ITEM_ALIGN);
+}
+
+static inline uint64_t store_place(const struct store *s, const struct item *it)
+{
+	return arena_offset(&s->arena, it) / ITEM_ALIGN + 1;
+}
+
+static inline struct region *store_region(const struct store *s, const struct item *it)
+{
+	return &s->arena.region[arena_region_of(&s->arena, arena_offset(&s->arena, it))];
+}
+
+static inline bool store_flushed(const struct store *s, const struct item *it)
+{
+	return item_seq(it) <= atomic_load_explicit(&s->flush_seq, memory_order_relaxed);
+}
+
+/* The largest item that lies in a region. */
+static inline size_t store_item_limit(const struct store *s)
+{
+	size_t quarter = s->arena.region_size / 4;
+	return quarter < ITEM_SIZE_MAX ? quarter : ITEM_SIZE_MAX;
+}
+
+/* Removes the item at the cursor from the index and from the accounts; the shard's lock is held. */
+void store_unlink(struct store *s, uint32_t shard, const struct index_cursor *c, struct item *it);
+/* Counts an item found expired, unless loading. */
+void store_count_expired(struct store *s, const struct item *it);
+/* The region's earliest expiry is no later than this. */
+void store_note_expiry(struct store *s, const struct item *it, int64_t expiry);
+/* Shows the item to emit, with a pin for larger values; false when emit wants more room. */
+bool store_emit_item(struct store *s, struct item *it, store_emit *emit, void *arg);
+/* Bookkeeping of a hit: last access, fetched, use. Written only when it changes, so that a hot item stays
+ * clean. */
+void store_note_hit(const struct store_thread *t, struct item *it, uint64_t *slot);
+/* What may be resident now, from the limit and what else takes memory. */
+void store_set_limit(struct store *s);
+
+/* Room for `size` bytes in the lane's open region of the queue; the lane is locked by the caller. */
+static inline bool lane_has_room(
+    const struct store *s, const struct lane *lane, enum arena_queue q, size_t size)
+{
+	uint32_t r = lane->open[q];
+	return r != ARENA_NONE &&
+	       atomic_load_explicit(&s->arena.region[r].fill, memory_order_relaxed) + size <=
+	           s->arena.region_size;
+}
+/* Appends; there is room. */
+struct item *lane_append(struct store *s, struct lane *lane, enum arena_queue q, size_t size);
+/* Takes the last append back. */
+void lane_rewind(struct store *s, struct lane *lane, enum arena_queue q, struct item *it, size_t size);
+/* Opens a new region for the queue, sealing the old one; false when there is none to take. */
+bool lane_renew(struct store *s, struct lane *lane, enum arena_queue q, bool spare);
+
+/* Frees memory: one region cleaned or evicted. False when nothing can be freed. */
+bool reclaim_one(struct store_thread *t);
+/* Visits what the scan has still to see of this region. */
+void scan_region(struct store *s, uint32_t r);
+
+#endif

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* put: every way to change a value: put in its modes, arithmetic, touch. What can wait (memory, a step of the
+ * index) is secured first; then under the shard's lock the mode is decided, the change noted, and the item
+ * linked or overwritten. */
+#include "store/change.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+#define DIGITS_MAX 20 /* of a 64-bit number */
+
+static bool shard_full(const struct store *s, const struct change_site *site)
+{
+	const struct index_shard *sh = &s->index.shard[site->shard];
+	return !site->it && sh->slots >= sh->buckets * INDEX_SLOTS;
+}
+
+static struct store_change set_change(
+    const struct store_key *key, const struct item_spec *spec, const uint8_t *value)
+{
+	return (struct store_change){
+	    .kind = STORE_CHANGE_SET,
+	    .key = key,
+	    .value = value,
+	    .value_len = spec->value_len,
+	    .pin = {NULL, STORE_PIN_NONE},
+	    .flags = spec->flags,
+	    .state = spec->state & ~(unsigned)ITEM_LAYOUT,
+	    .cas = spec->cas,
+	    .expiry = spec->expiry,
+	};
+}
+
+/* Whether the new value can take the old one's place byte for byte: the same layout and the same rounded
+ * size, and never above STORE_COPY_MAX, where readers hold pins. */
+static bool fits_in_place(const struct change_site *site, const struct item_spec *spec)
+{
+	unsigned layout = item_layout(spec);
+	return site->it && !((item_state(site->it) | layout) & ITEM_LARGE) &&
+	       spec->value_len <= STORE_COPY_MAX && item_inline_len(site->it) <= STORE_COPY_MAX &&
+	       (item_state(site->it) & ITEM_LAYOUT) == (layout & ITEM_LAYOUT) &&
+	       item_round(item_bytes(spec, layout)) == item_size(site->it);
+}
+
+/* Header and fields but for what walkers read without the lock: size and key stay as they are. */
+static void overwrite(struct store *s, struct item *it, const struct item_spec *spec, const uint8_t *value)
+{
+	unsigned layout = item_layout(spec);
+	uint8_t *at = it->body + it->key_len;
+	it->bits = (uint64_t)layout << 53 | spec->seq;
+	it->access = item_clock(spec->access);
+	it->slack = (uint8_t)(item_size(it) - item_bytes(spec, layout));
+	if (layout & ITEM_HAS_EXPIRY) {
+		memcpy(at, &spec->expiry, 8);
+		at += 8;
+		store_note_expiry(s, it, spec->expiry);
+	}
+	if (layout & ITEM_HAS_FLAGS) {
+		memcpy(at, &spec->flags, 4);
+		at += 4;
+	}
+	if (layout & ITEM_HAS_CAS) {
+		memcpy(at, &spec->cas, 8);
+		at += 8;
+	}
+	if (layout & ITEM_HAS_DICT) {
+		memcpy(at, &spec->dict, 4);
+		at += 4;
+	}
+	if (spec->value_len)
+		memcpy(at, value, spec->value_len);
+}
+
+/* Whether the mode lets the put go on; leaves the tombstone of a miss. */
+static enum store_result decide(struct store_thread *t, const struct store_key *key,
+    const struct store_put *put, struct change_site *site, struct store_outcome *ret)
+{
+	switch (put->mode) {
+	case STORE_ADD:
+		if (!site->it)
+			return STORE_OK;
+		ret->seq = item_seq(site->it);
+		return STORE_NOT_STORED;
+	case STORE_REPLACE:
+		if (site->it)
+			return STORE_OK;
+		ret->seq = change_remove(t, key, site);
+		return STORE_NOT_STORED;
+	case STORE_CAS:
+		if (!site->it) {
+			ret->seq = change_remove(t, key, site);
+			return STORE_NOT_FOUND;
+		}
+		ret->seq = item_seq(site->it);
+		return change_cas(site->it) == put->compare ? STORE_OK : STORE_EXISTS;
+	default:
+		return STORE_OK;
+	}
+}
+
+/* Notes and links; `made` is the item if its value was written before (above STORE_COPY_MAX, or large), else
+ * NULL. */
+static void commit(struct store_thread *t, const struct store_key *key, const struct store_put *put,
+    struct change_site *site, struct item_spec *spec, struct item *made, struct store_outcome *ret)
+{
+	struct store *s = t->store;
+	struct store_change change = set_change(key, spec, put->value);
+	if (made && spec->value_len > STORE_COPY_MAX) {
+		change.value = spec->large ? large_data(spec->large) : item_value(made);
+		change.pin = change_pin(s, made, false);
+	}
+	ret->seq = spec->seq = change_note(t, &change);
+	ret->cas = spec->cas ? spec->cas : spec->seq;
+	if (!made && fits_in_place(site, spec)) {
+		overwrite(s, site->it, spec, put->value);
+		t->lane->total_items++;
+		return;
+	}
+	if (!made) {
+		made = change_make(t, change_queue(t, key, site), spec);
+		if (spec->value_len && !spec->large)
+			memcpy(item_value(made), put->value, spec->value_len);
+	} else {
+		item_set_seq(made, spec->seq);
+	}
+	CHECK(change_link(t, site, made));
+}
+
+static enum store_result store_value(struct store_thread *t, const struct store_key *key,
+    const struct store_put *put, struct item_spec *spec, struct store_outcome *ret)
+{
+	struct store *s = t->store;
+	struct change_site site;
+	struct item *made = NULL;
+	enum arena_queue q = ARENA_SMALL;
+	size_t size = item_round(item_bytes(spec, item_layout(spec)));
+	change_grow(t, key);
+	if (!change_room(t, size))
+		return STORE_NO_MEMORY;
+	/* Large bytes are not copied under the shard's lock; a stub for a large value is made early too, to
+	 * be pinned. */
+	if (spec->value_len > STORE_COPY_MAX) {
+		change_enter(t, key, &site);
+		q = change_queue(t, key, &site);
+		change_leave(s, &site);
+		made = change_make(t, q, spec);
+		if (!spec->large)
+			memcpy(item_value(made), put->value, spec->value_len);
+	}
+	change_enter(t, key, &site);
+	enum store_result result = shard_full(s, &site) ? STORE_NO_MEMORY : decide(t, key, put, &site, ret);
+	if (result == STORE_OK && store_expired(spec->expiry, t->now)) {
+		/* Stored and at once expired: what it supersedes goes, and nothing takes its place. */
+		ret->seq = change_remove(t, key, &site);
+	} else if (result == STORE_OK) {
+		commit(t, key, put, &site, spec, made, ret);
+		made = NULL;
+		spec->large = NULL; /* the item's now */
+	}
+	change_leave(s, &site);
+	if (made)
+		lane_rewind(s, t->lane, q, made, size);
+	pthread_mutex_unlock(&t->lane->lock);
+	return result;
+}
+
+/* ---- rewriting an item: append, prepend, a touch that needs a field ---- */
+
+struct rewrite {
+	const uint8_t *before, *after;
+	size_t before_len, after_len;
+	bool touch; /* sets the expiry and keeps the number */
+	int64_t expiry;
+};
+
+/* What the first look learned, so that the second can tell whether it still holds. */
+struct original {
+	struct item_spec spec;
+	struct store_pin pin;
+	const uint8_t *value;
+	enum arena_queue queue;
+	uint8_t copy[STORE_COPY_MAX];
+};
+
+static void learn(struct store *s, const struct change_site *site, struct original *o)
+{
+	item_read(site->it, &o->spec);
+	o->pin = (struct store_pin){NULL, STORE_PIN_NONE};
+	o->queue = store_region(s, site->it)->queue;
+	if (o->spec.value_len > STORE_COPY_MAX) {
+		o->pin = change_pin(s, site->it, false);
+		o->value = o->spec.large ? large_data(o->spec.large) : item_value(site->it);
+	} else {
+		memcpy(o->copy, item_value(site->it), o->spec.value_len);
+		o->value = o->copy;
+	}
+}
+
+static void fill(uint8_t *out, const struct rewrite *rw, const struct original *o)
+{
+	if (rw->before_len)
+		memcpy(out, rw->before, rw->before_len);
+	memcpy(out + rw->before_len, o->value, o->spec.value_len);
+	if (rw->after_len)
+		memcpy(out + rw->before_len + o->spec.value_len, rw->after, rw->after_len);
+}
+
+/* The new spec; with memory for a large result. */
+static bool plan(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct original *o, struct item_spec *spec)
+{
+	*spec = o->spec;
+	spec->key = key->data;
+	spec->access = t->now;
+	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
+	if (rw->touch) {
+		spec->expiry = rw->expiry;
+		spec->large = o->spec.large ? large_ref(o->pin.large) : NULL;
+		return true;
+	}
+	spec->cas = 0;
+	spec->large = NULL;
+	if (store_wants_large(t->store, key, spec->value_len)) {
+		spec->large = store_large_make(t, spec->value_len);
+		if (!spec->large)
+			return false;
+		fill(large_data(spec->large), rw, o);
+	}
+	return true;
+}
+
+static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct item_spec *spec, struct item *made)
+{
+	struct store_change change = set_change(key, spec, NULL);
+	if (rw->touch) {
+		change.kind = STORE_CHANGE_TOUCH;
+		return change_note(t, &change);
+	}
+	change.value = spec->large ? large_data(spec->large) : item_value(made);
+	if (spec->value_len > STORE_COPY_MAX)
+		change.pin = change_pin(t->store, made, false);
+	return change_note(t, &change);
+}
+
+/* Builds the new item beside the old one and links it if the old one is still what it was: 1 done, 0 again,
+ * -1 no memory. */
+static int rewrite_once(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct original *o, struct store_outcome *ret)
+{
+	struct store *s = t->store;
+	struct change_site site;
+	struct item_spec spec;
+	if (!plan(t, key, rw, o, &spec))
+		return -1;
+	size_t size = item_round(item_bytes(&spec, item_layout(&spec)));
+	int done = -1;
+	if (change_room(t, size)) {
+		enum arena_queue q = t->lane->open[o->queue] == ARENA_NONE ? !o->queue : o->queue;
+		struct item *made = change_make(t, q, &spec);
+		if (!spec.large)
+			fill(item_value(made), rw, o);
+		change_enter(t, key, &site);
+		done = site.it && item_seq(site.it) == o->spec.seq &&
+		       item_expiry(site.it) == o->spec.expiry &&
+		       (item_state(site.it) & ~(unsigned)ITEM_FETCHED) ==
+		           (o->spec.state & ~(unsigned)ITEM_FETCHED);
+		if (done) {
+			ret->seq = note_rewrite(t, key, rw, &spec, made);
+			item_set_seq(made, rw->touch ? o->spec.seq : ret->seq);
+			ret->cas = change_cas(made);
+			CHECK(change_link(t, &site, made));
+			t->lane->total_items -= rw->touch;
+			spec.large = NULL;
+		}
+		change_leave(s, &site);
+		if (!done)
+			lane_rewind(s, t->lane, q, made, size);
+		pthread_mutex_unlock(&t->lane->lock);
+	}
+	if (spec.large)
+		large_unref(&spec.large);
+	return done;
+}
+
+static enum store_result concat(struct store_thread *t, const struct store_key *key,
+    const struct store_put *put, size_t secured, struct store_outcome *ret)
+{
+	struct store *s = t->store;
+	const uint8_t *data = put->large ? large_data(put->large) : put->value;
+	struct rewrite rw = {0};
+	if (put->mode == STORE_APPEND) {
+		rw.after = data;
+		rw.after_len = put->value_len;
+	} else {
+		rw.before = data;
+		rw.before_len = put->value_len;
+	}
+	for (;;) {
+		struct change_site site;
+		struct original o;
+		change_enter(t, key, &site);
+		if (!site.it) {
+			ret->seq = change_remove(t, key, &site);
+			change_leave(s, &site);
+			return STORE_NOT_STORED;
+		}
+		size_t total = item_value_len(site.it) + put->value_len;
+		enum store_result refuse = STORE_OK;
+		if (sizeof(struct item) + key->len + total > s->options.item_max)
+			refuse = STORE_TOO_LARGE;
+		else if (total > secured)
+			refuse = STORE_MORE_ROOM;
+		if (refuse == STORE_OK)
+			learn(s, &site, &o);
+		change_leave(s, &site);
+		ret->needed = total;
+		if (refuse != STORE_OK)
+			return refuse;
+		int done = rewrite_once(t, key, &rw, &o, ret);
+		store_unpin(s, &o.pin);
+		if (done)
+			return done > 0 ? STORE_OK : STORE_NO_MEMORY;
+	}
+}
+
+enum store_result store_put(struct store_thread *t, const struct store_key *key, const struct store_put *put,
+    size_t secured, struct store_outcome *ret)
+{
+	struct item_spec spec = {
+	    .key = key->data,
+	    .key_len = key->len,
+	    .state = key->binary ? ITEM_BINARY : 0,
+	    .expiry = put->expiry,
+	    .access = t->now,
+	    .flags = put->flags,
+	    .value_len = put->value_len,
+	    .large = put->large,
+	};
+	enum store_result result;
+	*ret = (struct store_outcome){0};
+	if (put->mode == STORE_APPEND || put->mode == STORE_PREPEND) {
+		result = concat(t, key, put, secured, ret);
+		if (result == STORE_MORE_ROOM)
+			return result; /* the large value stays the caller's for the next try */
+	} else {
+		CHECK(put->large || !store_wants_large(t->store, key, put->value_len));
+		result = store_value(t, key, put, &spec, ret);
+	}
+	if (spec.large)
+		large_unref(&spec.large);
+	return result;
+}
+
+/* ---- touch ---- */
+
+enum store_result store_touch(struct store_thread *t, const struct store_key *key, int64_t expiry,
+    store_emit *emit, void *arg, struct store_outcome *ret)
+{
+	struct store *s = t->store;
+	for (;;) {
+		struct change_site site;
+		struct original o;
+		*ret = (struct store_outcome){0};
+		change_enter(t, key, &site);
+		bool past = store_expired(expiry, t->now);
+		if (!site.it) {
+			ret->seq = past ? change_remove(t, key, &site) : change_gone(s, &site);
+			change_leave(s, &site);
+			return STORE_NOT_FOUND;
+		}
+		bool has_field = item_state(site.it) & ITEM_HAS_EXPIRY;
+		bool in_place = past || has_field || expiry == 0;
+		if (!in_place) {
+			learn(s, &site, &o);
+			change_leave(s, &site);
+			struct rewrite rw = {.touch = true, .expiry = expiry};
+			int done = rewrite_once(t, key, &rw, &o, ret);
+			store_unpin(s, &o.pin);
+			if (done < 0)
+				return STORE_NO_MEMORY;
+			uint64_t seq = ret->seq;
+			enum store_result result = STORE_OK;
+			if (done && emit) {
+				result = store_get(t, key, emit, arg, ret);
+				ret->seq = ret->seq > seq ? ret->seq : seq;
+			}
+			if (done)
+				return result;
+			continue;
+		}
+		enum store_result result = STORE_OK;
+		uint64_t served = item_seq(site.it);
+		if (emit)
+			result = store_emit_item(s, site.it, emit, arg) ? STORE_OK : STORE_MORE_ROOM;
+		if (result == STORE_OK && past) {
+			ret->seq = change_remove(t, key, &site);
+		} else if (result == STORE_OK) {
+			struct store_change change = {.kind = STORE_CHANGE_TOUCH,
+			    .key = key,
+			    .expiry = expiry,
+			    .pin = {NULL, STORE_PIN_NONE}};
+			ret->seq = change_note(t, &change);
+			if (has_field) {
+				item_set_expiry(site.it, expiry);
+				store_note_expiry(s, site.it, expiry);
+			}
+			store_note_hit(t, site.it, site.cursor.slot);
+		}
+		ret->seq = ret->seq > served ? ret->seq : served;
+		change_leave(s, &site);
+		return result;
+	}
+}
+
+/* ---- arithmetic ---- */
+
+/* As memcached reads numbers: blanks before, digits, then the end or a blank; 20 digits at most, no sign. */
+static bool parse_number(const uint8_t *data, size_t len, uint64_t *ret_number)
+{
+	size_t i = 0;
+	uint64_t n = 0;
+	while (i < len && isspace(data[i]))
+		i++;
+	if (i < len && data[i] == '+')
+		i++;
+	size_t first = i;
+	for (; i < len && data[i] >= '0' && data[i] <= '9'; i++) {
+		unsigned digit = data[i] - '0';
+		if (__builtin_mul_overflow(n, UINT64_C(10), &n) || __builtin_add_overflow(n, digit, &n))
+			return false;
+	}
+	*ret_number = n;
+	return i > first && (i == len || isspace(data[i]));
+}
+
+static size_t print_number(uint64_t n, uint8_t out[DIGITS_MAX])
+{
+	uint8_t tmp[DIGITS_MAX];
+	size_t len = 0;
+	do
+		tmp[len++] = (uint8_t)('0' + n % 10);
+	while (n /= 10);
+	for (size_t i = 0; i < len; i++)
+		out[i] = tmp[len - 1 - i];
+	return len;
+}
+
+static enum store_result calculate(
+    const struct change_site *site, const struct store_arith *arith, uint64_t *ret_number)
+{
+	uint64_t n;
+	if (arith->compare && change_cas(site->it) != arith->compare)
+		return STORE_EXISTS;
+	if (item_value_len(site->it) > STORE_COPY_MAX ||
+	    !parse_number(item_value(site->it), item_inline_len(site->it), &n))
+		return STORE_NOT_NUMBER;
+	if (arith->decrement)
+		*ret_number = arith->delta > n ? 0 : n - arith->delta;
+	else
+		*ret_number = n + arith->delta;
+	return STORE_OK;
+}
+
+enum store_result store_arith(struct store_thread *t, const struct store_key *key,
+    const struct store_arith *arith, struct store_outcome *ret)
+{
+	struct store *s = t->store;
+	struct change_site site;
+	uint8_t digits[DIGITS_MAX];
+	enum store_result result = STORE_NOT_FOUND;
+	*ret = (struct store_outcome){0};
+	/* Room for the largest item that can come of it. */
+	if (!change_room(t, item_round(sizeof(struct item) + key->len + 24 + DIGITS_MAX)))
+		return STORE_NO_MEMORY;
+	change_enter(t, key, &site);
+	if (!site.it) {
+		ret->seq = change_remove(t, key, &site);
+	} else {
+		ret->seq = item_seq(site.it);
+		result = calculate(&site, arith, &ret->number);
+	}
+	if (result == STORE_OK) {
+		struct item_spec spec;
+		item_read(site.it, &spec);
+		spec.key = key->data;
+		spec.state &= ~(unsigned)ITEM_FETCHED;
+		spec.cas = 0;
+		spec.access = t->now;
+		spec.value_len = print_number(ret->number, digits);
+		struct store_put put = {.value = digits, .value_len = spec.value_len};
+		commit(t, key, &put, &site, &spec, NULL, ret);
+	}
+	change_leave(s, &site);
+	pthread_mutex_unlock(&t->lane->lock);
+	return result;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* reclaim: cleaning and eviction are one procedure. A victim region is walked twice: the first walk drops
+ * what is dead, expired or of rank 0, the second copies the rest forward, coldest dropped first until a
+ * quarter is free. One thread at a time (reclaim_lock); one shard lock at a time; a region that a running
+ * scan has not read is handed to the scan first, because copying forward leaves no record. */
+#include "store/private.h"
+
+#include <stdlib.h>
+
+#define BATCH 16u
+
+struct victim {
+	uint32_t region;
+	enum arena_queue queue;
+	bool clean; /* keep all that lives */
+	uint32_t n; /* entries to keep or judge */
+	uint64_t rank_bytes[POLICY_RANKS];
+	uint64_t large_bytes, kept_bytes;
+};
+
+/* Bytes of items that nobody can reach any more. */
+static uint32_t region_dead(const struct region *reg)
+{
+	uint32_t live = atomic_load_explicit(&reg->live, memory_order_relaxed);
+	uint32_t fill = atomic_load_explicit(&reg->fill, memory_order_relaxed);
+	return fill > live ? fill - live : 0;
+}
+
+static bool claimable(const struct region *reg)
+{
+	return atomic_load_explicit(&reg->state, memory_order_relaxed) == REGION_SEALED &&
+	       atomic_load_explicit(&reg->pins, memory_order_relaxed) == 0;
+}
+
+/* The deadest sealed region, if a quarter of it or more is dead. */
+static uint32_t deadest(const struct store *s)
+{
+	uint32_t best = ARENA_NONE, most = (uint32_t)s->arena.region_size / 4;
+	for (uint32_t r = 0; r < s->arena.regions; r++) {
+		const struct region *reg = &s->arena.region[r];
+		if (!claimable(reg))
+			continue;
+		uint32_t dead = region_dead(reg);
+		if (dead >= most) {
+			most = dead + 1;
+			best = r;
+		}
+	}
+	return best;
+}
+
+/* The oldest region of the queue that is not pinned. */
+static uint32_t oldest(struct store *s, enum arena_queue q)
+{
+	pthread_mutex_lock(&s->arena.lock);
+	uint32_t r = s->arena.head[q];
+	while (r != ARENA_NONE && !claimable(&s->arena.region[r]))
+		r = s->arena.region[r].next;
+	pthread_mutex_unlock(&s->arena.lock);
+	return r;
+}
+
+static uint32_t by_policy(struct store *s)
+{
+	uint32_t small = s->arena.sealed[ARENA_SMALL], all = small + s->arena.sealed[ARENA_MAIN];
+	enum arena_queue first =
+	    small * 10 > all || s->arena.sealed[ARENA_MAIN] == 0 ? ARENA_SMALL : ARENA_MAIN;
+	uint32_t r = oldest(s, first);
+	return r != ARENA_NONE ? r : oldest(s, first == ARENA_SMALL ? ARENA_MAIN : ARENA_SMALL);
+}
+
+/* Large values can fill the memory while their items fill no region: then the open ones are sealed early. */
+static bool seal_open(struct store *s)
+{
+	bool any = false;
+	for (unsigned i = 0; i <= s->n_lanes; i++) {
+		struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
+		pthread_mutex_lock(&lane->lock);
+		for (int q = 0; q < ARENA_QUEUES; q++) {
+			uint32_t r = lane->open[q];
+			if (r == ARENA_NONE || s->arena.region[r].fill == 0)
+				continue;
+			arena_seal(&s->arena, r);
+			lane->open[q] = ARENA_NONE;
+			any = true;
+		}
+		pthread_mutex_unlock(&lane->lock);
+	}
+	return any;
+}
+
+static bool choose(struct store *s, struct victim *v)
+{
+	for (int attempt = 0; attempt < 2; attempt++) {
+		v->region = deadest(s);
+		v->clean = v->region != ARENA_NONE;
+		if (!v->clean && !s->options.no_evict)
+			v->region = by_policy(s);
+		if (v->region != ARENA_NONE)
+			break;
+		if (!seal_open(s))
+			return false;
+	}
+	if (v->region == ARENA_NONE || !arena_claim(&s->arena, v->region))
+		return false;
+	v->queue = s->arena.region[v->region].queue;
+	return true;
+}
+
+static void drop(struct store *s, struct victim *v, uint32_t shard, uint64_t hash,
+    const struct index_cursor *c, struct item *it)
+{
+	if (atomic_load_explicit(&s->loading, memory_order_relaxed)) {
+		atomic_fetch_add_explicit(&s->load_evictions, 1, memory_order_relaxed);
+	} else {
+		atomic_fetch_add_explicit(&s->evictions, 1, memory_order_relaxed);
+		if (!(item_state(it) & ITEM_FETCHED))
+			atomic_fetch_add_explicit(&s->evicted_unfetched, 1, memory_order_relaxed);
+	}
+	if (v->queue == ARENA_SMALL && s->policy->small_queue) {
+		ghost_add(&s->ghost, &s->index, shard, hash);
+		atomic_store_explicit(&s->ghosts_on, true, memory_order_relaxed);
+	}
+	store_unlink(s, shard, c, it);
+}
+
+/* First walk, one item, under its shard's lock. */
+static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struct item *it)
+{
+	struct store *s = t->store;
+	uint32_t shard = index_shard_of(&s->index, hash);
+	pthread_mutex_lock(&s->index.shard[shard].lock);
+	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
+	if (c.slot) {
+		unsigned rank = v->clean ? POLICY_RANKS - 1 : s->policy->rank(v->queue, slot_use(*c.slot));
+		if (store_flushed(s, it)) {
+			store_unlink(s, shard, &c, it);
+		} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
+			store_count_expired(s, it);
+			store_unlink(s, shard, &c, it);
+		} else if (rank == 0) {
+			drop(s, v, shard, hash, &c, it);
+		} else {
+			struct store_large *large = item_large(it);
+			size_t weight = item_size(it) + (large ? large_cost(large) : 0);
+			v->large_bytes += large ? large_cost(large) : 0;
+			v->rank_bytes[rank] += weight;
+			v->kept_bytes += item_size(it);
+			s->entries[v->n++] = (struct reclaim_entry){hash,
+			    (uint32_t)((uint8_t *)it - arena_region_base(&s->arena, v->region)), it->units,
+			    (uint8_t)rank};
+		}
+	}
+	pthread_mutex_unlock(&s->index.shard[shard].lock);
+}
+
+/* Sizes and keys never change, so the walk runs ahead without locks and fetches buckets by the batch. */
+static void walk(struct store_thread *t, struct victim *v)
+{
+	struct store *s = t->store;
+	uint8_t *base = arena_region_base(&s->arena, v->region);
+	uint32_t fill = s->arena.region[v->region].fill, at = 0;
+	while (at < fill) {
+		struct item *batch[BATCH];
+		uint64_t hash[BATCH];
+		unsigned n = 0;
+		for (; n < BATCH && at < fill; n++) {
+			batch[n] = (struct item *)(void *)(base + at);
+			hash[n] = hash_bytes(&s->hash, batch[n]->body, batch[n]->key_len);
+			index_prefetch(&s->index, hash[n]);
+			at += (uint32_t)item_size(batch[n]);
+		}
+		for (unsigned i = 0; i < n; i++)
+			judge(t, v, hash[i], batch[i]);
+	}
+}
+
+/* Which ranks go whole, and how many bytes of the next, so that a quarter becomes free. */
+static void quota(const struct store *s, const struct victim *v, unsigned *ret_rank, uint64_t *ret_bytes)
+{
+	uint64_t fill = s->arena.region[v->region].fill;
+	uint64_t capacity = fill + v->large_bytes, free_bytes = fill - v->kept_bytes;
+	*ret_rank = 0;
+	*ret_bytes = 0;
+	if (v->clean || free_bytes >= capacity / 4)
+		return;
+	uint64_t need = capacity / 4 - free_bytes;
+	for (unsigned rank = 1; rank < POLICY_RANKS; rank++) {
+		*ret_rank = rank;
+		*ret_bytes = need;
+		if (v->rank_bytes[rank] >= need)
+			return;
+		need -= v->rank_bytes[rank];
+	}
+}
+
+static struct item *forward_room(struct store *s, enum arena_queue q, size_t size)
+{
+	while (!lane_has_room(s, &s->forward, q, size))
+		if (!lane_renew(s, &s->forward, q, true))
+			return NULL;
+	return lane_append(s, &s->forward, q, size);
+}
+
+static void move(
+    struct store *s, const struct victim *v, const struct index_cursor *c, struct item *it, struct item *copy)
+{
+	size_t size = item_size(it);
+	memcpy(copy, it, size);
+	struct region *from_reg = store_region(s, it), *to_reg = store_region(s, copy);
+	atomic_fetch_sub_explicit(&from_reg->live, (uint32_t)size, memory_order_relaxed);
+	atomic_fetch_add_explicit(&to_reg->live, (uint32_t)size, memory_order_relaxed);
+	store_note_expiry(s, copy, item_expiry(it));
+	uint64_t slot = slot_with_place(*c->slot, store_place(s, copy));
+	if (!v->clean)
+		slot = slot_with_use(slot, s->policy->forward(v->queue, slot_use(slot)));
+	*c->slot = slot;
+}
+
+/* Second walk: what was worth keeping. */
+static void forward(struct store *s, struct victim *v)
+{
+	unsigned rank;
+	uint64_t must_go;
+	quota(s, v, &rank, &must_go);
+	for (uint32_t i = 0; i < v->n; i++) {
+		const struct reclaim_entry *e = &s->entries[i];
+		struct item *it =
+		    (struct item *)(void *)(arena_region_base(&s->arena, v->region) + e->offset);
+		size_t size = (size_t)e->units * ITEM_ALIGN;
+		enum arena_queue to = v->clean ? v->queue : ARENA_MAIN;
+		bool keep = e->rank > rank || (e->rank == rank && must_go == 0);
+		pthread_mutex_lock(&s->forward.lock);
+		struct item *copy = keep ? forward_room(s, to, size) : NULL;
+		uint32_t shard = index_shard_of(&s->index, e->hash);
+		pthread_mutex_lock(&s->index.shard[shard].lock);
+		struct index_cursor c =
+		    index_find_place(&s->index, shard, index_tag(e->hash), store_place(s, it));
+		bool flushed = c.slot && store_flushed(s, it);
+		if (flushed) {
+			store_unlink(s, shard, &c, it);
+		} else if (c.slot && copy) {
+			move(s, v, &c, it, copy);
+		} else if (c.slot) {
+			struct store_large *large = item_large(it);
+			uint64_t weight = size + (large ? large_cost(large) : 0);
+			if (e->rank == rank)
+				must_go -= weight < must_go ? weight : must_go;
+			drop(s, v, shard, e->hash, &c, it);
+		}
+		pthread_mutex_unlock(&s->index.shard[shard].lock);
+		if (copy && (!c.slot || flushed))
+			lane_rewind(s, &s->forward, to, copy, size);
+		pthread_mutex_unlock(&s->forward.lock);
+	}
+}
+
+bool reclaim_one(struct store_thread *t)
+{
+	struct store *s = t->store;
+	struct victim v = {0};
+	pthread_mutex_lock(&s->reclaim_lock);
+	store_set_limit(s);
+	bool ok = choose(s, &v);
+	if (ok) {
+		scan_region(s, v.region);
+		walk(t, &v);
+		forward(s, &v);
+		CHECK(atomic_load(&s->arena.region[v.region].live) == 0);
+		arena_give(&s->arena, v.region);
+		arena_trim(&s->arena);
+		atomic_fetch_add_explicit(v.clean ? &s->cleans : &s->reclaims, 1, memory_order_relaxed);
+	}
+	pthread_mutex_unlock(&s->reclaim_lock);
+	return ok;
+}
+
+/* Unlinks what has expired in one sealed region, at most once a minute each. */
+static bool sweep_region(struct store_thread *t, uint32_t r)
+{
+	struct store *s = t->store;
+	struct region *reg = &s->arena.region[r];
+	if (reg->state != REGION_SEALED ||
+	    atomic_load_explicit(&reg->first_expiry, memory_order_relaxed) > t->now)
+		return false;
+	atomic_store_explicit(&reg->first_expiry, INT64_MAX, memory_order_relaxed);
+	int64_t first = INT64_MAX;
+	uint8_t *base = arena_region_base(&s->arena, r);
+	uint32_t fill = reg->fill;
+	for (uint32_t at = 0; at < fill;) {
+		struct item *it = (struct item *)(void *)(base + at);
+		at += (uint32_t)item_size(it);
+		uint64_t hash = hash_bytes(&s->hash, it->body, it->key_len);
+		uint32_t shard = index_shard_of(&s->index, hash);
+		pthread_mutex_lock(&s->index.shard[shard].lock);
+		struct index_cursor c =
+		    index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
+		int64_t expiry = c.slot ? item_expiry(it) : 0;
+		if (c.slot && store_expired(expiry, t->now)) {
+			store_count_expired(s, it);
+			store_unlink(s, shard, &c, it);
+		} else if (expiry && expiry < first) {
+			first = expiry;
+		}
+		pthread_mutex_unlock(&s->index.shard[shard].lock);
+	}
+	if (first != INT64_MAX) {
+		int64_t soonest = first > t->now + 60 ? first : t->now + 60, old = reg->first_expiry;
+		while (soonest < old && !atomic_compare_exchange_weak(&reg->first_expiry, &old, soonest))
+			;
+	}
+	return true;
+}
+
+bool store_maintain(struct store_thread *t)
+{
+	struct store *s = t->store;
+	uint32_t low = s->n_lanes + ARENA_SPARE;
+	store_set_limit(s);
+	if (!arena_trim(&s->arena) || arena_available(&s->arena) < low)
+		if (reclaim_one(t))
+			return true;
+	if (s->loading)
+		return false;
+	pthread_mutex_lock(&s->reclaim_lock);
+	for (uint32_t i = 0; i < s->arena.regions; i++) {
+		s->sweep_at = s->sweep_at + 1 < s->arena.regions ? s->sweep_at + 1 : 0;
+		if (sweep_region(t, s->sweep_at))
+			break;
+	}
+	pthread_mutex_unlock(&s->reclaim_lock);
+	return false;
+}

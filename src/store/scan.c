@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scan: one resumable walk over all items there were when it began, region by region, coldest first. Items
+ * written later lie behind each region's scan_limit and are not visited; whatever moves or removes an item of
+ * a region that is still to be read hands the region to scan_region first. */
+#include "store/private.h"
+
+#include <stdlib.h>
+
+#define BATCH 16u
+
+/* The item's fields, read under its shard's lock. False when it is not live. */
+static bool read_live(struct store *s, uint32_t shard, uint64_t hash, struct item *it, int q,
+    struct store_scan_item *ret, struct store_large **ret_large)
+{
+	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
+	if (!c.slot || store_flushed(s, it))
+		return false;
+	struct item_spec spec;
+	item_read(it, &spec);
+	*ret = (struct store_scan_item){
+	    .key = spec.key,
+	    .key_len = spec.key_len,
+	    .value = spec.large ? large_data(spec.large) : item_value(it),
+	    .value_len = spec.value_len,
+	    .seq = spec.seq,
+	    .cas = spec.cas,
+	    .expiry = spec.expiry,
+	    .access = spec.access,
+	    .flags = spec.flags,
+	    .state = spec.state,
+	    .use = (uint8_t)slot_use(*c.slot),
+	    .main_queue = q == ARENA_MAIN,
+	};
+	*ret_large = spec.large ? large_ref(spec.large) : NULL;
+	return true;
+}
+
+static bool visit_item(struct store *s, uint64_t hash, struct item *it, int q)
+{
+	struct store_scan *scan = &s->scan;
+	struct store_scan_item item;
+	struct store_large *large = NULL;
+	bool ok = true;
+	uint32_t shard = index_shard_of(&s->index, hash);
+	pthread_mutex_lock(&s->index.shard[shard].lock);
+	bool live = read_live(s, shard, hash, it, q, &item, &large);
+	bool small = live && item.value_len <= STORE_COPY_MAX;
+	if (small)
+		ok = scan->visit(scan->arg, &item);
+	pthread_mutex_unlock(&s->index.shard[shard].lock);
+	/* Larger values never change, and nothing of this region is given away before the scan has read it.
+	 */
+	if (live && !small)
+		ok = scan->visit(scan->arg, &item);
+	if (large)
+		large_unref(&large);
+	return ok;
+}
+
+/* scan->lock is held. */
+static void visit_region(struct store *s, uint32_t r)
+{
+	struct store_scan *scan = &s->scan;
+	struct region *reg = &s->arena.region[r];
+	uint8_t *base = arena_region_base(&s->arena, r);
+	uint32_t at = 0;
+	while (at < reg->scan_limit && !scan->failed) {
+		struct item *batch[BATCH];
+		uint64_t hash[BATCH];
+		unsigned n = 0;
+		for (; n < BATCH && at < reg->scan_limit; n++) {
+			batch[n] = (struct item *)(void *)(base + at);
+			hash[n] = hash_bytes(&s->hash, batch[n]->body, batch[n]->key_len);
+			index_prefetch(&s->index, hash[n]);
+			at += (uint32_t)item_size(batch[n]);
+		}
+		for (unsigned i = 0; i < n && !scan->failed; i++)
+			scan->failed = !visit_item(s, hash[i], batch[i], reg->queue);
+	}
+	reg->scan_pending = false;
+}
+
+void scan_region(struct store *s, uint32_t r)
+{
+	pthread_mutex_lock(&s->scan.lock);
+	if (s->scan.active && s->arena.region[r].scan_pending)
+		visit_region(s, r);
+	pthread_mutex_unlock(&s->scan.lock);
+}
+
+static void add(struct store_scan *scan, struct arena *a, uint32_t r)
+{
+	struct region *reg = &a->region[r];
+	reg->scan_pending = true;
+	reg->scan_limit = reg->fill;
+	scan->order[scan->n++] = r;
+}
+
+void store_scan_begin(struct store_thread *t, store_visit *visit, void *arg)
+{
+	struct store *s = t->store;
+	struct store_scan *scan = &s->scan;
+	/* No reclaim while the regions are listed, and each lane between two items: every item is then either
+	 * whole below a limit or numbered after the scan's start. */
+	pthread_mutex_lock(&s->reclaim_lock);
+	for (unsigned i = 0; i < s->n_lanes; i++)
+		pthread_mutex_lock(&s->lanes[i].lock);
+	pthread_mutex_lock(&scan->lock);
+	CHECK(!scan->active);
+	scan->active = true;
+	scan->failed = false;
+	scan->visit = visit;
+	scan->arg = arg;
+	scan->n = scan->at = 0;
+	pthread_mutex_lock(&s->arena.lock);
+	for (uint32_t r = 0; r < s->arena.regions; r++)
+		s->arena.region[r].scan_pending = false;
+	for (int q = ARENA_QUEUES; q-- > 0;)
+		for (uint32_t r = s->arena.head[q]; r != ARENA_NONE; r = s->arena.region[r].next)
+			add(scan, &s->arena, r);
+	for (unsigned i = 0; i <= s->n_lanes; i++) {
+		const struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
+		for (int q = ARENA_QUEUES; q-- > 0;)
+			if (lane->open[q] != ARENA_NONE)
+				add(scan, &s->arena, lane->open[q]);
+	}
+	pthread_mutex_unlock(&s->arena.lock);
+	pthread_mutex_unlock(&scan->lock);
+	for (unsigned i = s->n_lanes; i-- > 0;)
+		pthread_mutex_unlock(&s->lanes[i].lock);
+	pthread_mutex_unlock(&s->reclaim_lock);
+}
+
+int store_scan_step(struct store_thread *t)
+{
+	struct store *s = t->store;
+	struct store_scan *scan = &s->scan;
+	pthread_mutex_lock(&scan->lock);
+	CHECK(scan->active);
+	while (scan->at < scan->n && !s->arena.region[scan->order[scan->at]].scan_pending)
+		scan->at++;
+	bool more = scan->at < scan->n;
+	if (more && !scan->failed)
+		visit_region(s, scan->order[scan->at++]);
+	int result = scan->failed ? -1 : more;
+	pthread_mutex_unlock(&scan->lock);
+	return result;
+}
+
+void store_scan_end(struct store_thread *t)
+{
+	pthread_mutex_lock(&t->store->scan.lock);
+	t->store->scan.active = false;
+	pthread_mutex_unlock(&t->store->scan.lock);
+}
+
+void store_scan_lock(struct store *s)
+{
+	pthread_mutex_lock(&s->scan.lock);
+}
+
+void store_scan_unlock(struct store *s)
+{
+	pthread_mutex_unlock(&s->scan.lock);
+}

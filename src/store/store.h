@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* store: the items in memory, behind one facade: index, arena, eviction, expiry, one observer hook, one
+ * resumable scan.
+ *
+ * Threads: every thread that calls it has a struct store_thread of its own. Lock order, outermost first:
+ *   reclaim -> lane -> scan -> shard -> (observer's own) -> arena
+ * At most one shard lock is held at a time, except by store_flush, which takes all of them in order. Nothing
+ * that can wait happens under a shard's lock: room in the arena and a step of the index are secured before it
+ * is taken, room in the log's ring by the caller. The values of a get are copied or pinned under it. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/hash.h"
+#include "store/policy.h"
+#include "store/types.h"
+
+struct store;
+struct store_thread;
+
+enum store_change_kind {
+	STORE_CHANGE_SET,
+	STORE_CHANGE_DELETE,
+	STORE_CHANGE_TOUCH,
+	STORE_CHANGE_FLUSH,
+	STORE_CHANGE_FLUSH_AT
+};
+
+/* What an observer is told, before the change can be seen by anyone. */
+struct store_change {
+	enum store_change_kind kind;
+	const struct store_key *key; /* NULL for flushes */
+	const uint8_t *value;
+	size_t value_len;
+	struct store_pin pin; /* set for values above STORE_COPY_MAX: the observer's, to be unpinned by it */
+	uint32_t flags;
+	uint16_t state; /* enum item_state: stale, win sent, fetched, binary */
+	uint64_t cas;   /* forced, 0 = none */
+	int64_t expiry; /* of a set or touch; when a FLUSH_AT is due */
+};
+
+/* store -> engine, the first of the two upward calls: under the shard's lock (all of them for a flush). It
+ * must not wait. Returns the change's sequence number. owner is the store_thread's. */
+typedef uint64_t store_observe(void *owner, const struct store_change *change);
+
+struct store_options {
+	uint64_t memory;   /* bytes: arena, index, ghosts, large values */
+	uint64_t item_max; /* bytes: header, key, value */
+	bool no_evict;
+	enum store_policy policy;
+	unsigned threads; /* that will call at once: sizes the lanes */
+};
+
+/* NULL with errno when memory or address space is short. */
+struct store *store_open(const struct store_options *options);
+void store_close(struct store **store);
+/* NULL = none: the store numbers changes by itself. Set before threads call, after recovery. */
+void store_set_observer(struct store *s, store_observe *observe);
+/* Numbers of a store without observer go on behind this one. */
+void store_set_seq(struct store *s, uint64_t last);
+
+struct store_thread *store_thread_open(struct store *s, void *owner);
+void store_thread_close(struct store_thread **t);
+/* Hearth seconds by which this thread's next calls judge expiry. */
+void store_thread_set_now(struct store_thread *t, int64_t now);
+
+struct store_key store_key(const struct store *s, const void *data, uint8_t len);
+void store_prefetch(const struct store *s, const struct store_key *key);
+
+/* Results with the numbers that a reply has to wait for. */
+struct store_outcome {
+	uint64_t seq;    /* highest number changed or served; 0 = none */
+	uint64_t cas;    /* of the item now */
+	uint64_t number; /* arith: the new value */
+	size_t needed;   /* STORE_MORE_ROOM from put and arith: value bytes that must be secured in the log */
+};
+
+enum store_result store_get(struct store_thread *t, const struct store_key *key, store_emit *emit, void *arg,
+    struct store_outcome *ret);
+enum store_result store_touch(struct store_thread *t, const struct store_key *key, int64_t expiry,
+    store_emit *emit, void *arg, struct store_outcome *ret);
+/* Whether a value of this length gets memory of its own. */
+bool store_wants_large(const struct store *s, const struct store_key *key, size_t value_len);
+/* Evicts until it fits; NULL when it cannot. Unref with store_unpin or hand it to store_put. */
+struct store_large *store_large_make(struct store_thread *t, size_t value_len);
+uint8_t *store_large_data(struct store_large *large);
+/* secured: value bytes for which the caller secured room in the log (matters for append and prepend, whose
+ * result is learned inside). */
+enum store_result store_put(struct store_thread *t, const struct store_key *key, const struct store_put *put,
+    size_t secured, struct store_outcome *ret);
+enum store_result store_delete(
+    struct store_thread *t, const struct store_key *key, uint64_t compare, struct store_outcome *ret);
+enum store_result store_arith(struct store_thread *t, const struct store_key *key,
+    const struct store_arith *arith, struct store_outcome *ret);
+/* due 0 kills every item there is; else only the record of the slot is made. */
+void store_flush(struct store_thread *t, int64_t due, struct store_outcome *ret);
+void store_unpin(struct store *s, struct store_pin *pin);
+
+/* ---- recovery: like the above, but with numbers given and nothing observed ---- */
+struct store_load {
+	const uint8_t *value;
+	size_t value_len;
+	uint64_t seq, cas;
+	int64_t expiry, access;
+	uint32_t flags;
+	uint16_t state;
+	uint8_t use;
+	bool main_queue;
+	bool keep_newer; /* from a snapshot: an item with a higher number stays */
+};
+/* An item that cannot be applied deletes its key. False in that case. */
+bool store_load_set(struct store_thread *t, const struct store_key *key, const struct store_load *load);
+void store_load_delete(struct store_thread *t, const struct store_key *key);
+/* False when there was no memory for the item's new shape; its key is deleted then. */
+bool store_load_touch(struct store_thread *t, const struct store_key *key, int64_t expiry);
+/* Kills what has a lower number. Alone: no other thread may call meanwhile. */
+void store_load_flush(struct store_thread *t, uint64_t seq);
+/* Drops everything (what lies behind was damaged). Alone. */
+void store_load_reset(struct store_thread *t);
+/* While loading, evictions and expiries are not counted as such. */
+void store_set_loading(struct store *s, bool loading);
+/* Prepares the index for so many items. Alone. */
+void store_reserve(struct store_thread *t, uint64_t items);
+/* One sweep for expired items over a part of the shards (part of parts), after the last record. Returns the
+ * count. */
+uint64_t store_sweep(struct store_thread *t, unsigned part, unsigned parts);
+
+/* ---- eviction: any one thread at a time does the work, others wait for it ---- */
+/* Brings free regions and the limit in order, sweeps a region for expired items. Called by a thread made for
+ * it and woken by wake, or now and then. True when there is more to do at once. */
+bool store_maintain(struct store_thread *t);
+/* Called, from any thread, when regions run short. */
+void store_set_wake(struct store *s, void (*wake)(void *arg), void *arg);
+
+/* ---- the one scan: snapshots, key dumps ---- */
+struct store_scan_item {
+	const uint8_t *key;
+	uint8_t key_len;
+	const uint8_t *value;
+	size_t value_len;
+	uint64_t seq, cas;
+	int64_t expiry, access;
+	uint32_t flags;
+	uint16_t state;
+	uint8_t use;
+	bool main_queue;
+};
+/* False: the scan is given up (too much is waiting, no memory). Called under a shard's lock for values up to
+ * STORE_COPY_MAX, without for others; from the scanning thread or from one that reclaims; never from two at
+ * once. */
+typedef bool store_visit(void *arg, const struct store_scan_item *item);
+
+/* One scan at a time. Every item linked before this call is visited unless it is removed or changed
+ * meanwhile; items come in eviction order, coldest first, as far as no reclaim runs ahead. */
+void store_scan_begin(struct store_thread *t, store_visit *visit, void *arg);
+/* Visits one region. 1: go on; 0: done; -1: given up. */
+int store_scan_step(struct store_thread *t);
+void store_scan_end(struct store_thread *t);
+/* Taken around visits, so that the scanning thread can take what reclaim has added. */
+void store_scan_lock(struct store *s);
+void store_scan_unlock(struct store *s);
+
+struct store_stats {
+	uint64_t items, total_items, bytes, memory, memory_used;
+	uint64_t evictions, expired, expired_unfetched, evicted_unfetched, reclaims, cleans;
+	uint64_t load_evictions; /* while loading: counted as nothing else */
+	uint64_t index_buckets, index_bytes, ghost_bytes, large_bytes;
+	uint64_t regions, regions_free, region_size;
+	int64_t oldest_access;
+};
+void store_get_stats(struct store *s, struct store_stats *ret_stats);
+void store_reset_stats(struct store *s);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* types: the values that pass between the store and those above it. Plain data, no behaviour but inline
+ * helpers. Times are Hearth time in whole seconds since 1970; 0 means never. Lengths are bytes. */
+#ifndef STORE_TYPES_H
+#define STORE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_KEY_MAX 250
+
+/* Up to this size a value is copied into replies, ring and snapshots under its shard's lock, and may be
+ * overwritten in place. Above it the bytes never change once linked and everyone refers to them under a pin.
+ */
+#define STORE_COPY_MAX 4096
+
+enum store_result {
+	STORE_OK = 0,
+	STORE_NOT_FOUND,
+	STORE_NOT_STORED,
+	STORE_EXISTS,     /* the compare value (CAS) is another */
+	STORE_NOT_NUMBER, /* incr and decr */
+	STORE_TOO_LARGE,  /* beyond -I */
+	STORE_NO_MEMORY,  /* -M, or everything is pinned */
+	STORE_WAIT, /* nothing has happened: park the connection, repeat the call after the progress callback
+	             */
+	STORE_MORE_ROOM, /* the emit callback wanted more room: make it and repeat the call */
+	STORE_REFUSED,   /* the disk failed and changes are refused: SERVER_ERROR, memory is untouched */
+};
+
+enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPEND, STORE_CAS };
+
+/* A key with its hash: made once by engine_key(), used by every call on it. */
+struct store_key {
+	const uint8_t *data;
+	uint64_t hash;
+	uint8_t len; /* 1 to 250 */
+	bool binary; /* came base64-coded: kept with the item */
+};
+
+struct store_large; /* a value with memory of its own, reference counted */
+
+/* Keeps the bytes of a value above STORE_COPY_MAX where they are until store_unpin / engine_unpin. */
+struct store_pin {
+	struct store_large *large; /* either */
+	uint32_t region;           /* or; STORE_PIN_NONE */
+};
+#define STORE_PIN_NONE UINT32_MAX
+
+static inline bool store_pinned(const struct store_pin *pin)
+{
+	return pin->large != NULL || pin->region != STORE_PIN_NONE;
+}
+
+/* What a reader is shown of an item. */
+struct store_view {
+	const uint8_t *value;
+	size_t value_len;
+	uint32_t flags;
+	uint64_t seq; /* number of its last change of value: a reply that shows it waits for this */
+	uint64_t cas; /* what clients see as CAS */
+	int64_t expiry;
+	int64_t access; /* before this hit */
+	bool fetched, stale, win_sent, binary;
+	struct store_pin pin; /* set: the callback now owns it; not set: copy the bytes before it returns */
+};
+
+/* Called with the shard's lock held: it must not wait, allocate much, or call the store. It copies what it
+ * needs into room that was secured before and returns true; false when that room is too small
+ * (STORE_MORE_ROOM; a pin in the view is taken back by the store). */
+typedef bool store_emit(void *arg, const struct store_view *view);
+
+struct store_put {
+	enum store_mode mode;
+	uint32_t flags;
+	int64_t expiry;   /* absolute; 0 = never; a time not after now: stored and at once expired */
+	uint64_t compare; /* STORE_CAS */
+	const uint8_t *value;
+	size_t value_len;
+	struct store_large *large; /* instead of value: filled by the caller; the store takes it over on every
+	                            * result but STORE_WAIT */
+};
+
+struct store_arith {
+	uint64_t delta;
+	bool decrement;
+	uint64_t compare; /* 0 = any */
+};
+
+/* A flush slot or a key that is to be judged by time. */
+static inline bool store_expired(int64_t expiry, int64_t now)
+{
+	return expiry != 0 && expiry <= now;
+}
+
+#endif
