@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* files: see files.h. */
+#include "persist/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include "base/check.h"
+#include "base/vfs.h"
+
+#define TEMPORARY ".tmp"
+
+static void temporary_name(uint64_t number, char ret_name[DATADIR_NAME_SIZE + sizeof(TEMPORARY)])
+{
+	datadir_name(DATADIR_SNAPSHOT, number, ret_name);
+	memcpy(ret_name + strlen(ret_name), TEMPORARY, sizeof(TEMPORARY));
+}
+
+static enum hearth_status invent(struct files *f, struct hearth_error *ret_err)
+{
+	f->fresh = true;
+	f->manifest.generation = 1;
+	f->manifest.next_segment = f->manifest.next_snapshot = 1;
+	if (datadir_random_id(f->manifest.lineage) < 0)
+		return hearth_fail(
+		    ret_err, HEARTH_IO, DATADIR_MANIFEST, 0, "no random bytes for the lineage id");
+	return HEARTH_OK;
+}
+
+enum hearth_status files_open(
+    struct files *f, struct datadir *dir, unsigned keep, struct hearth_error *ret_err)
+{
+	*f = (struct files){.keep = keep ? keep : 1};
+	enum hearth_status status = datadir_read_manifest(dir, &f->manifest, &f->repaired, ret_err);
+	if (status == HEARTH_END) {
+		status = invent(f, ret_err);
+	} else if (status == HEARTH_DAMAGED) {
+		f->rebuilt = true;
+		status = datadir_rebuild_manifest(dir, &f->manifest, ret_err);
+	} else if (status == HEARTH_OK) {
+		status = datadir_adopt_segments(dir, &f->manifest, ret_err);
+	}
+	if (status != HEARTH_OK)
+		manifest_free(&f->manifest);
+	else
+		f->dir = dir;
+	return status;
+}
+
+void files_close(struct files *f)
+{
+	manifest_free(&f->manifest);
+	if (f->dir)
+		datadir_close(&f->dir);
+}
+
+enum hearth_status files_write(struct files *f, struct hearth_error *ret_err)
+{
+	return datadir_write_manifest(f->dir, &f->manifest, ret_err);
+}
+
+enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_fd,
+    struct manifest_segment *ret_segment, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	struct manifest_segment segment = {
+	    .number = f->manifest.next_segment, .first = first, .generation = f->manifest.generation};
+	char name[DATADIR_NAME_SIZE];
+	datadir_name(DATADIR_LOG, segment.number, name);
+	if (datadir_random_id(segment.salt) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, name, 0, "no random bytes for the salt");
+	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
+	if (fd < 0)
+		return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot create the segment");
+	if (vfs->fsync(vfs->ctx, fd) < 0) {
+		hearth_fail(ret_err, HEARTH_IO, name, 0, "fsync failed");
+		goto fail;
+	}
+	if (!manifest_add_segment(&f->manifest, &segment)) {
+		hearth_fail(ret_err, HEARTH_NOMEM, name, 0, "no memory for the manifest");
+		goto fail;
+	}
+	f->manifest.next_segment++;
+	if (files_write(f, ret_err) != HEARTH_OK) {
+		f->manifest.n_segments--;
+		goto fail;
+	}
+	*ret_fd = fd;
+	*ret_segment = segment;
+	return HEARTH_OK;
+fail:
+	vfs->close(vfs->ctx, fd);
+	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
+	return ret_err ? ret_err->status : HEARTH_IO;
+}
+
+void files_begin_segment(struct files *f, uint64_t number, uint64_t first)
+{
+	for (size_t i = 0; i < f->manifest.n_segments; i++)
+		if (f->manifest.segments[i].number == number)
+			f->manifest.segments[i].first = first;
+}
+
+enum hearth_status files_add_snapshot(
+    struct files *f, uint64_t *ret_number, int *ret_fd, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char name[DATADIR_NAME_SIZE + sizeof(TEMPORARY)];
+	uint64_t number = f->manifest.next_snapshot;
+	temporary_name(number, name);
+	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
+	if (fd < 0)
+		return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot create the snapshot");
+	f->manifest.next_snapshot++;
+	*ret_number = number;
+	*ret_fd = fd;
+	return HEARTH_OK;
+}
+
+void files_drop_snapshot(struct files *f, uint64_t number)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char name[DATADIR_NAME_SIZE + sizeof(TEMPORARY)];
+	temporary_name(number, name);
+	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
+}
+
+/* Moves what the kept snapshots do not need from the manifest's lists to its list of files to unlink. */
+static bool retire(struct files *f)
+{
+	struct manifest *m = &f->manifest;
+	size_t unpinned = 0;
+	for (size_t i = 0; i < m->n_snapshots; i++)
+		unpinned += !m->snapshots[i].pinned;
+	for (size_t i = 0; i < m->n_snapshots && unpinned > f->keep;) {
+		if (m->snapshots[i].pinned) {
+			i++;
+			continue;
+		}
+		if (!manifest_add_unlink(m, DATADIR_SNAPSHOT, m->snapshots[i].number))
+			return false;
+		memmove(
+		    m->snapshots + i, m->snapshots + i + 1, (--m->n_snapshots - i) * sizeof(*m->snapshots));
+		unpinned--;
+	}
+	if (m->n_snapshots == 0)
+		return true;
+	/* All of a segment's numbers lie below the next one's first. */
+	uint64_t start = m->snapshots[0].start;
+	while (m->n_segments > 1 && m->segments[1].first <= start + 1) {
+		if (!manifest_add_unlink(m, DATADIR_LOG, m->segments[0].number))
+			return false;
+		memmove(m->segments, m->segments + 1, --m->n_segments * sizeof(*m->segments));
+	}
+	return true;
+}
+
+enum hearth_status files_publish(
+    struct files *f, const struct manifest_snapshot *snapshot, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char from[DATADIR_NAME_SIZE + sizeof(TEMPORARY)], to[DATADIR_NAME_SIZE];
+	temporary_name(snapshot->number, from);
+	datadir_name(DATADIR_SNAPSHOT, snapshot->number, to);
+	if (vfs->renameat(vfs->ctx, datadir_fd(f->dir), from, to) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, from, 0, "cannot rename the snapshot");
+	if (vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "fsync of the directory failed");
+	if (!manifest_add_snapshot(&f->manifest, snapshot))
+		return hearth_fail(ret_err, HEARTH_NOMEM, to, 0, "no memory for the manifest");
+	/* Short of memory fewer files are retired; the next snapshot makes up for it. */
+	retire(f);
+	enum hearth_status status = files_write(f, ret_err);
+	return status == HEARTH_OK ? files_sweep(f, ret_err) : status;
+}
+
+enum hearth_status files_sweep(struct files *f, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	struct manifest *m = &f->manifest;
+	if (m->n_unlinks == 0)
+		return HEARTH_OK;
+	for (size_t i = 0; i < m->n_unlinks; i++) {
+		char name[DATADIR_NAME_SIZE];
+		datadir_name(m->unlinks[i].kind, m->unlinks[i].number, name);
+		if (vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name) < 0 && errno != ENOENT)
+			return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot unlink a retired file");
+	}
+	if (vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "fsync of the directory failed");
+	m->n_unlinks = 0;
+	return files_write(f, ret_err);
+}
+
+enum hearth_status files_raise_high_water(struct files *f, uint64_t high, struct hearth_error *ret_err)
+{
+	uint64_t old = f->manifest.high_water;
+	if (old >= high)
+		return HEARTH_OK;
+	f->manifest.high_water = high;
+	enum hearth_status status = files_write(f, ret_err);
+	if (status != HEARTH_OK)
+		f->manifest.high_water = old;
+	return status;
+}
+
+void files_forget_segment(struct files *f, uint64_t number)
+{
+	struct manifest *m = &f->manifest;
+	for (size_t i = 0; i < m->n_segments; i++) {
+		if (m->segments[i].number != number)
+			continue;
+		memmove(m->segments + i, m->segments + i + 1, (--m->n_segments - i) * sizeof(*m->segments));
+		return;
+	}
+}
+
+uint64_t files_log_bytes(struct files *f)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < f->manifest.n_segments; i++) {
+		char name[DATADIR_NAME_SIZE];
+		struct stat st;
+		datadir_name(DATADIR_LOG, f->manifest.segments[i].number, name);
+		int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_RDONLY);
+		if (fd < 0)
+			continue;
+		if (vfs->fstat(vfs->ctx, fd, &st) == 0)
+			bytes += (uint64_t)st.st_size;
+		vfs->close(vfs->ctx, fd);
+	}
+	return bytes;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hole: where the log does not go on, is that its end, or damage? In the boot that wrote it the page cache is
+ * whole: only the last write can be torn, so anything good behind the hole proves damage. In another boot a
+ * later block may have reached the disk first: only one that says the hole was durable proves damage, or a
+ * snapshot that was published above it. A cache may forget; it may not lie: what is older than damage goes.
+ */
+#include "persist/replay.h"
+
+#include <string.h>
+
+struct evidence {
+	bool found;      /* something good lies behind the hole */
+	bool durable;    /* and says that the hole was durable */
+	bool here;       /* in this segment: */
+	uint64_t offset; /* there */
+	uint64_t first;  /* first number behind the hole */
+};
+
+/* The next offset in the segment at which a block verifies and belongs behind the hole. */
+static bool next_block(
+    const struct replay *rp, uint64_t offset, uint64_t *ret_offset, struct block_header *ret_h)
+{
+	static const uint8_t magic[4] = {'H', 'B', 'K', '1'};
+	while (offset + BLOCK_HEADER_SIZE <= rp->end) {
+		const uint8_t *at = memmem(rp->data + offset, rp->end - offset, magic, sizeof(magic));
+		if (!at)
+			return false;
+		offset = (uint64_t)(at - rp->data);
+		if (offset + BLOCK_HEADER_SIZE <= rp->end &&
+		    block_decode_header(at, rp->end - offset, ret_h) == HEARTH_OK &&
+		    block_verify(at, rp->salt, at + BLOCK_HEADER_SIZE, ret_h->stored_len) == HEARTH_OK &&
+		    ret_h->first >= rp->expected) {
+			*ret_offset = offset;
+			return true;
+		}
+		offset++;
+	}
+	return false;
+}
+
+static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
+{
+	struct block_header h;
+	uint64_t at = offset;
+	while (next_block(rp, at + 1, &at, &h)) {
+		if (!ev->here) {
+			ev->here = ev->found = true;
+			ev->offset = at;
+			ev->first = h.first;
+		}
+		ev->durable |= h.durable >= rp->expected;
+		at += BLOCK_HEADER_SIZE + (uint64_t)h.stored_len - 1;
+	}
+}
+
+static void look_later(struct replay *rp, struct evidence *ev)
+{
+	struct files *files = rp->rec->options->files;
+	for (size_t i = rp->at + 1; i < rp->n; i++) {
+		const struct replay_head *head = &rp->heads[i];
+		if (!head->present || head->status != HEARTH_OK)
+			continue;
+		if (!ev->found)
+			ev->first = head->h.first;
+		ev->found = true;
+		struct segment_reader *reader;
+		struct segment_block block;
+		if (segment_open(&reader, datadir_vfs(files->dir), datadir_fd(files->dir), head->name, NULL,
+		        NULL) != HEARTH_OK)
+			continue;
+		while (!ev->durable && segment_skim(reader, &block, NULL) == HEARTH_OK)
+			ev->durable |= block.head.durable >= rp->expected;
+		segment_close(&reader);
+	}
+}
+
+void hole_reset(struct replay *rp, uint64_t first)
+{
+	struct recovery *rec = rp->rec;
+	if (first && first - 1 <= rec->s0)
+		return; /* the snapshot holds what came of them */
+	struct store_stats st;
+	store_get_stats(rec->options->store, &st);
+	store_load_reset(rec->thread[0]);
+	atomic_fetch_add(&rec->dropped, st.items);
+	recover_note(rec, "%llu items older than the damage were dropped;", (unsigned long long)st.items);
+}
+
+static void end_here(struct replay *rp, uint64_t offset)
+{
+	struct recovery *rec = rp->rec;
+	uint64_t left = rp->len - offset;
+	rp->ended = true;
+	for (size_t i = rp->at + 1; i < rp->n; i++) {
+		if (!rp->heads[i].present)
+			continue;
+		left += rp->heads[i].size;
+		if (rp->heads[i].size)
+			recover_set_aside(rec, rp->heads[i].name);
+		recover_forget(rec, rp->heads[i].entry->number);
+	}
+	rec->result->left_out_bytes += left;
+	if (left)
+		recover_note(rec, "%llu bytes behind offset %llu of %s were left out: the write was cut off;",
+		    (unsigned long long)left, (unsigned long long)offset, rp->heads[rp->at].name);
+}
+
+enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset)
+{
+	struct recovery *rec = rp->rec;
+	const struct replay_head *head = &rp->heads[rp->at];
+	struct evidence ev = {0};
+	look_here(rp, *offset, &ev);
+	look_later(rp, &ev);
+	bool same_boot =
+	    head->status != HEARTH_OK || memcmp(head->h.boot_id, rp->boot_id, HEARTH_ID_SIZE) == 0;
+	bool damage = (ev.found && (same_boot || ev.durable)) || rec->snapshot_end >= rp->expected;
+	if (!damage) {
+		end_here(rp, *offset);
+		return HEARTH_OK;
+	}
+	recover_damage(rec, head->name, *offset, "a block does not verify");
+	uint64_t first = ev.here ? ev.first : next && next->h.first ? next->h.first : ev.first;
+	rec->result->left_out_bytes +=
+	    (ev.here ? ev.offset : rp->end) - (*offset < rp->end ? *offset : rp->end);
+	hole_reset(rp, ev.found ? first : 0);
+	*offset = ev.here ? ev.offset : rp->end;
+	if (first > rp->expected)
+		rp->expected = first;
+	rp->chained = false;
+	if (!ev.here)
+		/* The rest of the log, if any, begins with the next segment. */
+		rp->end = *offset;
+	if (!ev.here && next)
+		rp->expected = next->h.prev_last + 1 > rp->expected ? next->h.prev_last + 1 : rp->expected;
+	return HEARTH_OK;
+}

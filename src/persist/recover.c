@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* recover: leads recovery, and settles its consequences in the directory afterwards; see recover.h. */
+#include "persist/recover_private.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void recover_progress(struct recovery *rec)
+{
+	const struct recover_options *o = rec->options;
+	if (o->progress)
+		o->progress(o->progress_arg, atomic_load(&rec->done_bytes), rec->all_bytes,
+		    atomic_load(&rec->items_applied));
+}
+
+void recover_note(struct recovery *rec, const char *fmt, ...)
+{
+	char *note = rec->result->note;
+	size_t size = sizeof(rec->result->note), len = strlen(note);
+	va_list ap;
+	if (len && len + 1 < size) {
+		note[len++] = ' ';
+		note[len] = 0;
+	}
+	va_start(ap, fmt);
+	vsnprintf(note + len, size - len, fmt, ap);
+	va_end(ap);
+}
+
+void recover_set_aside(struct recovery *rec, const char *file)
+{
+	struct recover_result *r = rec->result;
+	for (unsigned i = 0; i < r->n_aside; i++)
+		if (strcmp(r->aside[i], file) == 0)
+			return;
+	if (r->n_aside < RECOVER_ASIDE_MAX)
+		snprintf(r->aside[r->n_aside++], DATADIR_NAME_SIZE, "%s", file);
+}
+
+void recover_forget(struct recovery *rec, uint64_t segment)
+{
+	struct recover_result *r = rec->result;
+	if (r->n_forget < RECOVER_ASIDE_MAX)
+		r->forget[r->n_forget++] = segment;
+}
+
+void recover_damage(struct recovery *rec, const char *file, uint64_t offset, const char *what)
+{
+	if (rec->result->damaged++ < 3)
+		recover_note(rec, "%s at offset %llu: %s;", file, (unsigned long long)offset, what);
+	recover_set_aside(rec, file);
+	if (rec->err->status == HEARTH_OK)
+		hearth_fail(rec->err, HEARTH_DAMAGED, file, offset, what);
+}
+
+struct sweep {
+	struct recovery *rec;
+	_Atomic uint64_t expired;
+};
+
+static void sweep_part(void *arg, unsigned i)
+{
+	struct sweep *sweep = arg;
+	atomic_fetch_add(&sweep->expired, store_sweep(sweep->rec->thread[i], i, sweep->rec->threads));
+}
+
+/* One judgement for all, after the last record: by the wall clock, but never before the latest time on disk.
+ */
+static void sweep_expired(struct recovery *rec)
+{
+	struct sweep sweep = {.rec = rec};
+	clock_raise(rec->options->clock, rec->time_ms);
+	for (unsigned i = 0; i < rec->threads; i++)
+		store_thread_set_now(rec->thread[i], clock_now(rec->options->clock));
+	parallel_run(rec->threads, sweep_part, &sweep);
+	rec->result->expired = atomic_load(&sweep.expired);
+}
+
+static bool open_threads(struct recovery *rec)
+{
+	unsigned n = rec->options->threads;
+	rec->threads = n < 1 ? 1 : n > RECOVER_THREADS_MAX ? RECOVER_THREADS_MAX : n;
+	for (unsigned i = 0; i < rec->threads; i++) {
+		rec->thread[i] = store_thread_open(rec->options->store, NULL);
+		if (!rec->thread[i])
+			return false;
+		store_thread_set_now(rec->thread[i], 0); /* nothing has expired yet */
+	}
+	return true;
+}
+
+/* Numbers go on behind everything that can have been given out: after a power cut that is the durable mark.
+ */
+static void continue_numbers(struct recovery *rec)
+{
+	const struct manifest *m = &rec->options->files->manifest;
+	struct wal_start *start = &rec->result->start;
+	uint64_t high = m->high_water > rec->high_water ? m->high_water : rec->high_water;
+	if (m->clean && m->last_seq > start->last_seq)
+		start->last_seq = m->last_seq;
+	bool lost = rec->other_boot || rec->result->left_out_bytes + rec->result->damaged > 0;
+	if (!rec->options->files->fresh && !m->clean && lost && high > start->last_seq)
+		start->last_seq = high;
+}
+
+static void count_files(struct recovery *rec)
+{
+	const struct manifest *m = &rec->options->files->manifest;
+	for (size_t i = 0; i < m->n_snapshots; i++)
+		if (i + 1 == m->n_snapshots)
+			rec->all_bytes += m->snapshots[i].bytes;
+}
+
+enum hearth_status recover_run(
+    const struct recover_options *options, struct recover_result *ret, struct hearth_error *ret_err)
+{
+	struct hearth_error err = {0};
+	struct recovery rec = {.options = options, .result = ret, .err = &err};
+	*ret = (struct recover_result){0};
+	enum hearth_status status = HEARTH_NOMEM;
+	if (!open_threads(&rec)) {
+		hearth_fail(&err, HEARTH_NOMEM, NULL, 0, "no memory for recovery");
+		goto out;
+	}
+	if (options->files->repaired || options->files->rebuilt)
+		recover_damage(&rec, DATADIR_MANIFEST, 0,
+		    options->files->rebuilt ? "rebuilt from the files there are"
+		                            : "one of its two copies was bad");
+	store_set_loading(options->store, true);
+	count_files(&rec);
+	status = load_snapshot(&rec);
+	if (status == HEARTH_OK)
+		status = replay_log(&rec);
+	if (status != HEARTH_OK)
+		goto out;
+	sweep_expired(&rec);
+	store_set_loading(options->store, false);
+	ret->dropped = atomic_load(&rec.dropped);
+	continue_numbers(&rec);
+	if (ret->damaged && options->strict)
+		status = HEARTH_DAMAGED;
+out:
+	for (unsigned i = 0; i < rec.threads; i++)
+		if (rec.thread[i])
+			store_thread_close(&rec.thread[i]);
+	if (ret_err)
+		*ret_err = err;
+	return status;
+}
+
+/* Whether the file was to be set aside and could not be. */
+static bool still_needed(const struct recover_result *r, const bool *kept, uint64_t segment)
+{
+	char name[DATADIR_NAME_SIZE];
+	datadir_name(DATADIR_LOG, segment, name);
+	for (unsigned i = 0; i < r->n_aside; i++)
+		if (strcmp(r->aside[i], name) == 0)
+			return !kept[i];
+	return false;
+}
+
+enum hearth_status recover_settle(
+    struct files *files, struct recover_result *result, struct hearth_error *ret_err)
+{
+	struct recovery rec = {.result = result};
+	bool kept[RECOVER_ASIDE_MAX] = {false};
+	enum hearth_status status = datadir_sweep_temporary(files->dir, ret_err);
+	for (unsigned i = 0; i < result->n_aside && status == HEARTH_OK; i++) {
+		char aside[96];
+		struct hearth_error err;
+		/* A file that is missing cannot be set aside; the note names it. */
+		kept[i] =
+		    datadir_set_aside(files->dir, result->aside[i], aside, sizeof(aside), &err) == HEARTH_OK;
+		if (kept[i])
+			recover_note(&rec, "%s is kept as %s;", result->aside[i], aside);
+	}
+	for (unsigned i = 0; i < result->n_forget && status == HEARTH_OK; i++) {
+		files_forget_segment(files, result->forget[i]);
+		if (still_needed(result, kept, result->forget[i]))
+			continue;
+		if (!manifest_add_unlink(&files->manifest, DATADIR_LOG, result->forget[i]))
+			status = hearth_fail(
+			    ret_err, HEARTH_NOMEM, DATADIR_MANIFEST, 0, "no memory for the manifest");
+	}
+	return status;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* recover_private: what the files of recovery share: recover.c leads, load.c reads the snapshot, replay.c the
+ * log, apply.c turns records into items. Nobody else includes it. */
+#ifndef PERSIST_RECOVER_PRIVATE_H
+#define PERSIST_RECOVER_PRIVATE_H
+
+#include <stdatomic.h>
+#include "persist/parallel.h"
+#include "persist/recover.h"
+
+#define RECOVER_THREADS_MAX 64u
+
+struct recovery {
+	const struct recover_options *options;
+	struct recover_result *result;
+	struct hearth_error *err;
+	unsigned threads;
+	struct store_thread *thread[RECOVER_THREADS_MAX];
+	_Atomic uint64_t items_applied, dropped;
+	uint64_t all_bytes;
+	_Atomic uint64_t done_bytes;
+	uint64_t s0, snapshot_end; /* of the snapshot that was loaded */
+	int64_t time_ms;           /* latest Hearth time seen */
+	uint64_t high_water;
+	bool other_boot; /* the log was last written under another boot of the kernel */
+};
+
+void recover_progress(struct recovery *rec);
+/* One more damaged place: counted, noted, its file to be set aside. */
+void recover_damage(struct recovery *rec, const char *file, uint64_t offset, const char *what);
+/* Adds a sentence to the note. */
+void recover_note(struct recovery *rec, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void recover_set_aside(struct recovery *rec, const char *file);
+void recover_forget(struct recovery *rec, uint64_t segment);
+
+/* Applies one record by a loading thread: false when it could not be applied and its key was dropped instead.
+ */
+bool apply_record(
+    struct store_thread *t, const struct store_key *key, const struct record *r, bool from_snapshot);
+
+enum hearth_status load_snapshot(struct recovery *rec);
+enum hearth_status replay_log(struct recovery *rec);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* replay: state of reading the log during recovery, shared by replay.c and hole.c. */
+#ifndef PERSIST_REPLAY_H
+#define PERSIST_REPLAY_H
+
+#include "persist/recover_private.h"
+
+#define REPLAY_AHEAD 12u /* records whose buckets are fetched ahead */
+
+/* A segment of the manifest, as its file looks. */
+struct replay_head {
+	const struct manifest_segment *entry;
+	char name[DATADIR_NAME_SIZE];
+	bool present;
+	uint64_t size;
+	enum hearth_status status; /* of the header; HEARTH_END = never begun */
+	struct segment_header h;
+};
+
+struct replay_span {
+	uint64_t offset;
+	struct block_header h;
+	enum hearth_status status; /* HEARTH_END = not looked at */
+	const uint8_t *payload;
+	uint8_t *unpacked;
+};
+
+struct replay_entry {
+	uint64_t hash;
+	const uint8_t *at;
+	uint32_t len;
+	uint32_t span;
+	uint64_t seq;
+};
+
+struct replay_bin {
+	struct replay_entry *entries;
+	size_t n, size;
+};
+
+struct replay {
+	struct recovery *rec;
+	struct replay_head *heads;
+	size_t n, at; /* segments; the one being read */
+	uint8_t boot_id[HEARTH_ID_SIZE];
+	/* The segment in memory. */
+	int fd;
+	uint8_t *data;
+	size_t size;       /* of data */
+	uint64_t len, end; /* of the file; of the part that belongs to the log */
+	_Atomic bool read_failed;
+	uint8_t salt[BLOCK_SALT_SIZE];
+	struct replay_span *spans;
+	size_t n_spans, spans_size;
+	struct replay_bin **bins; /* [decoding thread][applying thread] */
+	_Atomic bool has_flush;
+	/* Where the log stands. */
+	uint64_t expected; /* next number */
+	uint32_t prev_crc;
+	bool chained;       /* prev_crc is known */
+	size_t apply_spans; /* the first so many are good */
+	bool ended;
+};
+
+/* At *offset of the segment being read the log does not go on as it should. Decides between the end of the
+ * log (rp->ended) and damage (what is older goes, *offset moves to the next good block or to the end). next:
+ * the successor's header. */
+enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset);
+/* The numbers below `first` that were not read may have superseded anything older: it goes. */
+void hole_reset(struct replay *rp, uint64_t first);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ring: see ring.h. Positions are bytes since the start, modulo the size; entries never wrap: a pad fills the
+ * end. */
+#include "persist/ring.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "base/check.h"
+
+#define RING_MAGIC 0x52494e47u
+#define ALIGN      16u
+/* A credit is handed out in such pieces. */
+#define PIECE (16u << 10)
+
+enum entry_state { ENTRY_OPEN, ENTRY_READY, ENTRY_PAD };
+
+struct entry {
+	uint32_t size; /* with this header, a multiple of ALIGN */
+	_Atomic uint32_t state;
+	uint32_t head_len;
+	bool refers;
+	uint64_t charge;
+	uint64_t seq;
+	uint8_t data[];
+};
+
+struct reference {
+	const uint8_t *value;
+	size_t len;
+	struct store_pin pin;
+};
+
+#define ENTRY_MAX \
+	((sizeof(struct entry) + RECORD_OVERHEAD_MAX + STORE_COPY_MAX + sizeof(struct reference) + \
+	     2 * ALIGN) & \
+	    ~(size_t)(ALIGN - 1))
+
+struct ring {
+	uint32_t magic;
+	void (*unpin)(void *arg, struct store_pin *pin);
+	void *unpin_arg;
+	uint8_t *mem;
+	size_t size, capacity;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	uint64_t head;    /* reserved up to here */
+	uint64_t seq;     /* last number given out */
+	uint64_t charged; /* waiting or promised */
+	bool refused, poked;
+	_Atomic bool sleeping;
+	/* The consumer's. */
+	uint64_t tail, read, limit;
+	uint64_t read_charge;
+};
+
+struct ring *ring_open(
+    size_t capacity, uint64_t last_seq, void (*unpin)(void *arg, struct store_pin *pin), void *arg)
+{
+	struct ring *ring = calloc(1, sizeof(*ring));
+	if (!ring)
+		return NULL;
+	ring->capacity = capacity;
+	/* Room for the padding at the end, which nobody is charged for. */
+	ring->size = (capacity + 2 * ENTRY_MAX + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	ring->mem = aligned_alloc(ALIGN, ring->size);
+	if (!ring->mem) {
+		free(ring);
+		return NULL;
+	}
+	ring->magic = RING_MAGIC;
+	ring->seq = last_seq;
+	ring->unpin = unpin;
+	ring->unpin_arg = arg;
+	pthread_mutex_init(&ring->lock, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&ring->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	return ring;
+}
+
+void ring_close(struct ring **ref)
+{
+	struct ring *ring = *ref;
+	struct ring_entry e;
+	CHECK_MAGIC(ring, RING_MAGIC);
+	*ref = NULL;
+	/* What a failed disk never took still holds pins. */
+	ring->limit = ring->head;
+	while (ring_next(ring, &e))
+		;
+	ring_release(ring);
+	pthread_mutex_destroy(&ring->lock);
+	pthread_cond_destroy(&ring->wake);
+	free(ring->mem);
+	ring->magic = 0;
+	free(ring);
+}
+
+static size_t entry_size(size_t head_len, bool refers)
+{
+	size_t size =
+	    sizeof(struct entry) + ((head_len + 7) & ~(size_t)7) + (refers ? sizeof(struct reference) : 0);
+	return (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+/* What an entry counts against the capacity: referred bytes too, so that a stuck disk cannot pin all memory,
+ * but never so much that a large value could not pass at all. */
+static uint64_t charge_for(const struct ring *ring, size_t size, size_t referred)
+{
+	size_t most = ring->capacity / 4;
+	return size + (referred < most ? referred : most);
+}
+
+bool ring_secure(struct ring *ring, struct ring_credit *credit, size_t key_len, size_t value_len)
+{
+	bool refers = value_len > STORE_COPY_MAX;
+	size_t head = RECORD_OVERHEAD_MAX - RECORD_KEY_MAX + key_len + (refers ? 0 : value_len);
+	uint64_t need = charge_for(ring, entry_size(head, refers), refers ? value_len : 0);
+	if (credit->left >= need)
+		return true;
+	pthread_mutex_lock(&ring->lock);
+	uint64_t more = need - credit->left;
+	if (ring->charged + more + PIECE <= ring->capacity)
+		more += PIECE;
+	bool ok = ring->charged + more <= ring->capacity;
+	if (ok) {
+		ring->charged += more;
+		credit->left += more;
+	} else {
+		ring->refused = true;
+	}
+	pthread_mutex_unlock(&ring->lock);
+	return ok;
+}
+
+void ring_settle(struct ring *ring, struct ring_credit *credit)
+{
+	if (credit->left <= 2 * PIECE)
+		return;
+	pthread_mutex_lock(&ring->lock);
+	ring->charged -= credit->left - PIECE;
+	credit->left = PIECE;
+	/* Somebody may have been refused for this: the consumer tells them. */
+	ring->poked |= ring->refused;
+	pthread_cond_signal(&ring->wake);
+	pthread_mutex_unlock(&ring->lock);
+}
+
+/* The lock is held. */
+static struct entry *reserve(struct ring *ring, size_t size)
+{
+	size_t at = ring->head % ring->size;
+	if (at + size > ring->size) {
+		struct entry *pad = (struct entry *)(void *)(ring->mem + at);
+		pad->size = (uint32_t)(ring->size - at);
+		atomic_store_explicit(&pad->state, ENTRY_PAD, memory_order_relaxed);
+		ring->head += pad->size;
+		at = 0;
+	}
+	struct entry *e = (struct entry *)(void *)(ring->mem + at);
+	e->size = (uint32_t)size;
+	atomic_store_explicit(&e->state, ENTRY_OPEN, memory_order_relaxed);
+	ring->head += size;
+	return e;
+}
+
+uint64_t ring_append(
+    struct ring *ring, struct ring_credit *credit, const struct record *r, struct store_pin *pin)
+{
+	bool refers = store_pinned(pin);
+	size_t head_len = record_size(r) - (refers ? r->value_len : 0);
+	size_t size = entry_size(head_len, refers);
+	uint64_t charge = charge_for(ring, size, refers ? r->value_len : 0);
+	CHECK(size <= ENTRY_MAX && charge <= credit->left);
+	credit->left -= charge;
+
+	pthread_mutex_lock(&ring->lock);
+	struct entry *e = reserve(ring, size);
+	uint64_t seq = e->seq = ++ring->seq;
+	pthread_mutex_unlock(&ring->lock);
+
+	e->head_len = (uint32_t)head_len;
+	e->refers = refers;
+	e->charge = charge;
+	if (refers) {
+		uint8_t head[RECORD_OVERHEAD_MAX];
+		struct reference ref = {r->value, r->value_len, *pin};
+		CHECK(record_encode_head(r, head) == head_len);
+		memcpy(e->data, head, head_len);
+		memcpy(e->data + ((head_len + 7) & ~(size_t)7), &ref, sizeof(ref));
+	} else {
+		CHECK(record_encode(r, e->data) == head_len);
+	}
+	atomic_store_explicit(&e->state, ENTRY_READY, memory_order_release);
+	return seq;
+}
+
+void ring_kick(struct ring *ring)
+{
+	if (!atomic_load(&ring->sleeping))
+		return;
+	pthread_mutex_lock(&ring->lock);
+	pthread_cond_signal(&ring->wake);
+	pthread_mutex_unlock(&ring->lock);
+}
+
+uint64_t ring_last(struct ring *ring)
+{
+	pthread_mutex_lock(&ring->lock);
+	uint64_t seq = ring->seq;
+	pthread_mutex_unlock(&ring->lock);
+	return seq;
+}
+
+void ring_poke(struct ring *ring)
+{
+	pthread_mutex_lock(&ring->lock);
+	ring->poked = true;
+	pthread_cond_signal(&ring->wake);
+	pthread_mutex_unlock(&ring->lock);
+}
+
+static struct timespec deadline(int ms)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += ms / 1000;
+	ts.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	return ts;
+}
+
+bool ring_wait(struct ring *ring, int timeout_ms)
+{
+	pthread_mutex_lock(&ring->lock);
+	if (ring->head == ring->read && !ring->poked) {
+		struct timespec until = deadline(timeout_ms);
+		atomic_store(&ring->sleeping, true);
+		while (ring->head == ring->read && !ring->poked)
+			if (pthread_cond_timedwait(&ring->wake, &ring->lock, &until) != 0)
+				break;
+		atomic_store(&ring->sleeping, false);
+	}
+	ring->poked = false;
+	ring->limit = ring->head;
+	pthread_mutex_unlock(&ring->lock);
+	return ring->read != ring->limit;
+}
+
+/* A reserved entry is being filled by a worker that holds a shard's lock: it takes no longer than a copy of 4
+ * KiB, unless the worker has lost the processor. */
+static void await_ready(struct entry *e)
+{
+	for (unsigned spins = 0; atomic_load_explicit(&e->state, memory_order_acquire) == ENTRY_OPEN; spins++)
+		if (spins > 100)
+			sched_yield();
+}
+
+bool ring_next(struct ring *ring, struct ring_entry *ret)
+{
+	while (ring->read != ring->limit) {
+		struct entry *e = (struct entry *)(void *)(ring->mem + ring->read % ring->size);
+		await_ready(e);
+		ring->read += e->size;
+		if (atomic_load_explicit(&e->state, memory_order_relaxed) == ENTRY_PAD)
+			continue;
+		*ret = (struct ring_entry){e->data, e->head_len, NULL, 0, e->seq, e->charge};
+		ring->read_charge += e->charge;
+		if (e->refers) {
+			struct reference ref;
+			memcpy(&ref, e->data + ((e->head_len + 7) & ~(size_t)7), sizeof(ref));
+			ret->value = ref.value;
+			ret->value_len = ref.len;
+		}
+		return true;
+	}
+	return false;
+}
+
+static void release_pins(struct ring *ring)
+{
+	while (ring->tail != ring->read) {
+		struct entry *e = (struct entry *)(void *)(ring->mem + ring->tail % ring->size);
+		ring->tail += e->size;
+		if (atomic_load_explicit(&e->state, memory_order_relaxed) == ENTRY_PAD || !e->refers)
+			continue;
+		struct reference ref;
+		memcpy(&ref, e->data + ((e->head_len + 7) & ~(size_t)7), sizeof(ref));
+		ring->unpin(ring->unpin_arg, &ref.pin);
+	}
+}
+
+bool ring_release(struct ring *ring)
+{
+	release_pins(ring);
+	pthread_mutex_lock(&ring->lock);
+	ring->charged -= ring->read_charge;
+	ring->read_charge = 0;
+	bool refused = ring->refused;
+	ring->refused = false;
+	pthread_mutex_unlock(&ring->lock);
+	return refused;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* snap: see snap.h. Chunks pass from the scan (this thread, or one that reclaims) to the writer under the
+ * scan's lock. */
+#include "persist/snap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/vfs.h"
+#include "store/item.h"
+
+/* Encoded bytes that may wait to be written: reclaim never waits for the disk, it gives the snapshot up. */
+#define PENDING_MAX (64u << 20)
+
+struct chunk {
+	struct buf buf;
+	uint32_t items;
+	struct chunk *next;
+};
+
+struct snap {
+	const struct snap_options *options;
+	struct chunk *first, *last, *spare; /* under the scan's lock */
+	size_t pending;
+	bool no_memory;
+	struct snapshot_writer *writer;
+	struct snap_result result;
+	struct snapshot_header header;
+	struct snapshot_footer footer;
+	int fd;
+};
+
+static struct chunk *new_chunk(struct snap *snap)
+{
+	struct chunk *c = snap->spare;
+	if (c)
+		snap->spare = c->next;
+	else
+		c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->next = NULL;
+	c->items = 0;
+	buf_clear(&c->buf);
+	if (snap->last)
+		snap->last->next = c;
+	else
+		snap->first = c;
+	snap->last = c;
+	return c;
+}
+
+static struct record item_record(const struct store_scan_item *item)
+{
+	unsigned bits = (item->state & ITEM_STALE ? RECORD_STALE : 0) |
+	                (item->state & ITEM_WIN_SENT ? RECORD_WIN_SENT : 0) |
+	                (item->state & ITEM_FETCHED ? RECORD_FETCHED : 0) |
+	                (item->state & ITEM_BINARY ? RECORD_BINARY_KEY : 0) |
+	                (item->main_queue ? RECORD_MAIN_QUEUE : 0) | (unsigned)item->use << RECORD_USE_SHIFT;
+	return (struct record){
+	    .type = RECORD_SET,
+	    .bits = (uint16_t)bits,
+	    .key_len = item->key_len,
+	    .key = item->key,
+	    .value = item->value,
+	    .value_len = item->value_len,
+	    .seq = item->seq,
+	    .cas = item->cas,
+	    .expiry = item->expiry,
+	    .access = item->access,
+	    .flags = item->flags,
+	};
+}
+
+static bool visit(void *arg, const struct store_scan_item *item)
+{
+	struct snap *snap = arg;
+	struct record r = item_record(item);
+	size_t size = record_size(&r);
+	struct chunk *c = snap->last;
+	if (atomic_load_explicit(snap->options->cancel, memory_order_relaxed) || snap->pending > PENDING_MAX)
+		return false;
+	if (!c || (c->items && buf_len(&c->buf) + size > SNAPSHOT_PAYLOAD_MAX))
+		c = new_chunk(snap);
+	if (!c || !buf_reserve(&c->buf,
+	              size > SNAPSHOT_PAYLOAD_MAX ? size : SNAPSHOT_PAYLOAD_MAX - buf_len(&c->buf))) {
+		snap->no_memory = true;
+		return false;
+	}
+	record_encode(&r, c->buf.data + c->buf.tail);
+	c->buf.tail += size;
+	c->items++;
+	snap->pending += size;
+	return true;
+}
+
+/* Takes what is ready; all: the last, unfinished chunk too. */
+static struct chunk *take(struct snap *snap, bool all)
+{
+	struct store *store = snap->options->store;
+	store_scan_lock(store);
+	struct chunk *c = snap->first;
+	if (c && (all || c->next)) {
+		snap->first = c->next;
+		if (!snap->first)
+			snap->last = NULL;
+		snap->pending -= buf_len(&c->buf);
+	} else {
+		c = NULL;
+	}
+	store_scan_unlock(store);
+	return c;
+}
+
+static void give_back(struct snap *snap, struct chunk *c)
+{
+	store_scan_lock(snap->options->store);
+	c->next = snap->spare;
+	snap->spare = c;
+	store_scan_unlock(snap->options->store);
+}
+
+static enum hearth_status write_ready(struct snap *snap, bool all, struct hearth_error *ret_err)
+{
+	struct chunk *c;
+	while ((c = take(snap, all))) {
+		uint64_t upto = ring_last(wal_ring(snap->options->wal));
+		enum hearth_status status = snapshot_writer_block(
+		    snap->writer, c->buf.data + c->buf.head, buf_len(&c->buf), c->items, upto, ret_err);
+		snap->result.items += c->items;
+		give_back(snap, c);
+		if (status != HEARTH_OK)
+			return status;
+	}
+	return HEARTH_OK;
+}
+
+static void free_chunks(struct chunk *c)
+{
+	while (c) {
+		struct chunk *next = c->next;
+		buf_free(&c->buf);
+		free(c);
+		c = next;
+	}
+}
+
+/* ---- jobs for the sync thread, which owns the files ---- */
+
+static enum hearth_status begin_job(void *arg, struct files *files)
+{
+	struct snap *snap = arg;
+	struct hearth_error err;
+	memcpy(snap->header.lineage, files->manifest.lineage, HEARTH_ID_SIZE);
+	snap->header.generation = files->manifest.generation;
+	snap->header.term = files->manifest.term;
+	snap->header.high_water = files->manifest.high_water;
+	return files_add_snapshot(files, &snap->result.number, &snap->fd, &err);
+}
+
+static enum hearth_status publish_job(void *arg, struct files *files)
+{
+	struct snap *snap = arg;
+	struct hearth_error err;
+	const struct manifest_snapshot entry = {
+	    .number = snap->result.number,
+	    .start = snap->header.start,
+	    .end = snap->footer.end,
+	    .generation = snap->header.generation,
+	    .bytes = snap->result.bytes,
+	    .wall_ms = snap->header.wall_ms,
+	};
+	return files_publish(files, &entry, &err);
+}
+
+static enum hearth_status drop_job(void *arg, struct files *files)
+{
+	struct snap *snap = arg;
+	files_drop_snapshot(files, snap->result.number);
+	return HEARTH_OK;
+}
+
+/* ---- the run ---- */
+
+static enum hearth_status begin(struct snap *snap, struct hearth_error *ret_err)
+{
+	const struct snap_options *o = snap->options;
+	wal_rotate(o->wal);
+	enum hearth_status status = wal_run(o->wal, begin_job, snap);
+	if (status != HEARTH_OK)
+		return hearth_fail(ret_err, status, "snapshot", 0, "cannot create the snapshot's file");
+	snap->header.number = snap->result.number;
+	snap->header.wall_ms = clock_wall_ms();
+	snap->header.hearth_ms = clock_ms(o->clock);
+	if (datadir_random_id(snap->header.salt) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, "snapshot", 0, "no random bytes for the salt");
+	/* S0 first, then the scan: what is linked between the two is in the log behind S0 as well. */
+	wal_mark(o->wal);
+	snap->header.flush_due = atomic_load(o->flush_due);
+	snap->header.start = ring_last(wal_ring(o->wal));
+	return snapshot_writer_open(&snap->writer, NULL, snap->fd, &snap->header, o->level, ret_err);
+}
+
+static enum hearth_status scan(struct snap *snap, struct hearth_error *ret_err)
+{
+	const struct snap_options *o = snap->options;
+	enum hearth_status status = HEARTH_OK;
+	int more = 1;
+	store_scan_begin(o->thread, visit, snap);
+	while (more > 0 && status == HEARTH_OK) {
+		more = store_scan_step(o->thread);
+		status = write_ready(snap, false, ret_err);
+	}
+	store_scan_end(o->thread);
+	if (more < 0 && status == HEARTH_OK)
+		status = hearth_fail(ret_err, snap->no_memory ? HEARTH_NOMEM : HEARTH_BUSY, "snapshot", 0,
+		    "given up: stopped, or the disk is too slow");
+	return status == HEARTH_OK ? write_ready(snap, true, ret_err) : status;
+}
+
+static enum hearth_status finish(struct snap *snap, struct hearth_error *ret_err)
+{
+	const struct snap_options *o = snap->options;
+	snap->footer.end = ring_last(wal_ring(o->wal));
+	snap->footer.flush_due = atomic_load(o->flush_due);
+	snap->footer.high_water = snap->header.high_water;
+	snap->footer.hearth_ms = clock_ms(o->clock);
+	/* Never ahead of the log: otherwise it would hold what the log may lose. */
+	if (wal_sync(o->wal, snap->footer.end) != HEARTH_OK)
+		return hearth_fail(ret_err, HEARTH_IO, "snapshot", 0, "the log could not be made durable");
+	enum hearth_status status = snapshot_writer_finish(snap->writer, &snap->footer, ret_err);
+	if (status != HEARTH_OK)
+		return status;
+	snap->result.bytes = snapshot_writer_bytes(snap->writer);
+	const struct vfs *vfs = vfs_posix();
+	if (vfs->fsync(vfs->ctx, snap->fd) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, "snapshot", 0, "fsync failed");
+	status = wal_run(o->wal, publish_job, snap);
+	if (status != HEARTH_OK)
+		return hearth_fail(ret_err, status, "snapshot", 0, "cannot be published");
+	return HEARTH_OK;
+}
+
+enum hearth_status snap_run(
+    const struct snap_options *options, struct snap_result *ret_result, struct hearth_error *ret_err)
+{
+	struct snap snap = {.options = options, .fd = -1};
+	enum hearth_status status = begin(&snap, ret_err);
+	if (status == HEARTH_OK)
+		status = scan(&snap, ret_err);
+	if (status == HEARTH_OK)
+		status = finish(&snap, ret_err);
+	if (snap.writer)
+		snapshot_writer_close(&snap.writer);
+	if (snap.fd >= 0)
+		vfs_posix()->close(NULL, snap.fd);
+	if (status != HEARTH_OK && snap.result.number)
+		wal_run(options->wal, drop_job, &snap);
+	free_chunks(snap.first);
+	free_chunks(snap.spare);
+	*ret_result = snap.result;
+	return status;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wal: the log while a daemon runs. Two threads of its own: the log thread takes records from the ring, makes
+ * blocks and writes them, many in one call; the sync thread makes them durable by the policy, and owns all
+ * changes of files: segments made ahead, manifest, snapshots published, files retired. No worker ever calls
+ * write or fsync.
+ *
+ * Numbers: written = replies survive kill -9; durable = they survive a power cut. Any thread may read them.
+ */
+#ifndef PERSIST_WAL_H
+#define PERSIST_WAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/clock.h"
+#include "persist/files.h"
+#include "persist/ring.h"
+
+struct wal;
+
+enum wal_fsync { WAL_ALWAYS, WAL_EVERYSEC, WAL_OS };
+
+struct wal_options {
+	enum wal_fsync fsync;
+	uint64_t segment_bytes; /* a segment is left once it is larger; 0 = the default, 64 MiB */
+	size_t ring_bytes;
+	const struct clock *clock;
+	/* Numbers have moved, or room is back: wal -> server. */
+	void (*progress)(void *arg);
+	void *progress_arg;
+	void (*unpin)(void *arg, struct store_pin *pin);
+	void *unpin_arg;
+};
+
+/* Where the log goes on: what recovery found. */
+struct wal_start {
+	uint64_t last_seq; /* numbers go on behind it */
+	uint64_t prev_number, prev_end, prev_last;
+	uint32_t prev_crc;
+	int64_t flush_due;
+};
+
+struct wal_stats {
+	uint64_t written, durable, written_bytes, writes, syncs, last_sync_us, max_sync_us, waits;
+	uint64_t segments, segment_bytes, log_bytes;
+};
+
+/* Creates and begins a segment behind what recovery found, then starts the threads. files stays the caller's,
+ * but only the sync thread uses it until wal_close. */
+enum hearth_status wal_open(struct wal **ret_wal, const struct wal_options *options, struct files *files,
+    const struct wal_start *start, struct hearth_error *ret_err);
+/* Writes and syncs everything, marks the manifest clean, ends the threads. */
+enum hearth_status wal_stop(struct wal *wal, struct hearth_error *ret_err);
+void wal_close(struct wal **wal);
+
+struct ring *wal_ring(struct wal *wal);
+uint64_t wal_written(const struct wal *wal);
+uint64_t wal_durable(const struct wal *wal);
+/* The number up to which replies may leave under the policy. */
+uint64_t wal_published(const struct wal *wal);
+/* A write or sync has failed: no change is accepted any more, nothing unpublished will ever be published. */
+bool wal_failed(const struct wal *wal);
+/* Changes are held back while everysec is seconds behind. */
+bool wal_held(const struct wal *wal);
+/* Waits until the log is durable up to seq, under every policy. */
+enum hearth_status wal_sync(struct wal *wal, uint64_t seq);
+/* Begins a new segment; returns when it has, or after a few seconds if the disk is slow. */
+void wal_rotate(struct wal *wal);
+/* An idle log gets an empty block with the time, so that what has expired stays so. */
+void wal_note_time(struct wal *wal);
+/* Runs job on the sync thread and waits for it. */
+enum hearth_status wal_run(
+    struct wal *wal, enum hearth_status (*job)(void *arg, struct files *files), void *arg);
+void wal_get_stats(struct wal *wal, struct wal_stats *ret_stats);
+/* Log bytes written since the mark was last taken (by a snapshot's start). */
+uint64_t wal_bytes_since_mark(const struct wal *wal);
+void wal_mark(struct wal *wal);
+
+#endif
