@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* background: the evictor and the snapshot thread, and the tick that drives what goes by time. */
+#include "engine/private.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Below this the ratio of log to snapshot means nothing. */
+#define RATIO_LOG_MIN (UINT64_C(64) << 20)
+/* A failed snapshot is tried again after this many seconds. */
+#define RETRY_SECONDS 60
+
+static struct timespec in_ms(int ms)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += ms / 1000;
+	ts.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	return ts;
+}
+
+/* ---- eviction ---- */
+
+void background_wake_evictor(void *arg)
+{
+	struct engine *e = arg;
+	pthread_mutex_lock(&e->lock);
+	e->evict_wanted = true;
+	pthread_cond_signal(&e->wake_evictor);
+	pthread_mutex_unlock(&e->lock);
+}
+
+static void *evictor_main(void *arg)
+{
+	struct engine *e = arg;
+	struct store_thread *t = store_thread_open(e->store, NULL);
+	while (t && !atomic_load(&e->stopping)) {
+		store_thread_set_now(t, clock_now(e->clock));
+		if (store_maintain(t))
+			continue;
+		pthread_mutex_lock(&e->lock);
+		if (!e->evict_wanted && !atomic_load(&e->stopping)) {
+			struct timespec until = in_ms(250);
+			pthread_cond_timedwait(&e->wake_evictor, &e->lock, &until);
+		}
+		e->evict_wanted = false;
+		pthread_mutex_unlock(&e->lock);
+	}
+	if (t)
+		store_thread_close(&t);
+	return NULL;
+}
+
+/* ---- snapshots ---- */
+
+static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t, struct snap_result *ret)
+{
+	struct hearth_error err = {0};
+	const struct snap_options so = {
+	    .store = e->store,
+	    .thread = t,
+	    .wal = e->wal,
+	    .clock = e->clock,
+	    .level = 1,
+	    .cancel = &e->stopping,
+	    .flush_due = &e->flush_due,
+	};
+	int64_t began = clock_mono_us();
+	store_thread_set_now(t, clock_now(e->clock));
+	enum hearth_status status = snap_run(&so, ret, &err);
+	pthread_mutex_lock(&e->lock);
+	e->snapshots += status == HEARTH_OK;
+	e->snapshot_errors += status != HEARTH_OK;
+	if (status == HEARTH_OK) {
+		e->last_number = ret->number;
+		e->last_items = ret->items;
+		e->last_bytes = ret->bytes;
+		e->last_us = (uint64_t)(clock_mono_us() - began);
+		e->last_time = clock_wall_ms() / 1000;
+	}
+	e->last_try = clock_mono_us() / 1000000;
+	pthread_mutex_unlock(&e->lock);
+	return status;
+}
+
+static void answer(struct snapshot_request *r, enum hearth_status status, const struct snap_result *result)
+{
+	while (r) {
+		struct snapshot_request *next = r->next;
+		if (r->done)
+			r->done(r->arg, status, result->number, result->items, result->bytes);
+		free(r);
+		r = next;
+	}
+}
+
+static void *snapshot_main(void *arg)
+{
+	struct engine *e = arg;
+	struct store_thread *t = store_thread_open(e->store, NULL);
+	/* Snapshots may take their time; requests may not. */
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+	pthread_mutex_lock(&e->lock);
+	while (t && !atomic_load(&e->stopping)) {
+		if (!e->snapshot_wanted) {
+			pthread_cond_wait(&e->wake_snapshots, &e->lock);
+			continue;
+		}
+		struct snapshot_request *requests = e->requests;
+		struct snap_result result = {0};
+		e->requests = NULL;
+		e->snapshot_wanted = false;
+		e->snapshot_running = true;
+		pthread_mutex_unlock(&e->lock);
+		enum hearth_status status = make_snapshot(e, t, &result);
+		answer(requests, status, &result);
+		pthread_mutex_lock(&e->lock);
+		e->snapshot_running = false;
+	}
+	struct snapshot_request *left = e->requests;
+	e->requests = NULL;
+	pthread_mutex_unlock(&e->lock);
+	answer(left, HEARTH_BUSY, &(struct snap_result){0});
+	if (t)
+		store_thread_close(&t);
+	return NULL;
+}
+
+enum hearth_status engine_snapshot(struct engine *e,
+    void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes),
+    void *arg)
+{
+	if (!e->wal)
+		return HEARTH_END;
+	struct snapshot_request *r = calloc(1, sizeof(*r));
+	if (!r)
+		return HEARTH_NOMEM;
+	r->done = done;
+	r->arg = arg;
+	pthread_mutex_lock(&e->lock);
+	bool busy = e->snapshot_running;
+	r->next = e->requests;
+	e->requests = r;
+	e->snapshot_wanted = true;
+	pthread_cond_signal(&e->wake_snapshots);
+	pthread_mutex_unlock(&e->lock);
+	return busy ? HEARTH_BUSY : HEARTH_OK;
+}
+
+/* ---- the tick ---- */
+
+static bool snapshot_due(struct engine *e)
+{
+	const struct engine_options *o = &e->options;
+	int64_t now = clock_mono_us() / 1000000;
+	uint64_t grown = wal_bytes_since_mark(e->wal);
+	pthread_mutex_lock(&e->lock);
+	int64_t since = now - e->last_try;
+	uint64_t base = e->last_bytes > RATIO_LOG_MIN ? e->last_bytes : RATIO_LOG_MIN;
+	bool interval = o->snapshot_interval && since >= o->snapshot_interval && grown > 0;
+	bool ratio = o->snapshot_ratio && since >= (e->snapshot_errors ? RETRY_SECONDS : 0) &&
+	             grown >= base / 100 * o->snapshot_ratio;
+	bool due = (interval || ratio) && !e->snapshot_running && !e->snapshot_wanted;
+	pthread_mutex_unlock(&e->lock);
+	return due;
+}
+
+static void fire_flush(struct engine *e)
+{
+	int64_t due = atomic_load(&e->flush_due);
+	if (due == 0 || due > clock_now(e->clock))
+		return;
+	pthread_mutex_lock(&e->own_lock);
+	struct engine_worker *w = engine_own(e);
+	engine_turn(w);
+	/* A full ring is no loss: the slot is still set, and the next tick tries again. */
+	if (atomic_load(&e->flush_due) == due)
+		engine_flush(w, 0);
+	engine_turn_end(w);
+	pthread_mutex_unlock(&e->own_lock);
+}
+
+/* What was shown to have expired stays so: the log's last block carries a time no earlier. */
+static void note_expiries(struct engine *e)
+{
+	struct store_stats st;
+	store_get_stats(e->store, &st);
+	if (st.expired == e->expired_noted)
+		return;
+	e->expired_noted = st.expired;
+	wal_note_time(e->wal);
+}
+
+void engine_tick(struct engine *e)
+{
+	CHECK_MAGIC(e, ENGINE_MAGIC);
+	clock_slew(e->clock);
+	fire_flush(e);
+	if (!e->wal || wal_failed(e->wal))
+		return;
+	note_expiries(e);
+	if (snapshot_due(e))
+		engine_snapshot(e, NULL, NULL);
+}
+
+void engine_jump(struct engine *e, int64_t seconds)
+{
+	clock_jump(e->clock, seconds);
+	fire_flush(e);
+}
+
+/* ---- starting and stopping ---- */
+
+bool background_start(struct engine *e)
+{
+	e->last_try = clock_mono_us() / 1000000;
+	for (size_t i = 0; i < e->files.manifest.n_snapshots; i++)
+		e->last_bytes = e->files.manifest.snapshots[i].bytes;
+	store_set_wake(e->store, background_wake_evictor, e);
+	e->evictor_running = pthread_create(&e->evictor, NULL, evictor_main, e) == 0;
+	if (e->wal)
+		e->snapshotter_running = pthread_create(&e->snapshotter, NULL, snapshot_main, e) == 0;
+	return e->evictor_running && (!e->wal || e->snapshotter_running);
+}
+
+void background_stop(struct engine *e)
+{
+	pthread_mutex_lock(&e->lock);
+	atomic_store(&e->stopping, true);
+	pthread_cond_signal(&e->wake_evictor);
+	pthread_cond_signal(&e->wake_snapshots);
+	pthread_mutex_unlock(&e->lock);
+	if (e->snapshotter_running)
+		pthread_join(e->snapshotter, NULL);
+	if (e->evictor_running)
+		pthread_join(e->evictor, NULL);
+	e->snapshotter_running = e->evictor_running = false;
+}

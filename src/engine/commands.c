@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* commands: what a worker does in a turn. Each change secures room in the log first, so that nothing waits
+ * under a shard's lock; the observer below turns it into a record while that lock is held. */
+#include "engine/private.h"
+
+#include <string.h>
+#include "store/item.h"
+
+/* ---- the observer: store -> engine ---- */
+
+static struct record record_of(const struct store_change *c)
+{
+	struct record r = {.expiry = c->expiry};
+	if (c->key) {
+		r.key = c->key->data;
+		r.key_len = c->key->len;
+	}
+	switch (c->kind) {
+	case STORE_CHANGE_SET:
+		r.type = RECORD_SET;
+		r.bits = (uint16_t)((c->state & ITEM_STALE ? RECORD_STALE : 0) |
+		                    (c->state & ITEM_WIN_SENT ? RECORD_WIN_SENT : 0) |
+		                    (c->state & ITEM_BINARY ? RECORD_BINARY_KEY : 0));
+		r.value = c->value;
+		r.value_len = c->value_len;
+		r.flags = c->flags;
+		r.cas = c->cas;
+		break;
+	case STORE_CHANGE_DELETE:
+		r.type = RECORD_DELETE;
+		break;
+	case STORE_CHANGE_TOUCH:
+		r.type = RECORD_TOUCH;
+		break;
+	case STORE_CHANGE_FLUSH:
+		r.type = RECORD_FLUSH;
+		break;
+	case STORE_CHANGE_FLUSH_AT:
+		r.type = RECORD_FLUSH_AT;
+		break;
+	}
+	return r;
+}
+
+uint64_t engine_observe(void *owner, const struct store_change *change)
+{
+	struct engine_worker *w = owner;
+	struct record r = record_of(change);
+	struct store_pin pin = change->pin;
+	w->appended = true;
+	return ring_append(wal_ring(w->engine->wal), &w->credit, &r, &pin);
+}
+
+/* ---- a turn ---- */
+
+void engine_turn(struct engine_worker *w)
+{
+	CHECK_MAGIC(w, ENGINE_WORKER_MAGIC);
+	w->need = 0;
+	w->now = clock_now(w->engine->clock);
+	store_thread_set_now(w->thread, w->now);
+}
+
+uint64_t engine_need(const struct engine_worker *w)
+{
+	return w->need;
+}
+
+bool engine_ready(const struct engine *e, uint64_t need)
+{
+	return !e->wal || need <= wal_published(e->wal);
+}
+
+bool engine_lost(const struct engine *e, uint64_t need)
+{
+	return e->wal && wal_failed(e->wal) && need > wal_published(e->wal);
+}
+
+void engine_turn_end(struct engine_worker *w)
+{
+	if (!w->engine->wal)
+		return;
+	ring_settle(wal_ring(w->engine->wal), &w->credit);
+	if (!w->appended)
+		return;
+	w->appended = false;
+	ring_kick(wal_ring(w->engine->wal));
+}
+
+int64_t engine_now(const struct engine_worker *w)
+{
+	return w->now;
+}
+
+static void need(struct engine_worker *w, uint64_t seq)
+{
+	if (w->engine->wal && seq > w->need)
+		w->need = seq;
+}
+
+/* Room in the log for one change; STORE_OK, STORE_WAIT, STORE_REFUSED. */
+static enum store_result secure(struct engine_worker *w, size_t key_len, size_t value_len)
+{
+	struct engine *e = w->engine;
+	if (!e->wal)
+		return STORE_OK;
+	if (wal_failed(e->wal))
+		return STORE_REFUSED;
+	if (wal_held(e->wal))
+		return STORE_WAIT;
+	if (ring_secure(wal_ring(e->wal), &w->credit, key_len, value_len))
+		return STORE_OK;
+	/* The log thread must not sleep while somebody waits for it. */
+	ring_kick(wal_ring(e->wal));
+	return STORE_WAIT;
+}
+
+/* ---- commands ---- */
+
+struct store_key engine_key(struct engine_worker *w, const void *data, uint8_t len)
+{
+	return store_key(w->engine->store, data, len);
+}
+
+int64_t engine_expiry(const struct engine_worker *w, int64_t exptime)
+{
+	if (exptime == 0)
+		return 0;
+	if (exptime < 0)
+		return 1;
+	/* memcached's rule: up to 30 days it is relative. */
+	return exptime > 60 * 60 * 24 * 30 ? exptime : w->now + exptime;
+}
+
+enum store_result engine_get(
+    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
+{
+	struct store_outcome out = {0};
+	enum store_result result = store_get(w->thread, key, emit, arg, &out);
+	need(w, out.seq);
+	return result;
+}
+
+enum store_result engine_touch(
+    struct engine_worker *w, const struct store_key *key, int64_t expiry, store_emit *emit, void *arg)
+{
+	struct store_outcome out = {0};
+	enum store_result result = secure(w, key->len, 0);
+	if (result != STORE_OK)
+		return result;
+	result = store_touch(w->thread, key, expiry, emit, arg, &out);
+	need(w, out.seq);
+	return result;
+}
+
+enum store_result engine_room(
+    struct engine_worker *w, const struct store_key *key, size_t value_len, struct store_large **ret_large)
+{
+	struct engine *e = w->engine;
+	*ret_large = NULL;
+	if (sizeof(struct item) + key->len + value_len > e->options.item_max)
+		return STORE_TOO_LARGE;
+	if (!store_wants_large(e->store, key, value_len))
+		return STORE_OK;
+	*ret_large = store_large_make(w->thread, value_len);
+	return *ret_large ? STORE_OK : STORE_NO_MEMORY;
+}
+
+uint8_t *engine_large_data(struct store_large *large)
+{
+	return store_large_data(large);
+}
+
+void engine_large_drop(struct engine_worker *w, struct store_large **large)
+{
+	struct store_pin pin = {*large, STORE_PIN_NONE};
+	*large = NULL;
+	if (pin.large)
+		store_unpin(w->engine->store, &pin);
+}
+
+enum store_result engine_put(
+    struct engine_worker *w, const struct store_key *key, const struct store_put *put, uint64_t *ret_cas)
+{
+	struct store_outcome out = {0};
+	size_t secured = put->value_len;
+	enum store_result result;
+	do {
+		result = secure(w, key->len, secured);
+		if (result != STORE_OK)
+			break;
+		result = store_put(w->thread, key, put, secured, &out);
+		secured = out.needed;
+	} while (result == STORE_MORE_ROOM);
+	if (result == STORE_REFUSED && put->large) {
+		struct store_large *large = put->large;
+		engine_large_drop(w, &large);
+	}
+	need(w, out.seq);
+	if (ret_cas)
+		*ret_cas = out.cas;
+	return result;
+}
+
+enum store_result engine_delete(struct engine_worker *w, const struct store_key *key, uint64_t compare)
+{
+	struct store_outcome out = {0};
+	enum store_result result = secure(w, key->len, 0);
+	if (result != STORE_OK)
+		return result;
+	result = store_delete(w->thread, key, compare, &out);
+	need(w, out.seq);
+	return result;
+}
+
+enum store_result engine_arith(struct engine_worker *w, const struct store_key *key,
+    const struct store_arith *arith, uint64_t *ret_value, uint64_t *ret_cas)
+{
+	struct store_outcome out = {0};
+	enum store_result result = secure(w, key->len, 32);
+	if (result != STORE_OK)
+		return result;
+	result = store_arith(w->thread, key, arith, &out);
+	need(w, out.seq);
+	*ret_value = out.number;
+	if (ret_cas)
+		*ret_cas = out.cas;
+	return result;
+}
+
+enum store_result engine_flush(struct engine_worker *w, int64_t due)
+{
+	struct store_outcome out = {0};
+	enum store_result result = secure(w, 0, 0);
+	if (result != STORE_OK)
+		return result;
+	/* One slot: a flush now empties it, a later one takes it over. */
+	atomic_store(&w->engine->flush_due, due);
+	store_flush(w->thread, due, &out);
+	need(w, out.seq);
+	return STORE_OK;
+}
+
+void engine_unpin(struct engine_worker *w, struct store_pin *pin)
+{
+	store_unpin(w->engine->store, pin);
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* engine: opens, recovers, stops, closes; see engine.h. The commands are in commands.c, threads in
+ * background.c. */
+#include "engine/private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const enum store_policy policies[] = {[ENGINE_S3FIFO] = STORE_S3FIFO, [ENGINE_LRU] = STORE_LRU};
+static const enum wal_fsync fsyncs[] = {
+    [ENGINE_FSYNC_ALWAYS] = WAL_ALWAYS, [ENGINE_FSYNC_EVERYSEC] = WAL_EVERYSEC, [ENGINE_FSYNC_OS] = WAL_OS};
+
+static void unpin(void *arg, struct store_pin *pin)
+{
+	store_unpin(arg, pin);
+}
+
+static unsigned cores(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n < 1 ? 1 : n > 64 ? 64 : (unsigned)n;
+}
+
+static enum hearth_status open_store(struct engine *e, struct hearth_error *ret_err)
+{
+	unsigned n = e->options.workers > cores() ? e->options.workers : cores();
+	const struct store_options so = {
+	    .memory = e->options.memory,
+	    .item_max = e->options.item_max,
+	    .no_evict = e->options.no_evict,
+	    .policy = policies[e->options.policy],
+	    .threads = n,
+	};
+	e->store = store_open(&so);
+	e->clock = clock_open(0);
+	e->workers = calloc(e->options.workers + 1, sizeof(*e->workers));
+	if (!e->store || !e->clock || !e->workers)
+		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the store");
+	for (unsigned i = 0; i <= e->options.workers; i++) {
+		struct engine_worker *w = &e->workers[i];
+		w->magic = ENGINE_WORKER_MAGIC;
+		w->engine = e;
+		w->thread = store_thread_open(e->store, w);
+		if (!w->thread)
+			return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the workers");
+		engine_turn(w);
+	}
+	return HEARTH_OK;
+}
+
+enum hearth_status engine_open(struct engine **ret_engine, const struct engine_options *options,
+    struct datadir *dir, struct hearth_error *ret_err)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+	*ret_engine = NULL;
+	if (!e)
+		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the engine");
+	e->magic = ENGINE_MAGIC;
+	e->options = *options;
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_mutex_init(&e->own_lock, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&e->wake_evictor, &attr);
+	pthread_cond_init(&e->wake_snapshots, &attr);
+	pthread_condattr_destroy(&attr);
+	enum hearth_status status = open_store(e, ret_err);
+	if (status == HEARTH_OK && dir) {
+		status = files_open(&e->files, dir, options->keep, ret_err);
+		e->persist = status == HEARTH_OK;
+	}
+	if (status != HEARTH_OK)
+		engine_close(&e);
+	*ret_engine = e;
+	return status;
+}
+
+static enum hearth_status open_log(struct engine *e, struct hearth_error *ret_err)
+{
+	/* An eighth of the memory, but enough to take a burst and not so much that a stuck disk holds all of
+	 * it. */
+	uint64_t ring = e->options.memory / 8;
+	ring = ring < (2u << 20) ? 2u << 20 : ring > (16u << 20) ? 16u << 20 : ring;
+	const struct wal_options wo = {
+	    .fsync = fsyncs[e->options.fsync],
+	    .ring_bytes = ring + e->options.workers * (32u << 10),
+	    .clock = e->clock,
+	    .progress = e->options.progress,
+	    .progress_arg = e->options.progress_arg,
+	    .unpin = unpin,
+	    .unpin_arg = e->store,
+	};
+	enum hearth_status status = recover_settle(&e->files, e->recovered, ret_err);
+	if (status == HEARTH_OK)
+		status = wal_open(&e->wal, &wo, &e->files, &e->recovered->start, ret_err);
+	if (status == HEARTH_OK)
+		store_set_observer(e->store, engine_observe);
+	return status;
+}
+
+static void fill_recovery(struct engine *e, double seconds)
+{
+	struct store_stats st;
+	store_get_stats(e->store, &st);
+	e->recovery = (struct engine_recovery){.items = st.items, .bytes = st.bytes, .seconds = seconds};
+	if (!e->recovered)
+		return;
+	const struct recover_result *r = e->recovered;
+	e->recovery.snapshot = r->snapshot;
+	e->recovery.log_records = r->log_records;
+	e->recovery.expired = r->expired;
+	e->recovery.dropped = r->dropped + st.load_evictions;
+	e->recovery.left_out_bytes = r->left_out_bytes;
+	e->recovery.damaged = r->damaged;
+	snprintf(e->recovery.note, sizeof(e->recovery.note), "%s", r->note);
+}
+
+enum hearth_status engine_recover(
+    struct engine *e, struct engine_recovery *ret_recovery, struct hearth_error *ret_err)
+{
+	CHECK_MAGIC(e, ENGINE_MAGIC);
+	int64_t began = clock_mono_us();
+	enum hearth_status status = HEARTH_OK;
+	if (e->persist) {
+		const struct recover_options ro = {
+		    .store = e->store,
+		    .files = &e->files,
+		    .clock = e->clock,
+		    .threads = cores(),
+		    .strict = e->options.strict,
+		    .progress = e->options.loading,
+		    .progress_arg = e->options.loading_arg,
+		};
+		e->recovered = calloc(1, sizeof(*e->recovered));
+		if (!e->recovered)
+			return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for recovery");
+		status = recover_run(&ro, e->recovered, ret_err);
+		if (status == HEARTH_OK)
+			status = open_log(e, ret_err);
+		if (status != HEARTH_OK)
+			return status;
+		atomic_store(&e->flush_due, e->recovered->start.flush_due);
+	}
+	fill_recovery(e, (double)(clock_mono_us() - began) / 1e6);
+	if (!background_start(e))
+		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "cannot start the background threads");
+	/* A flush that fell due while nobody ran, before the port opens. */
+	engine_tick(e);
+	/* What was damaged or left out is superseded by a fresh snapshot, so that the next start need not
+	 * judge it again. */
+	if (e->persist && e->recovery.damaged)
+		engine_snapshot(e, NULL, NULL);
+	if (ret_recovery)
+		*ret_recovery = e->recovery;
+	return HEARTH_OK;
+}
+
+enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err)
+{
+	CHECK_MAGIC(e, ENGINE_MAGIC);
+	background_stop(e);
+	return e->wal ? wal_stop(e->wal, ret_err) : HEARTH_OK;
+}
+
+void engine_close(struct engine **ref)
+{
+	struct engine *e = *ref;
+	CHECK_MAGIC(e, ENGINE_MAGIC);
+	*ref = NULL;
+	background_stop(e);
+	if (e->wal)
+		wal_close(&e->wal);
+	if (e->persist)
+		files_close(&e->files);
+	for (unsigned i = 0; e->workers && i <= e->options.workers; i++)
+		if (e->workers[i].thread)
+			store_thread_close(&e->workers[i].thread);
+	free(e->workers);
+	free(e->recovered);
+	if (e->store)
+		store_close(&e->store);
+	if (e->clock)
+		clock_close(&e->clock);
+	pthread_mutex_destroy(&e->lock);
+	pthread_mutex_destroy(&e->own_lock);
+	pthread_cond_destroy(&e->wake_evictor);
+	pthread_cond_destroy(&e->wake_snapshots);
+	e->magic = 0;
+	free(e);
+}
+
+struct engine_worker *engine_get_worker(struct engine *e, unsigned index)
+{
+	CHECK_MAGIC(e, ENGINE_MAGIC);
+	CHECK(index < e->options.workers);
+	return &e->workers[index];
+}
+
+static void log_stats(struct engine *e, struct engine_stats *ret)
+{
+	struct wal_stats ws;
+	wal_get_stats(e->wal, &ws);
+	ret->persist = true;
+	ret->last_seq = ring_last(wal_ring(e->wal));
+	ret->written_seq = ws.written;
+	ret->durable_seq = ws.durable;
+	ret->log_segments = ws.segments;
+	ret->log_bytes = ws.log_bytes;
+	ret->log_written_bytes = ws.written_bytes;
+	ret->log_writes = ws.writes;
+	ret->log_syncs = ws.syncs;
+	ret->log_waits = ws.waits;
+	ret->last_sync_us = ws.last_sync_us;
+	ret->max_sync_us = ws.max_sync_us;
+	ret->degraded = wal_failed(e->wal);
+	ret->generation = e->files.manifest.generation;
+	memcpy(ret->lineage, e->files.manifest.lineage, sizeof(ret->lineage));
+	pthread_mutex_lock(&e->lock);
+	ret->snapshots = e->snapshots;
+	ret->snapshot_errors = e->snapshot_errors;
+	ret->last_snapshot = e->last_number;
+	ret->last_snapshot_items = e->last_items;
+	ret->last_snapshot_bytes = e->last_bytes;
+	ret->last_snapshot_time = e->last_time;
+	ret->last_snapshot_us = e->last_us;
+	ret->snapshot_running = e->snapshot_running;
+	pthread_mutex_unlock(&e->lock);
+}
+
+void engine_get_stats(struct engine *e, struct engine_stats *ret)
+{
+	struct store_stats st;
+	CHECK_MAGIC(e, ENGINE_MAGIC);
+	store_get_stats(e->store, &st);
+	*ret = (struct engine_stats){
+	    .items = st.items,
+	    .total_items = st.total_items,
+	    .bytes = st.bytes,
+	    .memory = st.memory,
+	    .memory_used = st.memory_used,
+	    .evictions = st.evictions,
+	    .expired = st.expired,
+	    .reclaimed = st.expired,
+	    .expired_unfetched = st.expired_unfetched,
+	    .evicted_unfetched = st.evicted_unfetched,
+	    .index_buckets = st.index_buckets,
+	    .index_bytes = st.index_bytes,
+	    .regions = st.regions,
+	    .regions_free = st.regions_free,
+	    .region_size = st.region_size,
+	    .large_bytes = st.large_bytes,
+	    .ghost_bytes = st.ghost_bytes,
+	    .oldest_access = st.oldest_access ? clock_now(e->clock) - st.oldest_access : 0,
+	    .flush_due = atomic_load(&e->flush_due),
+	    .recovery = e->recovery,
+	};
+	if (e->wal)
+		log_stats(e, ret);
+}
+
+void engine_reset_stats(struct engine *e)
+{
+	store_reset_stats(e->store);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* engine: the one place where memory meets disk: a change in the store becomes a record in the log. Opens,
+ * recovers, serves, drains, closes.
+ *
+ * Threads: open, recover, start, stop, close from one thread. Everything that takes a struct engine_worker
+ * belongs to the thread of that worker. The rest is callable from any thread.
+ *
+ * One turn of a worker:  for each connection that has input: engine_turn(), commands, need = engine_need();
+ * replies of that connection may leave once engine_ready(need); if not, the connection (alone) is parked. At
+ * the end of the turn: engine_turn_end(). No call here writes to disk or waits for it. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <hearth/datadir.h>
+#include <hearth/status.h>
+#include "store/types.h"
+
+enum engine_fsync { ENGINE_FSYNC_ALWAYS, ENGINE_FSYNC_EVERYSEC, ENGINE_FSYNC_OS };
+enum engine_policy { ENGINE_S3FIFO, ENGINE_LRU };
+
+struct engine_options {
+	uint64_t memory;   /* -m, bytes: arena, index, ghosts and large values */
+	uint64_t item_max; /* -I, bytes: header, key and value */
+	bool no_evict;     /* -M */
+	unsigned workers;
+	enum engine_policy policy;
+	/* The rest only with a data directory. */
+	enum engine_fsync fsync;
+	int64_t snapshot_interval; /* seconds, 0 = off */
+	unsigned snapshot_ratio;   /* percent of the last snapshot's size, 0 = off */
+	unsigned keep;             /* snapshots kept, 1 or more */
+	bool strict;
+	/* wal -> server (the second of the two upward calls): replies that waited may leave now, or room is
+	 * back. Called by the log's threads, without locks held. It must not wait. */
+	void (*progress)(void *arg);
+	void *progress_arg;
+	/* Recovery tells how far it is, about ten times a second, from the thread that called engine_recover.
+	 */
+	void (*loading)(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
+	void *loading_arg;
+};
+
+struct engine;
+struct engine_worker;
+
+/* What recovery did, for the one line at the end. */
+struct engine_recovery {
+	uint64_t items, bytes; /* live after recovery; bytes of key and value */
+	double seconds;
+	uint64_t snapshot; /* number, 0 = none */
+	uint64_t log_records;
+	uint64_t expired, dropped; /* dropped: too large now, no memory, evicted while loading */
+	uint64_t left_out_bytes;   /* torn tail and damage */
+	uint64_t damaged;          /* places */
+	char note[512];            /* what was left out and where it lies; empty = nothing */
+};
+
+/* Makes the store and, with dir (taken over on success; NULL = keep nothing), reads the manifest. Refusals
+ * change no byte. */
+enum hearth_status engine_open(struct engine **ret_engine, const struct engine_options *options,
+    struct datadir *dir, struct hearth_error *ret_err);
+/* Files to store, on all cores; then opens the log behind what was found. Call once, before workers serve. */
+enum hearth_status engine_recover(
+    struct engine *e, struct engine_recovery *ret_recovery, struct hearth_error *ret_err);
+/* Stops snapshots and eviction, writes and syncs what is queued, marks the manifest clean. HEARTH_IO when the
+ * disk refused. Workers must have stopped. */
+enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err);
+void engine_close(struct engine **e);
+
+struct engine_worker *engine_get_worker(struct engine *e, unsigned index);
+
+/* ---- a turn ---- */
+void engine_turn(struct engine_worker *w);           /* a connection's batch begins: need is 0 */
+uint64_t engine_need(const struct engine_worker *w); /* highest number its replies changed or served */
+bool engine_ready(const struct engine *e, uint64_t need);
+/* The log failed with this need unpublished: those replies will never leave; close the connection. */
+bool engine_lost(const struct engine *e, uint64_t need);
+void engine_turn_end(struct engine_worker *w);     /* wakes the log thread if this turn appended */
+int64_t engine_now(const struct engine_worker *w); /* Hearth seconds, read once a turn */
+
+/* ---- commands ---- */
+/* Hashes the key and starts the fetch of its bucket, so that a batch can be prepared before it is executed.
+ */
+struct store_key engine_key(struct engine_worker *w, const void *data, uint8_t len);
+/* A client's exptime (signed, memcached's 30-day rule) as an absolute time; negative: 1, long past. */
+int64_t engine_expiry(const struct engine_worker *w, int64_t exptime);
+
+/* STORE_OK (emitted), STORE_NOT_FOUND, STORE_MORE_ROOM. */
+enum store_result engine_get(
+    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg);
+/* gat and touch (emit NULL): STORE_OK, STORE_NOT_FOUND, STORE_WAIT, STORE_MORE_ROOM, STORE_REFUSED. */
+enum store_result engine_touch(
+    struct engine_worker *w, const struct store_key *key, int64_t expiry, store_emit *emit, void *arg);
+/* Before a value is received. STORE_OK with *ret_large NULL: collect it in a buffer of the connection and
+ * hand it to engine_put as put->value; STORE_OK with *ret_large: read it straight into engine_large_data()
+ * and hand that over; STORE_TOO_LARGE, STORE_NO_MEMORY: swallow it; a failed `set` is an invalidation: call
+ * engine_delete(). */
+enum store_result engine_room(
+    struct engine_worker *w, const struct store_key *key, size_t value_len, struct store_large **ret_large);
+uint8_t *engine_large_data(struct store_large *large);
+void engine_large_drop(struct engine_worker *w, struct store_large **large);
+/* STORE_OK, NOT_STORED, EXISTS, NOT_FOUND (cas), TOO_LARGE, NO_MEMORY, WAIT, REFUSED. ret_cas may be NULL. */
+enum store_result engine_put(
+    struct engine_worker *w, const struct store_key *key, const struct store_put *put, uint64_t *ret_cas);
+/* STORE_OK, NOT_FOUND, EXISTS (compare not 0 and another), WAIT, REFUSED. A miss leaves a tombstone too. */
+enum store_result engine_delete(struct engine_worker *w, const struct store_key *key, uint64_t compare);
+/* STORE_OK with *ret_value, NOT_FOUND, NOT_NUMBER, EXISTS, NO_MEMORY, WAIT, REFUSED. */
+enum store_result engine_arith(struct engine_worker *w, const struct store_key *key,
+    const struct store_arith *arith, uint64_t *ret_value, uint64_t *ret_cas);
+/* due 0: now. Else the one delayed slot is set. A flush now empties the slot. STORE_OK, WAIT, REFUSED. */
+enum store_result engine_flush(struct engine_worker *w, int64_t due);
+/* For a view's pin, when its bytes were sent. */
+void engine_unpin(struct engine_worker *w, struct store_pin *pin);
+
+/* ---- the rest: any thread ---- */
+/* Once a second from a timer: slews the clock, fires a delayed flush, sweeps expired items, starts due
+ * snapshots. */
+void engine_tick(struct engine *e);
+/* Asks for a snapshot; it runs on its own thread. done (may be NULL) is called from that thread: status,
+ * number, items and bytes of the file. HEARTH_BUSY when one is running already (a second is queued behind it
+ * and done is called at its end), HEARTH_END without a data directory. */
+enum hearth_status engine_snapshot(struct engine *e,
+    void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes),
+    void *arg);
+/* Tests only. */
+void engine_jump(struct engine *e, int64_t seconds);
+
+struct engine_stats {
+	/* store */
+	uint64_t items, total_items, bytes; /* bytes: items with their headers, as memcached counts */
+	uint64_t memory, memory_used;       /* limit; arena in use, index, ghosts, large values */
+	uint64_t evictions, expired, reclaimed, expired_unfetched, evicted_unfetched;
+	uint64_t index_buckets, index_bytes, regions, regions_free, region_size, large_bytes, ghost_bytes;
+	int64_t oldest_access; /* seconds since, of the next victim */
+	/* log; all zero without a data directory */
+	bool persist;
+	uint64_t last_seq, written_seq, durable_seq;
+	uint64_t log_segments, log_bytes, log_written_bytes, log_writes, log_syncs, log_waits;
+	uint64_t last_sync_us, max_sync_us;
+	uint64_t snapshots, snapshot_errors, last_snapshot, last_snapshot_items, last_snapshot_bytes;
+	int64_t last_snapshot_time; /* wall seconds; 0 never */
+	uint64_t last_snapshot_us;
+	bool snapshot_running;
+	bool degraded; /* a write or fsync failed: changes are refused */
+	uint64_t generation;
+	uint8_t lineage[HEARTH_ID_SIZE];
+	struct engine_recovery recovery;
+	int64_t flush_due;
+};
+void engine_get_stats(struct engine *e, struct engine_stats *ret_stats);
+/* stats reset: the counters above that memcached resets. */
+void engine_reset_stats(struct engine *e);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* private: the engine's own state, for the files of the engine only. */
+#ifndef ENGINE_PRIVATE_H
+#define ENGINE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/check.h"
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "persist/recover.h"
+#include "persist/snap.h"
+#include "persist/wal.h"
+#include "store/store.h"
+
+#define ENGINE_MAGIC        0x454e474eu
+#define ENGINE_WORKER_MAGIC 0x454e4757u
+
+/* A thread's way into the engine: the workers', and one for the engine's own changes (a flush that fires). */
+struct engine_worker {
+	uint32_t magic;
+	struct engine *engine;
+	struct store_thread *thread;
+	struct ring_credit credit;
+	uint64_t need;
+	int64_t now;
+	bool appended; /* since the last kick */
+};
+
+struct snapshot_request {
+	void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes);
+	void *arg;
+	struct snapshot_request *next;
+};
+
+struct engine {
+	uint32_t magic;
+	struct engine_options options;
+	struct store *store;
+	struct clock *clock;
+	struct files files;
+	bool persist;
+	struct wal *wal;
+	struct engine_worker *workers; /* options.workers, and the engine's own behind them */
+	struct engine_recovery recovery;
+	struct recover_result *recovered;
+	_Atomic int64_t flush_due;
+	pthread_mutex_t own_lock; /* of the engine's own worker */
+	uint64_t expired_noted;
+
+	/* The background threads: eviction and snapshots. */
+	pthread_mutex_t lock;
+	pthread_cond_t wake_evictor, wake_snapshots;
+	pthread_t evictor, snapshotter;
+	bool evictor_running, snapshotter_running, evict_wanted, snapshot_wanted;
+	_Atomic bool stopping;
+	struct snapshot_request *requests;
+	bool snapshot_running;
+	uint64_t snapshots, snapshot_errors, last_number, last_items, last_bytes, last_us;
+	int64_t last_time; /* wall seconds */
+	int64_t last_try;  /* monotonic seconds */
+};
+
+/* The observer: store -> engine. */
+uint64_t engine_observe(void *owner, const struct store_change *change);
+/* Starts and ends the background threads. */
+bool background_start(struct engine *e);
+void background_stop(struct engine *e);
+/* store -> engine: regions run short. */
+void background_wake_evictor(void *arg);
+
+static inline struct engine_worker *engine_own(struct engine *e)
+{
+	return &e->workers[e->options.workers];
+}
+
+#endif
