@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* hearthd: the daemon. main is the order of the start: what can fail without touching data fails first, the
+ * admin socket answers while data is loaded, and clients are let in when all of it is there. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/msg.h"
+#include "base/vfs.h"
+#include "config.h"
+#include "engine/engine.h"
+#include "process.h"
+#include "server/server.h"
+
+struct daemon {
+	struct config config;
+	struct process process;
+	struct server *server;
+	char *path; /* of the data directory; NULL = keep nothing */
+	struct datadir *dir;
+	int dirfd;
+	bool fresh; /* the directory was not there before */
+	struct engine *engine;
+};
+
+static int exit_of_server(enum server_status status)
+{
+	static const int codes[] = {[SERVER_OK] = 0,
+	    [SERVER_UNAVAILABLE] = HEARTH_EXIT_UNAVAILABLE,
+	    [SERVER_SYSTEM] = HEARTH_EXIT_OSERR,
+	    [SERVER_IO] = HEARTH_EXIT_IOERR};
+	return codes[status];
+}
+
+static int exit_of(enum hearth_status status)
+{
+	switch (status) {
+	case HEARTH_OK:
+		return 0;
+	case HEARTH_BUSY:
+		return HEARTH_EXIT_BUSY;
+	case HEARTH_NOMEM:
+	case HEARTH_TOO_LARGE:
+		return HEARTH_EXIT_OSERR;
+	case HEARTH_IO:
+		return HEARTH_EXIT_IOERR;
+	default:
+		return HEARTH_EXIT_DATA;
+	}
+}
+
+/* One line: file, offset, what, and why the system refused. Returns the exit code. */
+static int failed(const struct daemon *d, enum hearth_status status, const struct hearth_error *err)
+{
+	char at[32] = "", file[96] = "";
+	if (err->file[0])
+		snprintf(file, sizeof file, "/%s", err->file);
+	if (err->offset)
+		snprintf(at, sizeof at, " at %" PRIu64, err->offset);
+	msg(MSG_ERROR, "%s%s%s: %s%s%s", d->path ? d->path : "store", d->path ? file : "", at,
+	    err->what ? err->what : hearth_status_text(status), err->sys_errno ? ": " : "",
+	    err->sys_errno ? strerror(err->sys_errno) : "");
+	return exit_of(status);
+}
+
+static int open_directory(struct daemon *d)
+{
+	struct hearth_error err = {0};
+	struct stat st;
+	int pid = 0;
+	bool none;
+
+	d->path = config_data_dir(&d->config, server_port(d->server), &none);
+	if (none) {
+		msg(MSG_INFO, "keeping nothing: --data-dir none");
+		return 0;
+	}
+	if (!d->path) {
+		msg(MSG_ERROR, "--data-dir: %s", strerror(errno));
+		return HEARTH_EXIT_OSERR;
+	}
+	d->fresh = stat(d->path, &st) != 0;
+	enum hearth_status status = datadir_open(&d->dir, vfs_posix(), d->path, true, true, &pid, &err);
+	if (status == HEARTH_BUSY) {
+		msg(MSG_ERROR, "--data-dir %s: in use by process %d", d->path, pid);
+		return HEARTH_EXIT_BUSY;
+	}
+	if (status != HEARTH_OK)
+		return failed(d, status, &err);
+	d->dirfd = datadir_fd(d->dir);
+	msg(MSG_INFO, "data directory %s", d->path);
+	return 0;
+}
+
+static int open_engine(struct daemon *d)
+{
+	struct hearth_error err = {0};
+	struct engine_options *o = &d->config.engine;
+
+	o->progress = server_progress;
+	o->progress_arg = d->server;
+	o->loading = server_loading;
+	o->loading_arg = d->server;
+	enum hearth_status status = engine_open(&d->engine, o, d->dir, &err);
+	if (status != HEARTH_OK)
+		return failed(d, status, &err);
+	d->dir = NULL; /* the engine's now */
+	server_set_engine(d->server, d->engine);
+	return 0;
+}
+
+static int recover(struct daemon *d)
+{
+	struct engine_recovery r = {0};
+	struct hearth_error err = {0};
+	enum hearth_status status = engine_recover(d->engine, &r, &err);
+	if (status != HEARTH_OK)
+		return failed(d, status, &err);
+	if (d->path)
+		msg(MSG_INFO, "recovered %" PRIu64 " items, %" PRIu64 " bytes in %.3f seconds%s%s", r.items,
+		    r.bytes, r.seconds, r.note[0] ? "; left out: " : "", r.note);
+	return 0;
+}
+
+/* Everything that was acknowledged is written and synced. */
+static int stop_engine(struct daemon *d, int code)
+{
+	struct hearth_error err = {0};
+	enum hearth_status status = engine_stop(d->engine, &err);
+	if (status != HEARTH_OK)
+		return failed(d, status, &err);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = {.dirfd = -1};
+	int code;
+
+	msg_init("hearthd", 0);
+	if (!config_read(&d.config, argc, argv, &code)) {
+		config_free(&d.config);
+		return code;
+	}
+	msg_set_verbosity(d.config.verbosity);
+	if ((code = process_init(&d.process, &d.config)) != 0)
+		goto out;
+	if ((code = process_background(&d.process, &d.config)) != 0)
+		goto out;
+	if ((code = exit_of_server(server_bind(&d.server, &d.config.server))) != 0)
+		goto out;
+	if ((code = open_directory(&d)) != 0)
+		goto out;
+	if ((code = process_become_user(&d.process, &d.config, d.server, d.dirfd, d.fresh)) != 0)
+		goto out;
+	if ((code = open_engine(&d)) != 0)
+		goto out;
+	if (d.path && (code = exit_of_server(server_admin(d.server, d.dirfd))) != 0)
+		goto out;
+	if ((code = recover(&d)) != 0)
+		goto out;
+	if ((code = exit_of_server(server_listen(d.server))) != 0)
+		goto stop;
+	process_ready(&d.process, &d.config, server_port(d.server));
+	server_serve(d.server);
+stop:
+	code = stop_engine(&d, code);
+out:
+	engine_close(&d.engine);
+	server_close(&d.server);
+	datadir_close(&d.dir);
+	process_end(&d.process, code);
+	free(d.path);
+	config_free(&d.config);
+	return code;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* process: the daemon's process, see process.h. With -d the parent stays until the child serves, so that a
+ * start that fails is seen by whoever started it. */
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/msg.h"
+
+static int find_user(struct process *p, const struct config *c)
+{
+	if (!c->user) {
+		if (geteuid() == 0)
+			msg(MSG_INFO, "running as root: -u names a user to become");
+		return 0;
+	}
+	errno = 0;
+	struct passwd *pw = getpwnam(c->user);
+	if (!pw) {
+		msg(MSG_ERROR, "-u %s: %s", c->user, errno ? strerror(errno) : "no such user");
+		return HEARTH_EXIT_NOUSER;
+	}
+	p->become = geteuid() == 0 && pw->pw_uid != 0;
+	p->uid = pw->pw_uid;
+	p->gid = pw->pw_gid;
+	return 0;
+}
+
+static int allow_cores(void)
+{
+	struct rlimit rl = {RLIM_INFINITY, RLIM_INFINITY};
+	if (setrlimit(RLIMIT_CORE, &rl) == 0)
+		return 0;
+	if (getrlimit(RLIMIT_CORE, &rl) == 0) {
+		rl.rlim_cur = rl.rlim_max;
+		if (rl.rlim_max != 0 && setrlimit(RLIMIT_CORE, &rl) == 0)
+			return 0;
+	}
+	msg(MSG_ERROR, "-r: the limit on core files cannot be raised");
+	return HEARTH_EXIT_OSERR;
+}
+
+int process_init(struct process *p, const struct config *c)
+{
+	*p = (struct process){.ready_fd = -1};
+	int code = find_user(p, c);
+	if (code == 0 && c->core_dumps)
+		code = allow_cores();
+	return code;
+}
+
+/* In the parent: until the child says its code, or dies. */
+static int wait_ready(int fd)
+{
+	unsigned char code = HEARTH_EXIT_OSERR;
+	ssize_t n;
+	do {
+		n = read(fd, &code, 1);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 ? code : HEARTH_EXIT_OSERR;
+}
+
+int process_background(struct process *p, const struct config *c)
+{
+	int ends[2];
+
+	if (!c->daemon)
+		return 0;
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		goto fail;
+	pid_t pid = fork();
+	if (pid < 0)
+		goto fail;
+	if (pid > 0) {
+		close(ends[1]);
+		int code = wait_ready(ends[0]);
+		waitpid(pid, NULL, 0);
+		_exit(code);
+	}
+	close(ends[0]);
+	p->ready_fd = ends[1];
+	setsid();
+	pid = fork(); /* no session leader: it cannot get a terminal again */
+	if (pid < 0)
+		goto fail;
+	if (pid > 0)
+		_exit(0);
+	return 0;
+fail:
+	msg(MSG_ERROR, "-d: %s", strerror(errno));
+	return HEARTH_EXIT_OSERR;
+}
+
+int process_become_user(struct process *p, const struct config *c, struct server *s, int dirfd, bool fresh)
+{
+	if (p->become) {
+		server_chown(s, p->uid, p->gid);
+		if (dirfd >= 0 && fresh && fchown(dirfd, p->uid, p->gid) != 0) {
+			msg(MSG_ERROR, "-u %s: the data directory cannot be handed over: %s", c->user,
+			    strerror(errno));
+			return HEARTH_EXIT_IOERR;
+		}
+		if (initgroups(c->user, p->gid) != 0 || setgid(p->gid) != 0 || setuid(p->uid) != 0) {
+			msg(MSG_ERROR, "-u %s: %s", c->user, strerror(errno));
+			return HEARTH_EXIT_OSERR;
+		}
+		if (c->core_dumps)
+			prctl(PR_SET_DUMPABLE, 1); /* lost with the change of user */
+	}
+	if (c->lock_memory && mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+		msg(MSG_WARN, "-k: memory is not locked: %s", strerror(errno));
+	return 0;
+}
+
+/* Replaces the file as a whole, so that nobody reads half a number. */
+static bool write_file(const char *path, const char *text)
+{
+	char temporary[PATH_MAX];
+	int n = snprintf(temporary, sizeof temporary, "%s.tmp", path);
+	FILE *f = n < (int)sizeof temporary ? fopen(temporary, "we") : NULL;
+	bool ok = f != NULL;
+	if (f) {
+		ok = fputs(text, f) >= 0;
+		ok = fclose(f) == 0 && ok;
+		ok = ok && rename(temporary, path) == 0;
+	}
+	if (!ok)
+		msg(MSG_WARN, "%s: cannot be written: %s", path, strerror(errno));
+	return ok;
+}
+
+static void detach(const struct config *c)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	if (c->verbosity == 0)
+		dup2(null, STDERR_FILENO);
+	close(null);
+	if (chdir("/") != 0)
+		msg(MSG_WARN, "/: %s", strerror(errno));
+}
+
+static void to_parent(struct process *p, int code)
+{
+	unsigned char byte = (unsigned char)code;
+	if (p->ready_fd < 0)
+		return;
+	ssize_t n = write(p->ready_fd, &byte, 1);
+	(void)n;
+	close(p->ready_fd);
+	p->ready_fd = -1;
+}
+
+void process_ready(struct process *p, const struct config *c, int port)
+{
+	const char *port_file = getenv("MEMCACHED_PORT_FILENAME");
+	char text[64];
+
+	if (c->pid_file) {
+		snprintf(text, sizeof text, "%ld\n", (long)getpid());
+		/* Absolute, as -d leaves the folder. */
+		if (write_file(c->pid_file, text) && !realpath(c->pid_file, p->pid_file))
+			p->pid_file[0] = 0;
+	}
+	if (port_file && port > 0) {
+		snprintf(text, sizeof text, "TCP INET: %d\n", port);
+		write_file(port_file, text);
+	}
+	to_parent(p, 0);
+	if (c->daemon)
+		detach(c);
+}
+
+void process_end(struct process *p, int code)
+{
+	to_parent(p, code);
+	if (p->pid_file[0])
+		unlink(p->pid_file);
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* admin: the admin socket, see admin.h. A client that waits for a snapshot is answered from the main thread,
+ * which the snapshot's thread wakes: results wait in a list under a lock. A client that went away in between
+ * is not found then. */
+#include "server/admin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <event2/event.h>
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/msg.h"
+#include "engine/engine.h"
+#include "server/dispatch.h"
+#include "server/internal.h"
+#include "server/stats.h"
+
+#define ADMIN_MAGIC  0x41444d4eu
+#define LINE_LEN     256
+#define CLIENTS_MAX  64
+#define NAME_IN_PROC 64
+
+struct client {
+	struct admin *admin;
+	uint64_t id; /* never used twice */
+	int fd;
+	bool waits; /* for a snapshot */
+	struct buf in, out;
+	struct event *read_event, *write_event;
+	TAILQ_ENTRY(client) list;
+};
+
+/* The end of a snapshot, on its way to the client that asked. */
+struct result {
+	struct admin *admin;
+	uint64_t client;
+	enum hearth_status status;
+	uint64_t number, items, bytes;
+	STAILQ_ENTRY(result) list;
+};
+
+struct admin {
+	uint32_t magic;
+	struct server *server;
+	int fd, dirfd, wake_fd;
+	struct event *arrival, *wake;
+	TAILQ_HEAD(, client) clients;
+	unsigned n_clients;
+	uint64_t next_id;
+	pthread_mutex_t lock; /* guards results */
+	STAILQ_HEAD(, result) results;
+};
+
+static void drop(struct client *c)
+{
+	TAILQ_REMOVE(&c->admin->clients, c, list);
+	c->admin->n_clients--;
+	event_free(c->read_event);
+	event_free(c->write_event);
+	buf_free(&c->in);
+	buf_free(&c->out);
+	close(c->fd);
+	free(c);
+}
+
+static void say(struct client *c, const char *text)
+{
+	buf_append(&c->out, text, strlen(text));
+}
+
+/* False: the client is gone. */
+static bool flush(struct client *c)
+{
+	while (buf_len(&c->out) > 0) {
+		ssize_t n =
+		    send(c->fd, c->out.data + c->out.head, buf_len(&c->out), MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+			event_add(c->write_event, NULL);
+			return true;
+		}
+		if (n < 0) {
+			drop(c);
+			return false;
+		}
+		buf_consume(&c->out, (size_t)n);
+	}
+	buf_clear(&c->out);
+	return true;
+}
+
+/* From the snapshot's thread. */
+static void snapshot_done(
+    void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes)
+{
+	struct result *r = arg;
+	struct admin *a = r->admin;
+	uint64_t one = 1;
+
+	r->status = status;
+	r->number = number;
+	r->items = items;
+	r->bytes = bytes;
+	pthread_mutex_lock(&a->lock);
+	STAILQ_INSERT_TAIL(&a->results, r, list);
+	ssize_t n = write(a->wake_fd, &one, sizeof one);
+	pthread_mutex_unlock(&a->lock);
+	(void)n;
+}
+
+static void tell_snapshot(struct client *c, const struct result *r)
+{
+	char text[160], name[DATADIR_NAME_SIZE];
+	if (r->status == HEARTH_OK) {
+		snprintf(name, sizeof name, "snapshot-%010" PRIu64, r->number);
+		snprintf(text, sizeof text, "OK %s %" PRIu64 " %" PRIu64 "\n", name, r->items, r->bytes);
+	} else {
+		snprintf(text, sizeof text, "ERROR snapshot failed: %s\n", hearth_status_text(r->status));
+	}
+	say(c, text);
+}
+
+static void ask_snapshot(struct client *c)
+{
+	struct server *s = c->admin->server;
+	struct result *r;
+
+	if (__atomic_load_n(&s->loading, __ATOMIC_RELAXED)) {
+		say(c, "ERROR loading\n");
+		return;
+	}
+	r = calloc(1, sizeof *r);
+	if (!r) {
+		say(c, "ERROR out of memory\n");
+		return;
+	}
+	r->admin = c->admin;
+	r->client = c->id;
+	enum hearth_status status = engine_snapshot(s->engine, snapshot_done, r);
+	/* BUSY: one runs; ours is queued behind it and its end is told as well. */
+	if (status == HEARTH_OK || status == HEARTH_BUSY) {
+		c->waits = true;
+		return;
+	}
+	free(r);
+	say(c, status == HEARTH_END ? "ERROR no data directory\n" : "ERROR snapshot could not start\n");
+}
+
+static void run_line(struct client *c, const char *text)
+{
+	struct server *s = c->admin->server;
+	if (strcmp(text, "stats") == 0) {
+		if (!stats_print(s, STATS_PERSIST, &c->out) || !stats_print(s, STATS_GENERAL, &c->out))
+			say(c, "ERROR out of memory\n");
+		else
+			say(c, "END\r\n");
+	} else if (strcmp(text, "snapshot") == 0) {
+		ask_snapshot(c);
+	} else if (strcmp(text, "version") == 0) {
+		say(c, "VERSION " HEARTH_VERSION " ");
+		say(c, dispatch_protocol());
+		say(c, "\n");
+	} else {
+		say(c, "ERROR unknown command\n");
+	}
+}
+
+/* Whole lines, one after the other; a client that waits gets its answer before its next line is looked at. */
+static bool run_lines(struct client *c)
+{
+	while (!c->waits) {
+		char *start = (char *)c->in.data + c->in.head;
+		char *end = buf_len(&c->in) > 0 ? memchr(start, '\n', buf_len(&c->in)) : NULL;
+		char text[LINE_LEN];
+		if (!end)
+			break;
+		size_t len = (size_t)(end - start), used = len + 1;
+		if (len > 0 && start[len - 1] == '\r')
+			len--;
+		if (len >= sizeof text)
+			break;
+		memcpy(text, start, len);
+		text[len] = 0;
+		buf_consume(&c->in, used);
+		run_line(c, text);
+	}
+	if (buf_len(&c->in) >= LINE_LEN) {
+		drop(c);
+		return false;
+	}
+	return flush(c);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *c = arg;
+	(void)what;
+	CHECK_MAGIC(c->admin, ADMIN_MAGIC);
+	if (!buf_reserve(&c->in, LINE_LEN)) {
+		drop(c);
+		return;
+	}
+	ssize_t n = read(fd, c->in.data + c->in.tail, LINE_LEN);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop(c);
+		return;
+	}
+	c->in.tail += (size_t)n;
+	run_lines(c);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	flush(arg);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	struct admin *a = arg;
+	struct client *c;
+	struct result *r;
+	uint64_t count;
+
+	(void)what;
+	ssize_t n = read(fd, &count, sizeof count);
+	(void)n;
+	for (;;) {
+		pthread_mutex_lock(&a->lock);
+		r = STAILQ_FIRST(&a->results);
+		if (r)
+			STAILQ_REMOVE_HEAD(&a->results, list);
+		pthread_mutex_unlock(&a->lock);
+		if (!r)
+			return;
+		TAILQ_FOREACH(c, &a->clients, list)
+		{
+			if (c->id == r->client) {
+				c->waits = false;
+				tell_snapshot(c, r);
+				run_lines(c);
+				break;
+			}
+		}
+		free(r);
+	}
+}
+
+static void on_arrival(evutil_socket_t listen_fd, short what, void *arg)
+{
+	struct admin *a = arg;
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct client *c;
+
+	(void)what;
+	if (fd < 0)
+		return;
+	c = a->n_clients < CLIENTS_MAX ? calloc(1, sizeof *c) : NULL;
+	if (c) {
+		c->read_event = event_new(a->server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+		c->write_event = event_new(a->server->base, fd, EV_WRITE, on_writable, c);
+	}
+	if (!c || !c->read_event || !c->write_event) {
+		if (c && c->read_event)
+			event_free(c->read_event);
+		if (c && c->write_event)
+			event_free(c->write_event);
+		free(c);
+		close(fd);
+		return;
+	}
+	c->admin = a;
+	c->fd = fd;
+	c->id = ++a->next_id;
+	TAILQ_INSERT_TAIL(&a->clients, c, list);
+	a->n_clients++;
+	event_add(c->read_event, NULL);
+}
+
+/* Bound by way of /proc, as the path of a directory may be longer than an address holds. */
+static int bind_in(int dirfd)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	char path[NAME_IN_PROC];
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (unlinkat(dirfd, DATADIR_ADMIN, 0) != 0 && errno != ENOENT)
+		goto fail;
+	snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dirfd, DATADIR_ADMIN);
+	memcpy(un.sun_path, path, strlen(path) + 1);
+	mode_t old = umask(0177);
+	int r = bind(fd, (struct sockaddr *)&un, sizeof un);
+	int error = errno;
+	umask(old);
+	errno = error;
+	if (r == 0 && listen(fd, CLIENTS_MAX) == 0)
+		return fd;
+fail:
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+enum server_status admin_open(struct admin **ret_admin, struct server *s, int dirfd)
+{
+	struct admin *a = calloc(1, sizeof *a);
+
+	*ret_admin = a;
+	if (!a)
+		goto fail;
+	*a = (struct admin){.magic = ADMIN_MAGIC, .server = s, .fd = -1, .wake_fd = -1};
+	TAILQ_INIT(&a->clients);
+	STAILQ_INIT(&a->results);
+	pthread_mutex_init(&a->lock, NULL);
+	a->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	if (a->dirfd < 0)
+		goto fail;
+	a->fd = bind_in(a->dirfd);
+	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (a->fd < 0 || a->wake_fd < 0)
+		goto fail;
+	a->arrival = event_new(s->base, a->fd, EV_READ | EV_PERSIST, on_arrival, a);
+	a->wake = event_new(s->base, a->wake_fd, EV_READ | EV_PERSIST, on_wake, a);
+	if (!a->arrival || !a->wake || event_add(a->arrival, NULL) != 0 || event_add(a->wake, NULL) != 0)
+		goto fail;
+	return SERVER_OK;
+fail:
+	msg(MSG_ERROR, "--data-dir: %s: %s", DATADIR_ADMIN, strerror(errno));
+	return SERVER_IO;
+}
+
+void admin_close(struct admin **admin)
+{
+	struct admin *a = *admin;
+	struct result *r;
+
+	*admin = NULL;
+	if (!a)
+		return;
+	CHECK_MAGIC(a, ADMIN_MAGIC);
+	while (!TAILQ_EMPTY(&a->clients))
+		drop(TAILQ_FIRST(&a->clients));
+	while ((r = STAILQ_FIRST(&a->results)) != NULL) {
+		STAILQ_REMOVE_HEAD(&a->results, list);
+		free(r);
+	}
+	if (a->arrival)
+		event_free(a->arrival);
+	if (a->wake)
+		event_free(a->wake);
+	if (a->fd >= 0) {
+		unlinkat(a->dirfd, DATADIR_ADMIN, 0);
+		close(a->fd);
+	}
+	if (a->wake_fd >= 0)
+		close(a->wake_fd);
+	if (a->dirfd >= 0)
+		close(a->dirfd);
+	pthread_mutex_destroy(&a->lock);
+	a->magic = 0;
+	free(a);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* internal: what the files of the server share about the server itself; nobody outside this folder includes
+ * it. The options and pointers are set before the workers start and constant from then on. */
+#ifndef SERVER_INTERNAL_H
+#define SERVER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <event2/event.h>
+#include "server/conn.h"
+#include "server/server.h"
+#include "server/worker.h"
+
+struct admin;
+struct listener;
+
+#define SERVER_MAGIC 0x53525652u
+
+struct server {
+	uint32_t magic;
+	struct server_options options;
+	struct engine *engine;
+	struct event_base *base; /* the main thread's */
+	struct listener *listener;
+	struct admin *admin;
+	struct event *signals[4];
+	struct event *tick;
+	struct worker *workers;
+	unsigned n_workers;
+	int port;
+	int64_t start_us;
+	pthread_mutex_t lock; /* guards conns */
+	struct conn_queue conns;
+	int verbosity; /* atomic from here on */
+	unsigned curr_conns;
+	uint64_t total_conns, rejected_conns;
+	uint64_t listen_disabled, listen_disabled_us;
+	bool accepting;
+	bool loading;
+	uint64_t load_done, load_all, load_items;
+	int64_t load_told_us;              /* the main thread's */
+	uint64_t reset_counters[COUNTERS]; /* atomic: what was counted before `stats reset` */
+	bool stop_asked;                   /* atomic */
+};
+
+/* The list that stats conns walks. */
+void server_add_conn(struct server *s, struct conn *c);
+void server_remove_conn(struct server *s, struct conn *c);
+void server_count_close(struct server *s);
+/* Takes the worker's connections off its event base; called by its thread when it ends. */
+void server_silence_conns(struct server *s, struct worker *w);
+/* Closes them all, when no worker runs any more. */
+void server_close_conns(struct server *s);
+/* From a worker: the `shutdown` command. */
+void server_ask_stop(struct server *s);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* server: everything that talks to clients: listeners and signals on the main thread, workers with their
+ * connections. Brought up in steps, in the order of the functions below; taken down by server_close.
+ *
+ * Threads: all calls from the main thread, but server_progress (any, waits for nothing). */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct engine;
+struct server;
+
+struct server_options {
+	const char *listen; /* -l: addresses, each with or without a port, comma separated; NULL = loopback */
+	int port;           /* 0 = any free one */
+	const char *unix_path; /* -s: instead of TCP */
+	unsigned unix_mask;
+	unsigned backlog;
+	unsigned max_conns;
+	unsigned workers;
+	unsigned turn_requests; /* -R */
+	bool no_flush, no_dump, no_watch, shutdown, test_commands, maxconns_fast;
+	int verbosity;
+	/* Only shown, in stats settings. */
+	uint64_t memory, item_max;
+	bool no_evict;
+};
+
+enum server_status {
+	SERVER_OK = 0,
+	SERVER_UNAVAILABLE, /* an address is in use or not to be had */
+	SERVER_SYSTEM,      /* the system refused a resource */
+	SERVER_IO,          /* a file or directory */
+};
+
+/* Makes the server and binds its addresses, without listening yet. A failure has been told in one line. */
+enum server_status server_bind(struct server **ret_server, const struct server_options *options);
+/* The TCP port; 0 on a unix socket. */
+int server_port(const struct server *s);
+/* Hands a unix socket to the user that the daemon becomes. */
+void server_chown(struct server *s, uid_t uid, gid_t gid);
+void server_set_engine(struct server *s, struct engine *engine);
+/* Opens the admin socket in the data directory; it answers from here on, while loading from within
+ * server_loading. */
+enum server_status server_admin(struct server *s, int dirfd);
+/* For engine_options: arg is the server. */
+void server_progress(void *arg);
+void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
+/* Starts the workers and lets clients in. */
+enum server_status server_listen(struct server *s);
+/* Until TERM or INT; then takes nothing more and lets what was acknowledged leave. No worker runs afterwards.
+ */
+void server_serve(struct server *s);
+/* Also when only some of the steps above were done. */
+void server_close(struct server **server);
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker: threads that serve, see worker.h. How no wake-up is lost: the worker raises `listens`, then looks
+ * once more whether replies may leave; progress is published before the flag is read; a fence on both sides
+ * makes one of the two see the other. */
+#include "server/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/msg.h"
+#include "engine/engine.h"
+#include "server/dispatch.h"
+#include "server/internal.h"
+
+#define DRAIN_US ((int64_t)5 * 1000000) /* how long replies may still wait for the log after TERM */
+
+static void wake(struct worker *w)
+{
+	uint64_t one = 1;
+	ssize_t n = write(w->wake_fd, &one, sizeof one);
+	(void)n; /* a full counter wakes as well */
+}
+
+void worker_progress(struct worker *w)
+{
+	if (__atomic_load_n(&w->listens, __ATOMIC_RELAXED) &&
+	    __atomic_exchange_n(&w->listens, false, __ATOMIC_SEQ_CST))
+		wake(w);
+}
+
+bool worker_get_chunk(struct worker *w, struct buf *b)
+{
+	CHECK(b->data == NULL);
+	uint8_t *chunk = w->pooled > 0 ? w->pool[--w->pooled] : malloc(CONN_CHUNK);
+	if (!chunk)
+		return false;
+	*b = (struct buf){.data = chunk, .size = CONN_CHUNK};
+	counter_add(w->counters, COUNTER_read_buf_count, 1);
+	return true;
+}
+
+void worker_put_chunk(struct worker *w, struct buf *b)
+{
+	if (!b->data)
+		return;
+	CHECK(buf_len(b) == 0);
+	if (b->size == CONN_CHUNK && w->pooled < WORKER_POOL) {
+		w->pool[w->pooled++] = b->data;
+		*b = (struct buf){0};
+	} else {
+		buf_free(b);
+	}
+	counter_add(w->counters, COUNTER_read_buf_count, (uint64_t)-1);
+}
+
+void worker_hand_over(struct worker *w, int fd, bool is_unix)
+{
+	bool taken = false;
+	pthread_mutex_lock(&w->lock);
+	if (w->n_arrivals == w->size_arrivals) {
+		size_t size = w->size_arrivals ? 2 * w->size_arrivals : 16;
+		struct worker_arrival *a = realloc(w->arrivals, size * sizeof *a);
+		if (a) {
+			w->arrivals = a;
+			w->size_arrivals = size;
+		}
+	}
+	if (w->n_arrivals < w->size_arrivals) {
+		w->arrivals[w->n_arrivals++] = (struct worker_arrival){fd, is_unix};
+		taken = true;
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (taken) {
+		wake(w);
+	} else {
+		close(fd);
+		server_count_close(w->server);
+	}
+}
+
+static void take_arrivals(struct worker *w)
+{
+	struct worker_arrival *arrivals;
+	size_t n;
+
+	pthread_mutex_lock(&w->lock);
+	arrivals = w->arrivals;
+	n = w->n_arrivals;
+	w->arrivals = NULL;
+	w->n_arrivals = w->size_arrivals = 0;
+	pthread_mutex_unlock(&w->lock);
+	for (size_t i = 0; i < n; i++) {
+		struct conn *c = conn_open(w, arrivals[i].fd, arrivals[i].is_unix);
+		if (c)
+			server_add_conn(w->server, c);
+		else
+			server_count_close(w->server);
+	}
+	free(arrivals);
+}
+
+void worker_forget(struct worker *w, struct conn *c)
+{
+	server_remove_conn(w->server, c);
+	server_count_close(w->server);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+	(void)what;
+	ssize_t n = read(fd, &count, sizeof count);
+	(void)n;
+	take_arrivals(arg);
+}
+
+/* Each once: those that put themselves back wait for the next round. */
+static void run_ready(struct worker *w)
+{
+	struct conn *last = TAILQ_LAST(&w->ready, conn_queue);
+	for (bool end = last == NULL; !end;) {
+		struct conn *c = TAILQ_FIRST(&w->ready);
+		end = c == last;
+		conn_run(c); /* may close it, or queue it up again */
+	}
+}
+
+/* Commands that found no room in the log are tried again, until one finds none again: it keeps its place. */
+static bool run_waiting(struct worker *w)
+{
+	struct conn *c;
+	bool ran = false;
+	while ((c = TAILQ_FIRST(&w->waiting)) != NULL) {
+		conn_run(c);
+		ran = true;
+		if (TAILQ_LAST(&w->waiting, conn_queue) == c) {
+			TAILQ_REMOVE(&w->waiting, c, queue);
+			TAILQ_INSERT_HEAD(&w->waiting, c, queue);
+			break;
+		}
+	}
+	return ran;
+}
+
+/* Parked replies leave in the order in which they came: numbers grow, so that a later one hardly waits for
+ * less. */
+static void run_parked(struct worker *w)
+{
+	struct conn *c;
+
+	if (TAILQ_EMPTY(&w->parked) && TAILQ_EMPTY(&w->waiting))
+		return;
+	__atomic_store_n(&w->listens, true, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	while ((c = TAILQ_FIRST(&w->parked)) != NULL && conn_retry(c))
+		;
+	if (!TAILQ_EMPTY(&w->waiting) && !__atomic_load_n(&w->stopping, __ATOMIC_RELAXED) && run_waiting(w))
+		engine_turn_end(w->engine);
+}
+
+/* After TERM: nothing is read any more; replies that wait for the log get a while. */
+static void drain(struct worker *w)
+{
+	int64_t until = clock_mono_us() + DRAIN_US;
+	while (!TAILQ_EMPTY(&w->parked) && clock_mono_us() < until) {
+		struct timeval pause = {.tv_usec = 50000};
+		engine_turn_end(w->engine);
+		run_parked(w);
+		if (TAILQ_EMPTY(&w->parked))
+			break;
+		event_base_loopexit(w->base, &pause);
+		event_base_loop(w->base, EVLOOP_ONCE);
+	}
+	engine_turn_end(w->engine);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	char name[16];
+
+	CHECK_MAGIC(w, WORKER_MAGIC);
+	snprintf(name, sizeof name, "worker-%u", w->index);
+	prctl(PR_SET_NAME, name);
+	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
+		event_base_loop(w->base, EVLOOP_ONCE | (TAILQ_EMPTY(&w->ready) ? 0 : EVLOOP_NONBLOCK));
+		if (!TAILQ_EMPTY(&w->ready))
+			run_ready(w);
+		engine_turn_end(w->engine);
+		run_parked(w);
+	}
+	server_silence_conns(w->server, w);
+	drain(w);
+	return NULL;
+}
+
+int worker_open(struct worker *w, struct server *server, struct engine *engine, unsigned index)
+{
+	struct event_config *cfg = event_config_new();
+
+	*w =
+	    (struct worker){.magic = WORKER_MAGIC, .index = index, .server = server, .server_engine = engine};
+	TAILQ_INIT(&w->ready);
+	TAILQ_INIT(&w->parked);
+	TAILQ_INIT(&w->waiting);
+	pthread_mutex_init(&w->lock, NULL);
+	w->engine = engine_get_worker(engine, index);
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (cfg) {
+		/* One thread uses a base; other threads wake it through the eventfd. */
+		event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
+		w->base = event_base_new_with_config(cfg);
+		event_config_free(cfg);
+	}
+	w->batch = dispatch_new_batch();
+	if (w->wake_fd < 0 || !w->base || !w->batch)
+		return -1;
+	w->wake_event = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+	return w->wake_event && event_add(w->wake_event, NULL) == 0 ? 0 : -1;
+}
+
+int worker_start(struct worker *w)
+{
+	sigset_t all, old;
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int r = pthread_create(&w->thread, NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	w->running = r == 0;
+	errno = r;
+	return r == 0 ? 0 : -1;
+}
+
+void worker_stop(struct worker *w)
+{
+	__atomic_store_n(&w->stopping, true, __ATOMIC_RELEASE);
+	wake(w);
+}
+
+void worker_join(struct worker *w)
+{
+	if (w->running)
+		pthread_join(w->thread, NULL);
+	w->running = false;
+}
+
+void worker_close(struct worker *w)
+{
+	CHECK(!w->running);
+	for (size_t i = 0; i < w->n_arrivals; i++)
+		close(w->arrivals[i].fd);
+	free(w->arrivals);
+	while (w->pooled > 0)
+		free(w->pool[--w->pooled]);
+	if (w->wake_event)
+		event_free(w->wake_event);
+	if (w->base)
+		event_base_free(w->base);
+	if (w->wake_fd >= 0)
+		close(w->wake_fd);
+	dispatch_free_batch(w->batch);
+	pthread_mutex_destroy(&w->lock);
+	w->magic = 0;
+}
