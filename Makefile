@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Hearth. `make demo` and `make check` do all they need by themselves; README.md says what each target does.
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR  ?= $(PREFIX)/share/man
+VERSION  = 0.1.0
+JOBS     = $(shell nproc)
+
+CC       = gcc
+CFLAGS  ?= -O2 -g
+WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wsign-compare -Wpointer-arith
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DHEARTH_VERSION='"$(VERSION)"' -Isrc -Iinclude $(WARN) $(CFLAGS) \
+	-pthread -fno-strict-aliasing $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(CI),-Werror)
+ALL_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
+
+# The floors, bottom up: src/README.md is the map.
+BASE    = check crc32c buf vfs
+BASE_D  = hash clock msg
+FORMAT  = status record records block block_zstd segment segment_header segment_resync \
+	snapshot_frame snapshot_read snapshot_walk snapshot_write \
+	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
+STORE   = arena index ghost item large policy lane change put load reclaim scan store
+PROTO   = command parse reply
+PERSIST = ring files wal sync parallel snap apply load replay hole recover
+ENGINE  = engine commands background
+SERVER  = out conn worker listener dispatch stats admin server
+MAIN    = hearthd config process
+TOOL    = hearth
+
+objs = $(patsubst %,$(BUILD)/$(1)/%.o,$(2))
+LIB_OBJS    = $(call objs,base,$(BASE)) $(call objs,format,$(FORMAT))
+DAEMON_OBJS = $(call objs,base,$(BASE_D)) $(call objs,store,$(STORE)) $(call objs,proto,$(PROTO)) \
+	$(call objs,persist,$(PERSIST)) $(call objs,engine,$(ENGINE)) $(call objs,server,$(SERVER))
+MAIN_OBJS   = $(patsubst %,$(BUILD)/%.o,$(MAIN))
+TOOL_OBJS   = $(call objs,tool,$(TOOL)) $(call objs,base,$(BASE_D))
+UNITS       = $(patsubst t/unit/%.c,$(BUILD)/t/%,$(sort $(wildcard t/unit/*.c)))
+PAGES8      = $(wildcard man/*.8)
+PAGES1      = $(wildcard man/*.1)
+PAGES5      = $(wildcard man/*.5)
+SOURCES     = $(shell find src include t/unit -name '*.[ch]')
+
+all: $(BUILD)/hearthd $(BUILD)/hearth
+
+$(BUILD)/libhearth.a: $(LIB_OBJS)
+	rm -f $@ && ar rcs $@ $^
+# Everything of the daemon but its main, so that unit tests link it.
+$(BUILD)/libdaemon.a: $(DAEMON_OBJS)
+	rm -f $@ && ar rcs $@ $^
+$(BUILD)/hearthd: $(MAIN_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_core -lzstd
+$(BUILD)/hearth: $(TOOL_OBJS) $(BUILD)/libhearth.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lzstd -lm
+$(BUILD)/t/%: $(BUILD)/t/%.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_core -lcmocka -lzstd -lm
+$(BUILD)/t/%.o: t/unit/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+units: $(UNITS)
+
+# One prove runs all: unit tests are programs that print TAP. TESTS=t/5001-answers.t runs one.
+TESTS ?= $(UNITS) $(sort $(wildcard t/*.t))
+prove: all units
+	CMOCKA_MESSAGE_OUTPUT=TAP HEARTH_BUILD=$(BUILD) prove --nocolor -j2 $(PROVEFLAGS) $(TESTS)
+
+check:
+	etc/install-packages test
+	$(MAKE) -j$(JOBS) prove
+# The same with more kills, more bytes and bits to damage, longer streams.
+check-long:
+	etc/install-packages test
+	HEARTH_LONG=1 $(MAKE) -j$(JOBS) prove
+
+# The same tests under a sanitizer, but for those that need strace or measure (they look at HEARTH_SANITIZER). A
+# report ends the program with 99, or stands in its messages: both fail the test.
+asan:
+	etc/install-packages test
+	HEARTH_SANITIZER=address ASAN_OPTIONS=detect_leaks=1:exitcode=99:abort_on_error=0 \
+	LSAN_OPTIONS=exitcode=99 $(MAKE) -j$(JOBS) prove BUILD=build/asan SAN=address CFLAGS='-O1 -g'
+ubsan:
+	etc/install-packages test
+	HEARTH_SANITIZER=undefined UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=99 \
+	$(MAKE) -j$(JOBS) prove BUILD=build/ubsan SAN=undefined CFLAGS='-O1 -g -fno-sanitize-recover=all'
+# detect_deadlocks=0: flush_all holds the locks of all shards, more than the 64 that its detector can count.
+tsan:
+	etc/install-packages test
+	HEARTH_SANITIZER=thread TSAN_OPTIONS=detect_deadlocks=0:halt_on_error=1:exitcode=99 \
+	$(MAKE) -j$(JOBS) prove BUILD=build/tsan SAN=thread CFLAGS='-O1 -g'
+# Lines and branches that the tests reach, a row a file.
+cov:
+	etc/install-packages test
+	HEARTH_SANITIZER=coverage $(MAKE) -j$(JOBS) prove BUILD=build/cov CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage
+	t/coverage build/cov
+
+demo:
+	etc/install-packages demo
+	$(MAKE) -j$(JOBS) all
+	HEARTH_BUILD=$(BUILD) etc/demo
+bench:
+	etc/install-packages bench
+	$(MAKE) -j$(JOBS) all
+	HEARTH_BUILD=$(BUILD) t/bench/run
+
+install: all
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(PREFIX)/lib $(PREFIX)/include/hearth \
+		$(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 $(UNITDIR))
+	install -m 755 $(BUILD)/hearthd $(DESTDIR)$(PREFIX)/sbin/hearthd
+	install -m 755 $(BUILD)/hearth $(DESTDIR)$(PREFIX)/bin/hearth
+	install -m 644 $(BUILD)/libhearth.a $(DESTDIR)$(PREFIX)/lib/libhearth.a
+	install -m 644 include/hearth/*.h $(DESTDIR)$(PREFIX)/include/hearth
+	install -m 644 $(PAGES1) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(PAGES5) $(DESTDIR)$(MANDIR)/man5
+	install -m 644 $(PAGES8) $(DESTDIR)$(MANDIR)/man8
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' etc/hearthd.service \
+		>$(DESTDIR)$(UNITDIR)/hearthd.service
+# Data directories stay.
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(PREFIX)/sbin/hearthd $(PREFIX)/bin/hearth $(PREFIX)/lib/libhearth.a \
+		$(UNITDIR)/hearthd.service $(patsubst man/%,$(MANDIR)/man1/%,$(PAGES1)) \
+		$(patsubst man/%,$(MANDIR)/man5/%,$(PAGES5)) $(patsubst man/%,$(MANDIR)/man8/%,$(PAGES8)))
+	rm -rf $(DESTDIR)$(PREFIX)/include/hearth
+
+format:
+	clang-format -i $(SOURCES)
+lint:
+	etc/install-packages test
+	clang-format --dry-run -Werror $(SOURCES)
+	mandoc -Tlint -Wwarning $(wildcard man/*)
+	prove --nocolor t/0001-floors.t t/0003-style.t
+clean:
+	rm -rf build
+
+.PHONY: all units prove check check-long asan ubsan tsan cov demo bench install uninstall format lint clean
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
