@@ -62,7 +62,9 @@ struct sweep {
 static void sweep_part(void *arg, unsigned i)
 {
 	struct sweep *sweep = arg;
-	atomic_fetch_add(&sweep->expired, store_sweep(sweep->rec->thread[i], i, sweep->rec->threads));
+	struct recovery *rec = sweep->rec;
+	atomic_fetch_add(&sweep->expired, store_sweep(rec->thread[i], i, rec->threads));
+	store_load_fit(rec->thread[i], i, rec->threads);
 }
 
 /* One judgement for all, after the last record: by the wall clock, but never before the latest time on disk.
@@ -74,6 +76,7 @@ static void sweep_expired(struct recovery *rec)
 	for (unsigned i = 0; i < rec->threads; i++)
 		store_thread_set_now(rec->thread[i], clock_now(rec->options->clock));
 	parallel_run(rec->threads, sweep_part, &sweep);
+	store_load_done(rec->options->store);
 	rec->result->expired = atomic_load(&sweep.expired);
 }
 
@@ -127,7 +130,7 @@ enum hearth_status recover_run(
 		recover_damage(&rec, DATADIR_MANIFEST, 0,
 		    options->files->rebuilt ? "rebuilt from the files there are"
 		                            : "one of its two copies was bad");
-	store_set_loading(options->store, true);
+	store_load_begin(options->store);
 	count_files(&rec);
 	status = load_snapshot(&rec);
 	if (status == HEARTH_OK)
@@ -135,7 +138,6 @@ enum hearth_status recover_run(
 	if (status != HEARTH_OK)
 		goto out;
 	sweep_expired(&rec);
-	store_set_loading(options->store, false);
 	ret->dropped = atomic_load(&rec.dropped);
 	continue_numbers(&rec);
 	if (ret->damaged && options->strict)

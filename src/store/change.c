@@ -109,7 +109,7 @@ void change_grow(struct store_thread *t, const struct store_key *key)
 	if (!index_wants_growth(&s->index, shard))
 		return;
 	struct index_shard *sh = &s->index.shard[shard];
-	size_t want = index_grow_scratch(__atomic_load_n(&sh->buckets, __ATOMIC_RELAXED)) * 2;
+	size_t want = index_scratch_size(__atomic_load_n(&sh->buckets, __ATOMIC_RELAXED)) * 2;
 	if (t->scratch_size < want) {
 		uint64_t *bigger = realloc(t->scratch, want);
 		if (!bigger)
@@ -118,9 +118,9 @@ void change_grow(struct store_thread *t, const struct store_key *key)
 		t->scratch_size = want;
 	}
 	pthread_mutex_lock(&sh->lock);
-	uint32_t next = index_next_size(&s->index, shard);
-	if (index_wants_growth(&s->index, shard) && index_grow_scratch(next) <= t->scratch_size)
-		index_grow(&s->index, shard, next, t->scratch);
+	uint32_t next = index_next_size(&s->index, shard, s->loading);
+	if (index_wants_growth(&s->index, shard) && index_scratch_size(sh->buckets) <= t->scratch_size)
+		index_resize(&s->index, shard, next, t->scratch);
 	pthread_mutex_unlock(&sh->lock);
 }
 

@@ -165,22 +165,29 @@ void index_remove(struct index *ix, uint32_t shard, const struct index_cursor *c
 	atomic_fetch_sub_explicit(&sh->slots, 1, memory_order_relaxed);
 }
 
-uint32_t index_next_size(const struct index *ix, uint32_t shard)
+uint32_t index_next_size(const struct index *ix, uint32_t shard, bool loading)
 {
 	uint32_t n = ix->shard[shard].buckets;
-	uint32_t next = n + (n < 8 ? 1 : n / 8);
+	uint32_t next = n + (loading ? n : n < 8 ? 1 : n / 8);
 	return next > ix->buckets_max ? ix->buckets_max : next;
 }
 
-size_t index_grow_scratch(uint32_t buckets)
+uint32_t index_fitting_size(const struct index *ix, uint32_t shard)
+{
+	uint32_t want = ix->shard[shard].slots / INDEX_LOAD + 1;
+	want += want / 16;
+	return want > ix->buckets_max ? ix->buckets_max : want;
+}
+
+size_t index_scratch_size(uint32_t buckets)
 {
 	return (size_t)buckets * INDEX_SLOTS * sizeof(uint64_t);
 }
 
-void index_grow(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *scratch)
+void index_resize(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *scratch)
 {
 	struct index_shard *sh = &ix->shard[shard];
-	CHECK(buckets >= sh->buckets && buckets <= ix->buckets_max);
+	CHECK(buckets > 0 && buckets <= ix->buckets_max && (uint64_t)buckets * INDEX_SLOTS >= sh->slots);
 	size_t n = 0;
 	for (uint32_t i = 0; i < sh->buckets; i++) {
 		struct index_bucket *b = index_bucket(ix, shard, i);
@@ -191,8 +198,21 @@ void index_grow(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *sc
 		}
 		memset(b, 0, sizeof(*b));
 	}
-	atomic_fetch_add_explicit(&ix->bytes, (uint64_t)(buckets - sh->buckets) * 64, memory_order_relaxed);
+	/* Unsigned arithmetic takes a shrinking shard's bytes off as well. */
+	atomic_fetch_add_explicit(&ix->bytes, ((uint64_t)buckets - sh->buckets) * 64, memory_order_relaxed);
 	__atomic_store_n(&sh->buckets, buckets, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < n; i++)
 		CHECK(insert_slot(ix, shard, scratch[i]));
+}
+
+void index_release(struct index *ix)
+{
+	uint32_t most = 0;
+	for (uint32_t s = 0; s < index_shards(ix); s++)
+		if (ix->shard[s].buckets > most)
+			most = ix->shard[s].buckets;
+	size_t used = ((size_t)((most + 7) / 8) << ix->shard_bits) * 512;
+	used = (used + 4095) & ~(size_t)4095;
+	if (used < ix->size)
+		madvise(ix->base + used, ix->size - used, MADV_DONTNEED);
 }

@@ -111,11 +111,16 @@ static inline bool index_wants_growth(const struct index *ix, uint32_t shard)
 	       n < ix->buckets_max;
 }
 
-/* Bytes of scratch memory that index_grow needs to reach so many buckets. */
-size_t index_grow_scratch(uint32_t buckets);
-uint32_t index_next_size(const struct index *ix, uint32_t shard);
-/* To so many buckets; under the lock; scratch holds at least all taken slots. */
-void index_grow(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *scratch);
+/* Bytes of scratch memory that index_resize needs for a shard of so many buckets. */
+size_t index_scratch_size(uint32_t buckets);
+/* The size to grow to. While loading, shards double and are fitted at the end: that moves each slot twice, not nine times. */
+uint32_t index_next_size(const struct index *ix, uint32_t shard, bool loading);
+/* The size that suits what is in the shard. */
+uint32_t index_fitting_size(const struct index *ix, uint32_t shard);
+/* To so many buckets, more or fewer; under the lock; scratch holds at least all slots of the old size. */
+void index_resize(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *scratch);
+/* Gives memory behind the largest shard back to the system. Alone. */
+void index_release(struct index *ix);
 
 static inline uint64_t slot_place(uint64_t slot)
 {

@@ -124,36 +124,72 @@ void store_reserve(struct store_thread *t, uint64_t items)
 	uint64_t want = (items < most ? items : most) / index_shards(&s->index) / INDEX_LOAD + 1;
 	if (want > s->index.buckets_max)
 		want = s->index.buckets_max;
-	uint64_t *scratch = malloc(index_grow_scratch((uint32_t)want));
-	for (uint32_t shard = 0; scratch && shard < index_shards(&s->index); shard++)
-		if (s->index.shard[shard].buckets < want)
-			index_grow(&s->index, shard, (uint32_t)want, scratch);
-	free(scratch);
+	for (uint32_t shard = 0; shard < index_shards(&s->index); shard++)
+		if (s->index.shard[shard].slots == 0 && s->index.shard[shard].buckets < want)
+			index_resize(&s->index, shard, (uint32_t)want, NULL);
+}
+
+/* Brings each shard to the size that suits it, after the doubling of a load. */
+void store_load_fit(struct store_thread *t, unsigned part, unsigned parts)
+{
+	struct store *s = t->store;
+	for (uint32_t shard = part; shard < index_shards(&s->index); shard += parts) {
+		struct index_shard *sh = &s->index.shard[shard];
+		uint32_t want = index_fitting_size(&s->index, shard);
+		if (want >= sh->buckets)
+			continue;
+		size_t size = index_scratch_size(sh->buckets);
+		uint64_t *scratch = t->scratch_size >= size ? t->scratch : realloc(t->scratch, size);
+		if (!scratch)
+			return; /* the shards stay as they are, larger than they need be */
+		if (t->scratch_size < size) {
+			t->scratch = scratch;
+			t->scratch_size = size;
+		}
+		pthread_mutex_lock(&sh->lock);
+		index_resize(&s->index, shard, want, scratch);
+		pthread_mutex_unlock(&sh->lock);
+	}
+}
+
+void store_load_done(struct store *s)
+{
+	index_release(&s->index);
+	store_set_limit(s);
+	atomic_store(&s->loading, false);
+}
+
+/* Removes what has expired in one region. Returns the count. */
+static uint64_t sweep_loaded(struct store_thread *t, uint32_t r)
+{
+	struct store *s = t->store;
+	uint8_t *base = arena_region_base(&s->arena, r);
+	uint32_t fill = s->arena.region[r].fill;
+	uint64_t gone = 0;
+	for (uint32_t at = 0; at < fill;) {
+		struct item *it = (struct item *)(void *)(base + at);
+		at += (uint32_t)item_size(it);
+		uint64_t hash = hash_bytes(&s->hash, it->body, it->key_len);
+		uint32_t shard = index_shard_of(&s->index, hash);
+		pthread_mutex_lock(&s->index.shard[shard].lock);
+		struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
+		if (c.slot && !store_flushed(s, it) && store_expired(item_expiry(it), t->now)) {
+			store_unlink(s, shard, &c, it);
+			gone++;
+		}
+		pthread_mutex_unlock(&s->index.shard[shard].lock);
+	}
+	return gone;
 }
 
 uint64_t store_sweep(struct store_thread *t, unsigned part, unsigned parts)
 {
 	struct store *s = t->store;
 	uint64_t gone = 0;
-	for (uint32_t shard = part; shard < index_shards(&s->index); shard += parts) {
-		pthread_mutex_lock(&s->index.shard[shard].lock);
-		for (uint32_t b = 0; b < s->index.shard[shard].buckets; b++) {
-			struct index_bucket *bucket = index_bucket(&s->index, shard, b);
-			for (unsigned i = 0; i < INDEX_SLOTS; i++) {
-				uint64_t slot = bucket->slot[i];
-				if (!slot_place(slot))
-					continue;
-				struct item *it = store_item(s, slot_place(slot));
-				bool flushed = store_flushed(s, it);
-				if (!flushed && !store_expired(item_expiry(it), t->now))
-					continue;
-				struct index_cursor c = index_find_place(
-				    &s->index, shard, (uint32_t)(slot >> INDEX_TAG_SHIFT), slot_place(slot));
-				store_unlink(s, shard, &c, it);
-				gone += !flushed;
-			}
-		}
-		pthread_mutex_unlock(&s->index.shard[shard].lock);
+	for (uint32_t r = part; r < s->arena.regions; r += parts) {
+		struct region *reg = &s->arena.region[r];
+		if ((reg->state == REGION_OPEN || reg->state == REGION_SEALED) && reg->first_expiry <= t->now)
+			gone += sweep_loaded(t, r);
 	}
 	return gone;
 }

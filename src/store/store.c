@@ -115,9 +115,14 @@ void store_set_wake(struct store *s, void (*wake)(void *arg), void *arg)
 	s->wake_arg = arg;
 }
 
-void store_set_loading(struct store *s, bool loading)
+void store_load_begin(struct store *s)
 {
-	atomic_store(&s->loading, loading);
+	atomic_store(&s->loading, true);
+}
+
+uint64_t store_hash(const struct store *s, const void *data, uint8_t len)
+{
+	return hash_bytes(&s->hash, data, len);
 }
 
 struct store_thread *store_thread_open(struct store *s, void *owner)

@@ -63,7 +63,9 @@ void store_thread_close(struct store_thread **t);
 /* Hearth seconds by which this thread's next calls judge expiry. */
 void store_thread_set_now(struct store_thread *t, int64_t now);
 
+/* With the bucket's fetch begun. */
 struct store_key store_key(const struct store *s, const void *data, uint8_t len);
+uint64_t store_hash(const struct store *s, const void *data, uint8_t len);
 void store_prefetch(const struct store *s, const struct store_key *key);
 
 /* Results with the numbers that a reply has to wait for. */
@@ -116,9 +118,12 @@ bool store_load_touch(struct store_thread *t, const struct store_key *key, int64
 void store_load_flush(struct store_thread *t, uint64_t seq);
 /* Drops everything (what lies behind was damaged). Alone. */
 void store_load_reset(struct store_thread *t);
-/* While loading, evictions and expiries are not counted as such. */
-void store_set_loading(struct store *s, bool loading);
-/* Prepares the index for so many items. Alone. */
+/* From here on records are loaded: evictions are not counted as such, no expiry is judged. Until store_load_done. */
+void store_load_begin(struct store *s);
+/* Fits the index to what was loaded (part of parts, by several threads), then, alone, ends the loading. */
+void store_load_fit(struct store_thread *t, unsigned part, unsigned parts);
+void store_load_done(struct store *s);
+/* Prepares an empty index for so many items. Alone. */
 void store_reserve(struct store_thread *t, uint64_t items);
 /* One sweep for expired items over a part of the shards (part of parts), after the last record. Returns the
  * count. */
