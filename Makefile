@@ -19,7 +19,7 @@ ALL_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 # The floors, bottom up: src/README.md is the map.
 BASE    = check crc32c buf vfs
 BASE_D  = hash clock msg
-FORMAT  = status record records block block_zstd segment segment_header segment_resync \
+FORMAT  = status record records block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item large policy lane change put load reclaim scan store
@@ -28,7 +28,8 @@ PERSIST = ring files wal sync parallel snap apply load replay hole recover
 ENGINE  = engine commands background
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
-TOOL    = hearth
+TOOL    = hearth options out json report client source walk dump verdict check plan target restore snapshot stats \
+	bench bench_conn bench_cpu bench_hist bench_load bench_random bench_report bench_trace bench_worker
 
 objs = $(patsubst %,$(BUILD)/$(1)/%.o,$(2))
 LIB_OBJS    = $(call objs,base,$(BASE)) $(call objs,format,$(FORMAT))

@@ -49,8 +49,8 @@ void block_encode_header(struct block_header *h, const uint8_t salt[BLOCK_SALT_S
 /* Decodes and checks the header alone: magic, zero fields, lengths in range and within `left` (bytes from the
  * header's start to the file's end). HEARTH_TORN when only the length exceeds `left`. Unknown flags are no failure
  * here: before the CRC is verified nobody knows whether they are a newer format or damage. */
-enum hearth_status block_decode_header(const uint8_t in[BLOCK_HEADER_SIZE], uint64_t left,
-    struct block_header *ret_h);
+enum hearth_status block_decode_header(
+    const uint8_t in[BLOCK_HEADER_SIZE], uint64_t left, struct block_header *ret_h);
 /* Whether the CRC holds over salt, header and stored payload. */
 enum hearth_status block_verify(const uint8_t in[BLOCK_HEADER_SIZE], const uint8_t salt[BLOCK_SALT_SIZE],
     const void *payload, size_t len);

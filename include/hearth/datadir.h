@@ -49,7 +49,7 @@ struct manifest {
 	uint8_t lineage[HEARTH_ID_SIZE];
 	uint64_t generation;
 	uint64_t term;
-	uint64_t next_segment;  /* numbers never come twice */
+	uint64_t next_segment; /* numbers never come twice */
 	uint64_t next_snapshot;
 	uint64_t high_water; /* no sequence number beyond this was given out */
 	bool untrusted;      /* the generation on disk has a hole: automatic recovery must not use it */
@@ -74,8 +74,8 @@ struct datadir;
 
 /* Opens an existing directory by path. lock: take the exclusive flock on the directory (HEARTH_BUSY when held; the
  * holder's pid, where known, in *ret_pid, may be NULL). create: make it (0700) when missing. Changes nothing else. */
-enum hearth_status datadir_open(struct datadir **ret_dir, const struct vfs *vfs, const char *path, bool create,
-    bool lock, int *ret_pid, struct hearth_error *ret_err);
+enum hearth_status datadir_open(struct datadir **ret_dir, const struct vfs *vfs, const char *path,
+    bool create, bool lock, int *ret_pid, struct hearth_error *ret_err);
 void datadir_close(struct datadir **dir);
 int datadir_fd(const struct datadir *dir);
 const struct vfs *datadir_vfs(const struct datadir *dir);
@@ -89,22 +89,23 @@ bool datadir_parse_name(const char *name, enum datadir_kind *ret_kind, uint64_t 
 /* Reads MANIFEST. HEARTH_OK: one copy or both verify (*ret_repaired true when one was bad). HEARTH_END: there is no
  * manifest (and the directory holds no Hearth file: a new one). HEARTH_DAMAGED: files but no valid manifest: rebuild.
  * HEARTH_NEWER, HEARTH_FOREIGN (no manifest, and files that are not ours), HEARTH_IO. */
-enum hearth_status datadir_read_manifest(struct datadir *dir, struct manifest *ret_m, bool *ret_repaired,
-    struct hearth_error *ret_err);
+enum hearth_status datadir_read_manifest(
+    struct datadir *dir, struct manifest *ret_m, bool *ret_repaired, struct hearth_error *ret_err);
 /* Replaces it durably. */
-enum hearth_status datadir_write_manifest(struct datadir *dir, const struct manifest *m,
-    struct hearth_error *ret_err);
+enum hearth_status datadir_write_manifest(
+    struct datadir *dir, const struct manifest *m, struct hearth_error *ret_err);
 /* Rebuilds what MANIFEST said from the headers of the files that are there, by chain, not by name or time: the
  * lineage is that of the newest snapshot or segment that verifies. Writes nothing. */
-enum hearth_status datadir_rebuild_manifest(struct datadir *dir, struct manifest *ret_m,
-    struct hearth_error *ret_err);
+enum hearth_status datadir_rebuild_manifest(
+    struct datadir *dir, struct manifest *ret_m, struct hearth_error *ret_err);
 /* Segments that chain to the last one the manifest names, of its lineage and generation, but that it does not name
  * yet: appended to m. */
-enum hearth_status datadir_adopt_segments(struct datadir *dir, struct manifest *m, struct hearth_error *ret_err);
+enum hearth_status datadir_adopt_segments(
+    struct datadir *dir, struct manifest *m, struct hearth_error *ret_err);
 /* Moves a file of the directory into set-aside/ by hard link or copy (the original stays until it is retired), under
  * a free name "<name>.<n>"; ret_name (96 bytes or more) gets "set-aside/<name>.<n>". */
-enum hearth_status datadir_set_aside(struct datadir *dir, const char *name, char *ret_name, size_t size,
-    struct hearth_error *ret_err);
+enum hearth_status datadir_set_aside(
+    struct datadir *dir, const char *name, char *ret_name, size_t size, struct hearth_error *ret_err);
 /* Removes our own unfinished temporary files (*.tmp). */
 enum hearth_status datadir_sweep_temporary(struct datadir *dir, struct hearth_error *ret_err);
 /* 16 random bytes. 0, or -1 with errno. */

@@ -40,14 +40,14 @@ enum record_type {
 	RECORD_TOUCH = 0x03,
 	RECORD_FLUSH = 0x04,
 	RECORD_FLUSH_AT = 0x05,
-	RECORD_MARK = 0x06,       /* reserved: stale and win-sent bits change, value stays */
-	RECORD_DICT = 0x47,       /* reserved: a compression dictionary and its id */
-	RECORD_KEY_BLOCK = 0xC1,  /* reserved: fingerprints of the keys in a stretch of the log */
-	RECORD_SEAL = 0xC2,       /* reserved: key block at an idle second or a clean stop */
+	RECORD_MARK = 0x06,      /* reserved: stale and win-sent bits change, value stays */
+	RECORD_DICT = 0x47,      /* reserved: a compression dictionary and its id */
+	RECORD_KEY_BLOCK = 0xC1, /* reserved: fingerprints of the keys in a stretch of the log */
+	RECORD_SEAL = 0xC2,      /* reserved: key block at an idle second or a clean stop */
 };
 
 enum record_bit {
-	RECORD_HAS_SEQ = 1 << 0, /* snapshots: the number is in the record; in the log it follows from the block */
+	RECORD_HAS_SEQ = 1 << 0, /* in snapshots; in the log the number follows from the block */
 	RECORD_HAS_EXPIRY = 1 << 1,
 	RECORD_HAS_FLAGS = 1 << 2,
 	RECORD_HAS_CAS = 1 << 3, /* a CAS of its own, forced by a client, other than the number */
@@ -67,17 +67,17 @@ enum record_bit {
 
 struct record {
 	uint8_t type;
-	uint16_t bits; /* SET: state, use and queue bits; the encoder adds the HAS_ bits from the fields below */
+	uint16_t bits; /* SET: state, use and queue bits; the encoder adds HAS_ bits for the fields below */
 	uint8_t key_len;
 	const uint8_t *key;
 	const uint8_t *value;
 	uint64_t value_len;
-	uint64_t seq;    /* sequence number (LSN); 0 = not in the record */
-	uint64_t cas;    /* 0 = the same as seq */
-	int64_t expiry;  /* seconds, Hearth time; 0 = never. FLUSH_AT: when it is due */
-	int64_t access;  /* seconds, Hearth time of the last access; 0 = not in the record */
-	uint32_t flags;  /* the client's */
-	uint32_t dict;   /* 0 = not compressed */
+	uint64_t seq;   /* sequence number (LSN); 0 = not in the record */
+	uint64_t cas;   /* 0 = the same as seq */
+	int64_t expiry; /* seconds, Hearth time; 0 = never. FLUSH_AT: when it is due */
+	int64_t access; /* seconds, Hearth time of the last access; 0 = not in the record */
+	uint32_t flags; /* the client's */
+	uint32_t dict;  /* 0 = not compressed */
 };
 
 static inline bool record_takes_number(uint8_t type)

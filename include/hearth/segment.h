@@ -20,12 +20,16 @@ struct vfs;
 #define HEARTH_ID_SIZE      16
 
 /* Feature bits: unknown `incompatible` bits refuse the file, unknown `read_only` bits refuse writing behind it,
- * `compatible` bits are ignored. None is defined yet. */
+ * `compatible` bits are ignored but for what SEGMENT_PACKED says. */
 struct hearth_features {
 	uint32_t compatible;
 	uint32_t read_only;
 	uint32_t incompatible;
 };
+
+/* Compatible feature: the blocks were merged and compressed after the segment had been left. The successor's prev_end and
+ * prev_crc speak of the file before that; numbers are the same. */
+#define SEGMENT_PACKED 1u
 
 struct segment_header {
 	struct hearth_features features;
@@ -93,6 +97,11 @@ enum hearth_status segment_skim(struct segment_reader *reader, struct segment_bl
  * into *buf. Fails as segment_next does. */
 enum hearth_status segment_load(const struct segment_reader *reader, uint64_t offset, uint8_t **buf,
     size_t *buf_size, struct segment_block *ret_block, struct hearth_error *ret_err);
+
+/* Writes the blocks of segment `from` that lie before offset `end` packed to a new file `to` beside it, synced; the caller
+ * renames it. HEARTH_END: it is packed already, nothing was written. */
+enum hearth_status segment_pack(const struct vfs *vfs, int dirfd, const char *from, const char *to, uint64_t end,
+    struct hearth_error *ret_err);
 
 /* Walks the records of a verified payload. Begin with segment_records(). */
 struct segment_records {

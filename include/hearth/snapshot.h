@@ -26,7 +26,8 @@ struct snapshot_header {
 	uint64_t generation;
 	uint64_t term;
 	uint64_t number;
-	uint64_t start; /* S0: every change up to this number is in here or was superseded; replay begins behind it */
+	/* S0: every change up to this number is in here or was superseded; replay begins behind it. */
+	uint64_t start;
 	int64_t wall_ms;
 	int64_t hearth_ms;
 	uint8_t salt[BLOCK_SALT_SIZE];
@@ -38,7 +39,8 @@ struct snapshot_footer {
 	uint64_t blocks;
 	uint64_t items;
 	uint64_t raw_bytes;
-	uint64_t end; /* last number given out when the scan ended; the log was durable up to it when published */
+	/* Last number given out when the scan ended; the log was durable up to it when this was published. */
+	uint64_t end;
 	int64_t flush_due;
 	uint64_t high_water;
 	int64_t hearth_ms;
@@ -49,7 +51,7 @@ struct snapshot_block {
 	uint64_t offset;     /* of its block head's frame */
 	uint32_t stored_len; /* of the zstd frame */
 	uint32_t raw_len;
-	uint32_t crc;        /* CRC32C over salt and stored bytes: damage is found before zstd sees it */
+	uint32_t crc; /* CRC32C over salt and stored bytes: damage is found before zstd sees it */
 	uint32_t items;
 	uint64_t upto; /* the number up to which its items are current */
 };
@@ -64,8 +66,8 @@ enum hearth_status snapshot_writer_open(struct snapshot_writer **ret_w, const st
 enum hearth_status snapshot_writer_block(struct snapshot_writer *w, const void *records, size_t len,
     uint32_t items, uint64_t upto, struct hearth_error *ret_err);
 /* Writes index and footer (blocks, items, raw_bytes and index_offset are filled in). */
-enum hearth_status snapshot_writer_finish(struct snapshot_writer *w, struct snapshot_footer *footer,
-    struct hearth_error *ret_err);
+enum hearth_status snapshot_writer_finish(
+    struct snapshot_writer *w, struct snapshot_footer *footer, struct hearth_error *ret_err);
 uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); /* bytes written to the file so far */
 void snapshot_writer_close(struct snapshot_writer **w);
 
@@ -86,8 +88,8 @@ uint64_t snapshot_size(const struct snapshot_reader *reader);
 size_t snapshot_blocks(const struct snapshot_reader *reader);
 const struct snapshot_block *snapshot_get_block(const struct snapshot_reader *reader, size_t i);
 /* Reads, verifies and unpacks block i into *buf as segment_load does; walk it with snapshot_records(). */
-enum hearth_status snapshot_load(const struct snapshot_reader *reader, size_t i, uint8_t **buf, size_t *buf_size,
-    const uint8_t **ret_records, size_t *ret_len, struct hearth_error *ret_err);
+enum hearth_status snapshot_load(const struct snapshot_reader *reader, size_t i, uint8_t **buf,
+    size_t *buf_size, const uint8_t **ret_records, size_t *ret_len, struct hearth_error *ret_err);
 /* Walks the records of a loaded block: SET records with their numbers, and types that may be skipped (only type set).
  * HEARTH_OK, HEARTH_END, HEARTH_DAMAGED, HEARTH_NEWER. */
 struct snapshot_records {

@@ -75,6 +75,8 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	int64_t began = clock_mono_us();
 	store_thread_set_now(t, clock_now(e->clock));
 	enum hearth_status status = snap_run(&so, ret, &err);
+	if (status == HEARTH_OK && e->options.keep > 1)
+		snap_pack(&so);
 	pthread_mutex_lock(&e->lock);
 	e->snapshots += status == HEARTH_OK;
 	e->snapshot_errors += status != HEARTH_OK;

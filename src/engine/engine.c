@@ -169,6 +169,8 @@ enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err)
 void engine_close(struct engine **ref)
 {
 	struct engine *e = *ref;
+	if (!e)
+		return;
 	CHECK_MAGIC(e, ENGINE_MAGIC);
 	*ref = NULL;
 	background_stop(e);

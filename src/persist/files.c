@@ -10,9 +10,9 @@
 
 #define TEMPORARY ".tmp"
 
-static void temporary_name(uint64_t number, char ret_name[DATADIR_NAME_SIZE + sizeof(TEMPORARY)])
+void files_temporary_name(enum datadir_kind kind, uint64_t number, char ret_name[FILES_NAME_SIZE])
 {
-	datadir_name(DATADIR_SNAPSHOT, number, ret_name);
+	datadir_name(kind, number, ret_name);
 	memcpy(ret_name + strlen(ret_name), TEMPORARY, sizeof(TEMPORARY));
 }
 
@@ -105,9 +105,9 @@ enum hearth_status files_add_snapshot(
     struct files *f, uint64_t *ret_number, int *ret_fd, struct hearth_error *ret_err)
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
-	char name[DATADIR_NAME_SIZE + sizeof(TEMPORARY)];
+	char name[FILES_NAME_SIZE];
 	uint64_t number = f->manifest.next_snapshot;
-	temporary_name(number, name);
+	files_temporary_name(DATADIR_SNAPSHOT, number, name);
 	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
 	if (fd < 0)
 		return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot create the snapshot");
@@ -120,8 +120,8 @@ enum hearth_status files_add_snapshot(
 void files_drop_snapshot(struct files *f, uint64_t number)
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
-	char name[DATADIR_NAME_SIZE + sizeof(TEMPORARY)];
-	temporary_name(number, name);
+	char name[FILES_NAME_SIZE];
+	files_temporary_name(DATADIR_SNAPSHOT, number, name);
 	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
 }
 
@@ -159,8 +159,8 @@ enum hearth_status files_publish(
     struct files *f, const struct manifest_snapshot *snapshot, struct hearth_error *ret_err)
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
-	char from[DATADIR_NAME_SIZE + sizeof(TEMPORARY)], to[DATADIR_NAME_SIZE];
-	temporary_name(snapshot->number, from);
+	char from[FILES_NAME_SIZE], to[DATADIR_NAME_SIZE];
+	files_temporary_name(DATADIR_SNAPSHOT, snapshot->number, from);
 	datadir_name(DATADIR_SNAPSHOT, snapshot->number, to);
 	if (vfs->renameat(vfs->ctx, datadir_fd(f->dir), from, to) < 0)
 		return hearth_fail(ret_err, HEARTH_IO, from, 0, "cannot rename the snapshot");
@@ -190,6 +190,53 @@ enum hearth_status files_sweep(struct files *f, struct hearth_error *ret_err)
 		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "fsync of the directory failed");
 	m->n_unlinks = 0;
 	return files_write(f, ret_err);
+}
+
+/* The header of a segment file; false when it cannot be read. */
+static bool read_header(struct files *f, uint64_t number, struct segment_header *ret_h)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char name[DATADIR_NAME_SIZE];
+	uint8_t raw[SEGMENT_HEADER_SIZE];
+	datadir_name(DATADIR_LOG, number, name);
+	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_RDONLY);
+	if (fd < 0)
+		return false;
+	ssize_t n = vfs_read_at(vfs, fd, raw, sizeof(raw), 0);
+	vfs->close(vfs->ctx, fd);
+	return n == (ssize_t)sizeof(raw) && segment_decode_header(raw, sizeof(raw), ret_h) == HEARTH_OK;
+}
+
+bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, uint64_t *ret_end)
+{
+	const struct manifest *m = &f->manifest;
+	if (m->n_snapshots < 2)
+		return false;
+	uint64_t start = m->snapshots[m->n_snapshots - 1].start;
+	for (size_t i = 0; i + 1 < m->n_segments && m->segments[i + 1].first <= start + 1; i++) {
+		struct segment_header h, next;
+		if (m->segments[i].number <= after || !read_header(f, m->segments[i].number, &h) ||
+		    (h.features.compatible & SEGMENT_PACKED) ||
+		    !read_header(f, m->segments[i + 1].number, &next) || next.prev_number != h.number)
+			continue;
+		*ret_number = h.number;
+		*ret_end = next.prev_end;
+		return true;
+	}
+	return false;
+}
+
+enum hearth_status files_packed(struct files *f, uint64_t number, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char from[FILES_NAME_SIZE], to[DATADIR_NAME_SIZE];
+	files_temporary_name(DATADIR_LOG, number, from);
+	datadir_name(DATADIR_LOG, number, to);
+	if (vfs->renameat(vfs->ctx, datadir_fd(f->dir), from, to) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, from, 0, "cannot rename the packed segment");
+	if (vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "fsync of the directory failed");
+	return HEARTH_OK;
 }
 
 enum hearth_status files_raise_high_water(struct files *f, uint64_t high, struct hearth_error *ret_err)

@@ -14,6 +14,9 @@
 /* Numbers given out ahead of a durable mark. */
 #define FILES_HIGH_WATER_STEP (UINT64_C(1) << 26)
 
+/* A file's name with ".tmp" behind it. */
+#define FILES_NAME_SIZE (DATADIR_NAME_SIZE + 8)
+
 struct files {
 	struct datadir *dir;
 	struct manifest manifest;
@@ -29,6 +32,8 @@ enum hearth_status files_open(
     struct files *f, struct datadir *dir, unsigned keep, struct hearth_error *ret_err);
 void files_close(struct files *f);
 
+/* The name of a file that is being made. */
+void files_temporary_name(enum datadir_kind kind, uint64_t number, char ret_name[FILES_NAME_SIZE]);
 /* Creates the next segment's file, empty, synced and named in the manifest; first: no lower number will be in
  * it. */
 enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_fd,
@@ -42,6 +47,11 @@ enum hearth_status files_add_snapshot(
 enum hearth_status files_publish(
     struct files *f, const struct manifest_snapshot *snapshot, struct hearth_error *ret_err);
 void files_drop_snapshot(struct files *f, uint64_t number);
+/* The oldest segment that only an older snapshot needs and whose number is above `after`: worth packing. With where it ends
+ * by its successor's header. False when there is none. */
+bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, uint64_t *ret_end);
+/* Puts the packed copy ("<name>.tmp") in its place. */
+enum hearth_status files_packed(struct files *f, uint64_t number, struct hearth_error *ret_err);
 /* Raises the durable mark to at least `high`. */
 enum hearth_status files_raise_high_water(struct files *f, uint64_t high, struct hearth_error *ret_err);
 /* Drops segments from the manifest (they were decided not to be part of the log) without unlinking them now.

@@ -262,3 +262,38 @@ enum hearth_status snap_run(
 	*ret_result = snap.result;
 	return status;
 }
+
+/* ---- packing what is kept for going back in time ---- */
+
+struct packing {
+	uint64_t number, end;
+	int dirfd;
+};
+
+static enum hearth_status next_job(void *arg, struct files *files)
+{
+	struct packing *p = arg;
+	p->dirfd = datadir_fd(files->dir);
+	return files_next_to_pack(files, p->number, &p->number, &p->end) ? HEARTH_OK : HEARTH_END;
+}
+
+static enum hearth_status packed_job(void *arg, struct files *files)
+{
+	struct packing *p = arg;
+	struct hearth_error err;
+	return files_packed(files, p->number, &err);
+}
+
+void snap_pack(const struct snap_options *o)
+{
+	struct packing p = {0};
+	while (!atomic_load(o->cancel) && wal_run(o->wal, next_job, &p) == HEARTH_OK) {
+		char from[DATADIR_NAME_SIZE], to[FILES_NAME_SIZE];
+		struct hearth_error err;
+		datadir_name(DATADIR_LOG, p.number, from);
+		files_temporary_name(DATADIR_LOG, p.number, to);
+		/* A segment that cannot be packed stays as it is: nothing is lost but space. */
+		if (segment_pack(NULL, p.dirfd, from, to, p.end, &err) == HEARTH_OK)
+			wal_run(o->wal, packed_job, &p);
+	}
+}

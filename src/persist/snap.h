@@ -28,4 +28,7 @@ struct snap_result {
 enum hearth_status snap_run(
     const struct snap_options *options, struct snap_result *ret_result, struct hearth_error *ret_err);
 
+/* Packs the segments that only older snapshots need; after a published snapshot, on the same thread. */
+void snap_pack(const struct snap_options *options);
+
 #endif

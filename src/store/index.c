@@ -193,8 +193,8 @@ void index_resize(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *
 		struct index_bucket *b = index_bucket(ix, shard, i);
 		__builtin_prefetch(index_bucket(ix, shard, i + 8 < buckets ? i + 8 : i), 1);
 		for (unsigned k = 0; k < INDEX_SLOTS; k++) {
-			scratch[n] = b->slot[k] & ~INDEX_OVERFLOW;
-			n += slot_place(b->slot[k]) != 0;
+			if (slot_place(b->slot[k]))
+				scratch[n++] = b->slot[k] & ~INDEX_OVERFLOW;
 		}
 		memset(b, 0, sizeof(*b));
 	}

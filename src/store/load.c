@@ -172,7 +172,8 @@ static uint64_t sweep_loaded(struct store_thread *t, uint32_t r)
 		uint64_t hash = hash_bytes(&s->hash, it->body, it->key_len);
 		uint32_t shard = index_shard_of(&s->index, hash);
 		pthread_mutex_lock(&s->index.shard[shard].lock);
-		struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
+		struct index_cursor c =
+		    index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
 		if (c.slot && !store_flushed(s, it) && store_expired(item_expiry(it), t->now)) {
 			store_unlink(s, shard, &c, it);
 			gone++;
