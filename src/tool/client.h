@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client: connections of the tool: to a memcached port or socket, and to the admin socket of a running
+ * daemon, which speaks lines. Messages about failures are printed here. One thread a connection. */
+#ifndef TOOL_CLIENT_H
+#define TOOL_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+/* Where a server listens. */
+struct client_address {
+	struct sockaddr_storage addr;
+	socklen_t len;
+	char text[256]; /* for messages */
+};
+
+/* "HOST:PORT", "[V6]:PORT", ":PORT" (this machine) or, with a slash in it, the path of a unix socket. False,
+ * after a message, when it is none of these or has no address. */
+bool client_resolve(const char *text, struct client_address *ret_address);
+/* A connected, non-blocking socket with Nagle's delay off; -1 and errno. */
+int client_connect(const struct client_address *address);
+
+struct client; /* a line-speaking connection, blocking */
+
+/* The admin socket of the daemon on a directory: TOOL_OK, or after a message TOOL_NO_DAEMON or TOOL_IO. */
+int client_open_admin(struct client **ret_client, const char *directory);
+void client_close(struct client **client);
+/* Sends a line (without its newline). False after a message. */
+bool client_send(struct client *client, const char *line);
+/* The next line, without its newline, in a buffer that is the client's until the next call; NULL, after a
+ * message, when the connection ended before it or failed. */
+char *client_line(struct client *client);
+
+#endif

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* dump: prints the records of segments, snapshots and data directories in their order, for people or one JSON
+ * object a line. Damage is named on standard error and passed over. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/msg.h"
+#include "tool/json.h"
+#include "tool/options.h"
+#include "tool/report.h"
+#include "tool/tool.h"
+#include "tool/walk.h"
+
+enum { ROW_JSON, ROW_VALUES, ROW_KEY, ROW_PREFIX, N_ROWS };
+static const struct options_row ROWS[N_ROWS] = {
+    [ROW_JSON] = {"json", NULL, "one JSON object a line"},
+    [ROW_VALUES] = {"values", NULL, "print values, too"},
+    [ROW_KEY] = {"key", "KEY", "only records of this key"},
+    [ROW_PREFIX] = {"prefix", "PREFIX", "only records of keys that begin so"},
+};
+static const struct options_spec SPEC = {"dump", "FILE|DIR...",
+    "Prints the records of log segments, snapshots or whole data directories, live or not.", ROWS, N_ROWS};
+
+struct dump {
+	struct out out;
+	bool json, values;
+	const char *key, *prefix;
+	size_t key_len, prefix_len;
+	int exit;
+	const struct source_file *file; /* that is being printed */
+	bool ended;                     /* the log of this directory did, in an earlier segment */
+};
+
+static void weigh(struct dump *d, int exit_code)
+{
+	d->exit = tool_worse(d->exit, exit_code);
+}
+
+/* Messages stand behind the records that came before them. */
+static void complain(struct dump *d, const struct hearth_error *err)
+{
+	out_flush(&d->out);
+	report_error(d->file->path, err);
+	weigh(d, report_exit(err->status));
+}
+
+/* ---- a record ---- */
+
+static bool is_wanted(const struct dump *d, const struct record *r)
+{
+	if (d->key && (r->key_len != d->key_len || memcmp(r->key, d->key, d->key_len) != 0))
+		return false;
+	return !d->prefix || (r->key_len >= d->prefix_len && memcmp(r->key, d->prefix, d->prefix_len) == 0);
+}
+
+struct bit_name {
+	uint16_t bit;
+	const char *name;
+};
+
+static const struct bit_name BITS[] = {
+    {RECORD_STALE, "stale"},
+    {RECORD_WIN_SENT, "win_sent"},
+    {RECORD_FETCHED, "fetched"},
+    {RECORD_BINARY_KEY, "binary_key"},
+    {RECORD_MAIN_QUEUE, "main_queue"},
+};
+#define N_BITS (sizeof(BITS) / sizeof(BITS[0]))
+
+static unsigned uses(const struct record *r)
+{
+	return r->bits >> RECORD_USE_SHIFT & 3;
+}
+
+static bool has_key(uint8_t type)
+{
+	return type == RECORD_SET || type == RECORD_DELETE || type == RECORD_TOUCH || type == RECORD_MARK;
+}
+
+static bool has_expiry(uint8_t type)
+{
+	return type == RECORD_SET || type == RECORD_TOUCH || type == RECORD_FLUSH_AT;
+}
+
+/* Fields that a type does not have are null, so that each object has the same. */
+static void print_json(struct dump *d, uint64_t offset, const struct record *r)
+{
+	struct json j = json_begin(&d->out);
+	bool set = r->type == RECORD_SET;
+	json_u64(&j, "seq", r->seq);
+	json_text(&j, "op", record_type_name(r->type));
+	if (has_key(r->type))
+		json_bytes(&j, "key", r->key, r->key_len);
+	else
+		json_null(&j, "key");
+	if (set)
+		json_u64(&j, "flags", r->flags);
+	else
+		json_null(&j, "flags");
+	if (has_expiry(r->type))
+		json_i64(&j, "exp", r->expiry);
+	else
+		json_null(&j, "exp");
+	if (set) {
+		json_u64(&j, "size", r->value_len);
+		json_u64(&j, "cas", r->cas ? r->cas : r->seq);
+	} else {
+		json_null(&j, "size");
+		json_null(&j, "cas");
+	}
+	json_text(&j, "file", d->file->name);
+	json_u64(&j, "offset", offset);
+	for (size_t i = 0; set && i < N_BITS; i++) {
+		if (r->bits & BITS[i].bit)
+			json_bool(&j, BITS[i].name, true);
+	}
+	if (set && uses(r))
+		json_u64(&j, "uses", uses(r));
+	if (set && r->access)
+		json_i64(&j, "access", r->access);
+	if (set && r->dict)
+		json_u64(&j, "dict", r->dict);
+	if (set && d->values)
+		json_bytes(&j, "value", r->value, (size_t)r->value_len);
+	json_end(&j);
+}
+
+static void print_number(struct out *out, const char *name, uint64_t n)
+{
+	out_text(out, name);
+	out_u64(out, n);
+}
+
+static void print_set(struct dump *d, const struct record *r)
+{
+	struct out *out = &d->out;
+	print_number(out, " flags=", r->flags);
+	out_text(out, " exp=");
+	out_i64(out, r->expiry);
+	print_number(out, " size=", r->value_len);
+	if (r->cas && r->cas != r->seq)
+		print_number(out, " cas=", r->cas);
+	for (size_t i = 0; i < N_BITS; i++) {
+		if (r->bits & BITS[i].bit) {
+			out_char(out, ' ');
+			out_text(out, BITS[i].name);
+		}
+	}
+	if (uses(r))
+		print_number(out, " uses=", uses(r));
+	if (r->access) {
+		out_text(out, " access=");
+		out_i64(out, r->access);
+	}
+	if (r->dict)
+		print_number(out, " dict=", r->dict);
+	if (d->values) {
+		out_text(out, " value=");
+		out_escaped(out, r->value, (size_t)r->value_len);
+	}
+}
+
+/* FILE:OFFSET SEQ OP [KEY] ... */
+static void print_text(struct dump *d, uint64_t offset, const struct record *r)
+{
+	struct out *out = &d->out;
+	out_text(out, d->file->name);
+	print_number(out, ":", offset);
+	print_number(out, " ", r->seq);
+	out_char(out, ' ');
+	out_text(out, record_type_name(r->type));
+	if (has_key(r->type)) {
+		out_char(out, ' ');
+		out_escaped(out, r->key, r->key_len);
+	}
+	if (r->type == RECORD_SET) {
+		print_set(d, r);
+	} else if (has_expiry(r->type)) {
+		out_text(out, " exp=");
+		out_i64(out, r->expiry);
+	}
+	out_char(out, '\n');
+}
+
+static void print_record(struct dump *d, uint64_t offset, const struct record *r)
+{
+	if ((d->key || d->prefix) && !is_wanted(d, r))
+		return;
+	if (d->json)
+		print_json(d, offset, r);
+	else
+		print_text(d, offset, r);
+}
+
+/* ---- a segment ---- */
+
+static void print_block(struct dump *d, const struct segment_block *b)
+{
+	struct segment_records walk = segment_records(b);
+	struct record r;
+	for (;;) {
+		/* A packed block's records have no place of their own in the file. */
+		uint64_t at = b->offset;
+		if (b->head.flags == 0)
+			at += BLOCK_HEADER_SIZE + (uint64_t)(walk.at - b->payload);
+		enum hearth_status status = segment_next_record(&walk, &r);
+		if (status == HEARTH_END)
+			return;
+		if (status != HEARTH_OK) {
+			struct hearth_error err = {
+			    .status = status, .offset = at, .what = "record does not decode"};
+			complain(d, &err);
+			return;
+		}
+		print_record(d, at, &r);
+	}
+}
+
+static void complain_hole(struct dump *d, const struct walk_hole *hole, bool torn)
+{
+	out_flush(&d->out);
+	if (torn)
+		msg(MSG_WARN,
+		    "%s: at offset %" PRIu64 ": %s: the log ends here, %" PRIu64 " bytes are left over",
+		    d->file->path, hole->from, hole->what, hole->to - hole->from);
+	else
+		msg(MSG_ERROR, "%s: at offset %" PRIu64 ": %s: %" PRIu64 " bytes are passed over",
+		    d->file->path, hole->from, hole->what, hole->to - hole->from);
+	weigh(d, torn ? TOOL_TORN : TOOL_DAMAGE);
+}
+
+static void dump_segment(struct dump *d)
+{
+	struct walk w;
+	walk_begin(&w, d->file);
+	while (d->out.error == 0) {
+		struct segment_block b;
+		struct walk_hole hole;
+		struct hearth_error err;
+		switch (walk_next(&w, &b, &hole, &err)) {
+		case WALK_BLOCK:
+			print_block(d, &b);
+			break;
+		case WALK_BAD:
+			complain_hole(d, &hole, false);
+			break;
+		case WALK_TORN:
+			complain_hole(d, &hole, true);
+			d->ended = true;
+			return;
+		case WALK_FAILED:
+			complain(d, &err);
+			return;
+		case WALK_END:
+			return;
+		}
+	}
+}
+
+/* ---- a snapshot ---- */
+
+static bool print_snapshot_block(struct dump *d, size_t i, uint8_t **buf, size_t *buf_size)
+{
+	const struct snapshot_block *b = snapshot_get_block(d->file->snapshot, i);
+	const uint8_t *records;
+	size_t len;
+	struct hearth_error err;
+	enum hearth_status status = snapshot_load(d->file->snapshot, i, buf, buf_size, &records, &len, &err);
+	struct snapshot_records walk = snapshot_records(records, len);
+	struct record r;
+	while (status == HEARTH_OK && (status = snapshot_next_record(&walk, &r)) == HEARTH_OK)
+		print_record(d, b->offset, &r);
+	if (status == HEARTH_END)
+		return true;
+	if (records)
+		err = (struct hearth_error){
+		    .status = status, .offset = b->offset, .what = "record does not decode"};
+	complain(d, &err);
+	return status == HEARTH_DAMAGED || status == HEARTH_TORN;
+}
+
+static void dump_snapshot(struct dump *d)
+{
+	uint8_t *buf = NULL;
+	size_t buf_size = 0;
+	size_t n = snapshot_blocks(d->file->snapshot);
+	for (size_t i = 0; i < n && d->out.error == 0 && print_snapshot_block(d, i, &buf, &buf_size); i++)
+		;
+	free(buf);
+}
+
+/* ---- files and directories ---- */
+
+static void dump_file(struct dump *d, const struct source_file *file)
+{
+	d->file = file;
+	bool log = file->kind == DATADIR_LOG;
+	if (file->status == HEARTH_END || file->left || (log && d->ended))
+		return;
+	if (file->status != HEARTH_OK)
+		complain(d, &file->err);
+	/* Only the end of the log may be torn. */
+	if (file->status == HEARTH_TORN && !(log && file->last))
+		weigh(d, TOOL_DAMAGE);
+	if (file->segment)
+		dump_segment(d);
+	else if (file->snapshot)
+		dump_snapshot(d);
+}
+
+static void dump_source(struct dump *d, const char *path)
+{
+	struct source s;
+	enum hearth_status status = source_open(&s, path);
+	if (status != HEARTH_OK) {
+		weigh(d, report_exit(status));
+		return;
+	}
+	if (s.manifest_status == HEARTH_DAMAGED) {
+		msg(MSG_ERROR, "%s/%s: %s; it was rebuilt from the headers of the files", path,
+		    DATADIR_MANIFEST, s.manifest_err.what);
+		weigh(d, TOOL_DAMAGE);
+	} else if (s.repaired) {
+		msg(MSG_ERROR, "%s/%s: one of its two copies is damaged", path, DATADIR_MANIFEST);
+		weigh(d, TOOL_DAMAGE);
+	}
+	d->ended = false;
+	for (size_t i = 0; i < s.n_files && d->out.error == 0; i++)
+		dump_file(d, &s.files[i]);
+	source_close(&s);
+}
+
+static void take_option(struct dump *d, int row, const char *value)
+{
+	switch (row) {
+	case ROW_JSON:
+		d->json = true;
+		break;
+	case ROW_VALUES:
+		d->values = true;
+		break;
+	case ROW_KEY:
+		d->key = value;
+		d->key_len = strlen(value);
+		break;
+	case ROW_PREFIX:
+		d->prefix = value;
+		d->prefix_len = strlen(value);
+		break;
+	}
+}
+
+int dump_main(int argc, char **argv)
+{
+	struct options o;
+	const char *value;
+	struct dump d = {.exit = TOOL_OK};
+	int row, n;
+	options_init(&o, &SPEC, argc, argv);
+	while ((row = options_next(&o, &value)) >= 0)
+		take_option(&d, row, value);
+	if (row == OPTIONS_EXIT)
+		return o.exit;
+	char **args = options_arguments(&o, 1, argc, &n);
+	if (!args)
+		return TOOL_USAGE;
+	if (!out_open(&d.out, 1))
+		return report_no_memory();
+	for (int i = 0; i < n && d.out.error == 0; i++)
+		dump_source(&d, args[i]);
+	return out_close(&d.out) ? d.exit : TOOL_IO;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* options: command lines from tables. A subcommand states its options once; parsing (getopt_long), --help and
+ * the test that compares the manual page all read that table. --help is added to every table. Used by one
+ * thread, once a process. */
+#ifndef TOOL_OPTIONS_H
+#define TOOL_OPTIONS_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OPTIONS_MAX 32
+
+struct options_row {
+	const char *name; /* without the dashes */
+	const char *arg;  /* what it takes, as help shows it; NULL = nothing */
+	const char *help;
+};
+
+struct options_spec {
+	const char *command;   /* "dump" */
+	const char *arguments; /* "FILE|DIR..." */
+	const char *summary;   /* one line */
+	const struct options_row *rows;
+	size_t n_rows;
+};
+
+struct options {
+	const struct options_spec *spec;
+	int argc;
+	char **argv;
+	int exit; /* with OPTIONS_EXIT */
+	struct option longs[OPTIONS_MAX + 2];
+};
+
+#define OPTIONS_DONE (-1) /* no more options: options_arguments() */
+#define OPTIONS_EXIT (-2) /* help was printed, or the usage was wrong: return options.exit */
+
+void options_init(struct options *o, const struct options_spec *spec, int argc, char **argv);
+/* The next option's row, with its argument in *ret_value. */
+int options_next(struct options *o, const char **ret_value);
+/* The positional arguments, at least `min` and at most `max` of them; NULL after a message when there are
+ * others. */
+char **options_arguments(struct options *o, int min, int max, int *ret_n);
+/* Says what is wrong with the usage, points to --help; returns TOOL_USAGE. */
+int options_usage(const struct options_spec *spec, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* An option's whole number within [min, max]. False after a message. */
+bool options_number(
+    const struct options_spec *spec, int row, const char *text, uint64_t min, uint64_t max, uint64_t *ret_n);
+
+#endif

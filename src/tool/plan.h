@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* plan: what of a data directory can be restored: a snapshot and a stretch of the log behind it in which
+ * nothing is missing. What is older than damage in the log is left out whole, because keys whose later
+ * history is lost would come back with old values. Reads and verifies all of it, names what is lost on
+ * standard error, writes nothing. */
+#ifndef TOOL_PLAN_H
+#define TOOL_PLAN_H
+
+#include "tool/source.h"
+
+struct plan {
+	const struct source_file *snapshot; /* NULL = none */
+	uint64_t upto;                      /* what the snapshot has; the log is kept behind this number */
+	/* The stretch: from a block's offset in files[from_file] to an end in files[to_file]. */
+	bool has_log;
+	size_t from_file, to_file;
+	uint64_t from_offset, to_offset;
+	int64_t flush_due; /* pending before it */
+	uint64_t records;  /* to be kept */
+	uint64_t last;     /* highest number met */
+	uint64_t torn;     /* bytes left out at the log's end */
+	uint64_t dropped;  /* records left out because damage lies behind them */
+	uint64_t holes;    /* places of damage that cost something */
+	bool snapshot_dropped;
+};
+
+/* TOOL_OK, or an exit code after a message: then there is nothing that can be restored. */
+int plan_make(struct plan *ret_plan, const struct source *source);
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* walk: see walk.h. A block belongs to the log when it verifies under the segment's salt, carries the CRC of
+ * the block before it and begins with the number that is due. Behind a hole the first block that verifies and
+ * does not go back in numbers is taken. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include "tool/walk.h"
+
+/* A file written to this recently may belong to a daemon in the middle of a write. */
+#define FRESH_SECONDS 2
+
+void walk_begin(struct walk *w, const struct source_file *file)
+{
+	const struct segment_header *h = segment_get_header(file->segment);
+	*w = (struct walk){
+	    .file = file, .next = h->first, .crc = h->crc, .linked = true, .end = SEGMENT_HEADER_SIZE};
+	segment_seek(file->segment, SEGMENT_HEADER_SIZE);
+}
+
+/* A packed segment ends where its file does; what the successor says of its end speaks of the file before. */
+static bool is_packed(const struct walk *w)
+{
+	return segment_get_header(w->file->segment)->features.compatible & SEGMENT_PACKED;
+}
+
+static uint64_t limit(const struct walk *w)
+{
+	return w->file->next && !is_packed(w) ? w->file->next->prev_end : UINT64_MAX;
+}
+
+static bool is_fatal(enum hearth_status status)
+{
+	return status == HEARTH_IO || status == HEARTH_NOMEM || status == HEARTH_NEWER ||
+	       status == HEARTH_FOREIGN;
+}
+
+static bool follows(const struct walk *w, const struct segment_block *b)
+{
+	return b->head.first == w->next && (!w->linked || b->head.prev_crc == w->crc);
+}
+
+static enum walk_event deliver(struct walk *w, const struct segment_block *b)
+{
+	w->next = b->head.first + b->head.count;
+	w->crc = b->head.crc;
+	w->linked = true;
+	w->end = b->end;
+	return WALK_BLOCK;
+}
+
+/* From the position on (a block that is none, or one that must not be here), the next block that may follow.
+ * HEARTH_OK with the position at it, HEARTH_END. */
+static enum hearth_status find_next(
+    struct walk *w, struct segment_block *ret_block, struct hearth_error *ret_err)
+{
+	struct segment_reader *r = w->file->segment;
+	for (;;) {
+		enum hearth_status status = segment_resync(r, ret_err);
+		if (status != HEARTH_OK)
+			return status;
+		uint64_t at = segment_offset(r);
+		if (at >= limit(w))
+			return HEARTH_END;
+		status = segment_next(r, ret_block, ret_err);
+		if (is_fatal(status))
+			return status;
+		segment_seek(r, at);
+		if (status == HEARTH_OK && ret_block->head.first >= w->next && ret_block->end <= limit(w))
+			return HEARTH_OK;
+	}
+}
+
+/* Whether this kernel, still running, wrote the segment: then all that was written is there but for the last
+ * write. */
+static bool same_boot(const struct walk *w)
+{
+	uint8_t now[HEARTH_ID_SIZE], none[HEARTH_ID_SIZE] = {0};
+	const struct segment_header *h = segment_get_header(w->file->segment);
+	datadir_boot_id(now);
+	return memcmp(now, h->boot_id, sizeof(now)) == 0 && memcmp(now, none, sizeof(now)) != 0;
+}
+
+/* What speaks for damage when the log does not go on somewhere. */
+struct evidence {
+	bool found;   /* something good lies behind the hole */
+	bool durable; /* and something says that what is missing was on the disk for good */
+};
+
+/* Looks for a block from the position on that was written when all before `next` was durable already. */
+static enum hearth_status look_on(struct segment_reader *r, uint64_t next, struct evidence *ev)
+{
+	struct hearth_error err;
+	enum hearth_status status = HEARTH_OK;
+	uint64_t at = segment_offset(r);
+	while (!ev->durable && (status == HEARTH_OK || status == HEARTH_DAMAGED || status == HEARTH_TORN)) {
+		struct segment_block b;
+		status = segment_next(r, &b, &err);
+		if (status == HEARTH_OK)
+			ev->durable = b.head.durable >= next;
+		else if (status == HEARTH_DAMAGED || status == HEARTH_TORN)
+			status = segment_resync(r, &err);
+	}
+	segment_seek(r, at);
+	return status == HEARTH_IO || status == HEARTH_NOMEM ? status : HEARTH_OK;
+}
+
+/* In the segments behind this one; their positions do not matter, a walk begins at the front. */
+static enum hearth_status look_later(const struct walk *w, struct evidence *ev)
+{
+	const struct source *s = w->file->source;
+	enum hearth_status status = HEARTH_OK;
+	for (const struct source_file *f = w->file + 1; f < s->files + s->n_files && status == HEARTH_OK;
+	     f++) {
+		if (f->kind != DATADIR_LOG || f->left || !f->segment)
+			continue;
+		ev->found = true;
+		segment_seek(f->segment, SEGMENT_HEADER_SIZE);
+		status = look_on(f->segment, w->next, ev);
+	}
+	return status;
+}
+
+/* Is this hole damage, or the end of the log? Where the kernel that wrote it still runs, only the very last write can
+ * be torn: anything good behind the hole proves damage. After a power cut later blocks may have reached the disk
+ * first: only one that calls the missing part durable proves damage. So does a snapshot published above it. */
+static enum hearth_status is_damage(struct walk *w, bool found_here, bool *ret_damage)
+{
+	struct evidence ev = {.found = found_here};
+	enum hearth_status status = HEARTH_OK;
+	if (found_here)
+		status = look_on(w->file->segment, w->next, &ev);
+	if (status == HEARTH_OK)
+		status = look_later(w, &ev);
+	*ret_damage = (ev.found && (same_boot(w) || ev.durable)) || w->file->source->durable >= w->next;
+	return status;
+}
+
+static enum walk_event torn(struct walk *w, uint64_t from, const char *what, struct walk_hole *ret_hole)
+{
+	w->over = w->checked_end = true;
+	*ret_hole = (struct walk_hole){
+	    .from = from, .to = segment_size(w->file->segment), .next = w->next, .what = what};
+	return WALK_TORN;
+}
+
+/* Nothing good is left in this segment, but there was more. */
+static enum walk_event lost_rest(struct walk *w, uint64_t from, const char *what, struct walk_hole *ret_hole)
+{
+	const struct segment_header *next = w->file->next;
+	uint64_t size = segment_size(w->file->segment);
+	w->over = w->checked_end = true;
+	w->linked = false;
+	*ret_hole = (struct walk_hole){.from = from,
+	    .to = limit(w) < size ? limit(w) : size,
+	    .next = w->next,
+	    .resumed = next ? next->prev_last + 1 : 0,
+	    .what = what};
+	return WALK_BAD;
+}
+
+/* No block at `from`, or none that may be there. */
+static enum walk_event hole(
+    struct walk *w, uint64_t from, const char *what, struct walk_hole *ret_hole, struct hearth_error *ret_err)
+{
+	struct segment_block b;
+	bool damage = true;
+	enum hearth_status status = find_next(w, &b, ret_err);
+	bool found = status == HEARTH_OK;
+	/* Bytes were put in between, nothing is missing: then the chain still holds. */
+	bool whole = found && w->linked && b.head.first == w->next && b.head.prev_crc == w->crc;
+	if (!is_fatal(status) && !whole) {
+		status = is_damage(w, found, &damage);
+		if (is_fatal(status))
+			hearth_fail(ret_err, status, w->file->name, from, "cannot search the segment");
+	}
+	if (is_fatal(status)) {
+		w->over = true;
+		return WALK_FAILED;
+	}
+	if (!damage)
+		return torn(w, from, what, ret_hole);
+	if (!found)
+		return lost_rest(w, from, what, ret_hole);
+	*ret_hole = (struct walk_hole){.from = from,
+	    .to = b.offset,
+	    .next = w->next,
+	    .resumed = b.head.first,
+	    .whole = whole,
+	    .what = what};
+	w->linked = whole;
+	w->next = b.head.first;
+	return WALK_BAD;
+}
+
+/* Two verified blocks that are not neighbours. */
+static enum walk_event gap(struct walk *w, const struct segment_block *b, struct walk_hole *ret_hole)
+{
+	*ret_hole = (struct walk_hole){.from = b->offset,
+	    .to = b->offset,
+	    .next = w->next,
+	    .resumed = b->head.first,
+	    .what = b->head.first > w->next ? "numbers are missing between two blocks"
+	                                    : "block does not follow the one before"};
+	segment_seek(w->file->segment, b->offset);
+	w->linked = false;
+	w->next = b->head.first;
+	return WALK_BAD;
+}
+
+/* Whether the last block is the one that the next segment's header names. */
+static enum walk_event end(struct walk *w, struct walk_hole *ret_hole)
+{
+	const struct segment_header *next = w->file->next;
+	bool fits = !next || w->checked_end || !w->linked ||
+		    (is_packed(w) ? w->next == next->prev_last + 1 : w->crc == next->prev_crc);
+	w->over = w->checked_end = true;
+	if (fits)
+		return WALK_END;
+	*ret_hole = (struct walk_hole){.from = w->end,
+	    .to = w->end,
+	    .next = w->next,
+	    .resumed = next->prev_last + 1,
+	    .what = "last block is not the one that the next segment names"};
+	return WALK_BAD;
+}
+
+/* A daemon may be writing this very block: give it a moment. */
+static bool settle(struct walk *w, uint64_t at)
+{
+	struct stat st;
+	if (!w->file->last || w->settled == at || fstatat(w->file->dirfd, w->file->name, &st, 0) < 0 ||
+	    time(NULL) - st.st_mtime > FRESH_SECONDS)
+		return false;
+	w->settled = at;
+	nanosleep(&(struct timespec){0, 50000000}, NULL);
+	return true;
+}
+
+enum walk_event walk_next(
+    struct walk *w, struct segment_block *ret_block, struct walk_hole *ret_hole, struct hearth_error *ret_err)
+{
+	struct segment_reader *r = w->file->segment;
+	uint64_t at = segment_offset(r);
+	if (w->over || at >= limit(w))
+		return end(w, ret_hole);
+	enum hearth_status status = segment_next(r, ret_block, ret_err);
+	if ((status == HEARTH_TORN || status == HEARTH_DAMAGED) && settle(w, at))
+		status = segment_next(r, ret_block, ret_err);
+	if (status == HEARTH_END && w->file->next && !is_packed(w) && at < limit(w))
+		return hole(
+		    w, at, "file ends before the place that the next segment names", ret_hole, ret_err);
+	if (status == HEARTH_END)
+		return end(w, ret_hole);
+	if (is_fatal(status)) {
+		w->over = true;
+		return WALK_FAILED;
+	}
+	if (status != HEARTH_OK)
+		return hole(w, at, ret_err->what, ret_hole, ret_err);
+	if (follows(w, ret_block) && ret_block->end <= limit(w))
+		return deliver(w, ret_block);
+	if (ret_block->head.first >= w->next && ret_block->end <= limit(w))
+		return gap(w, ret_block, ret_hole);
+	segment_seek(r, at);
+	return hole(w, at,
+	    ret_block->end > limit(w) ? "block goes beyond the segment's end"
+	                              : "block from earlier in the log",
+	    ret_hole, ret_err);
+}

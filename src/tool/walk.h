@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* walk: one log segment from its header to its end, across damage, by the rules for the log's end. What dump
+ * prints, check judges and restore copies is what this walk delivers. One thread. */
+#ifndef TOOL_WALK_H
+#define TOOL_WALK_H
+
+#include "tool/source.h"
+
+enum walk_event {
+	WALK_BLOCK, /* a verified block that follows what came before */
+	WALK_BAD,   /* damage; the walk goes on behind it */
+	WALK_TORN, /* a write was cut off here: the log ends, what follows is no part of it, nor are later segments */
+	WALK_END,   /* the segment's end, in order */
+	WALK_FAILED /* reading failed, or a format that is too new. The walk is over */
+};
+
+/* For WALK_BAD and WALK_TORN. */
+struct walk_hole {
+	uint64_t from, to; /* bytes; equal when two blocks do not fit together */
+	uint64_t next;     /* the number that was due here */
+	uint64_t resumed;  /* the number with which it goes on, 0 = not in this segment */
+	bool whole; /* bytes that do not belong there, but nothing is missing: the chain holds across them */
+	const char *what;
+};
+
+struct walk {
+	const struct source_file *file;
+	uint64_t next; /* number due next */
+	uint32_t crc;  /* of the block (or header) before */
+	bool linked;   /* crc is known: no hole lies between */
+	bool over;
+	bool checked_end;
+	uint64_t end;     /* offset behind the last block delivered */
+	uint64_t settled; /* offset at which the end of a live file was waited for */
+};
+
+/* The file must have a segment reader. */
+void walk_begin(struct walk *w, const struct source_file *file);
+enum walk_event walk_next(struct walk *w, struct segment_block *ret_block, struct walk_hole *ret_hole,
+    struct hearth_error *ret_err);
+
+#endif
