@@ -175,22 +175,21 @@ static const struct {
     {"sock_cookie_id", X_NOTHING, NULL},
 };
 
-/* "-p" or "--data-dir", for messages. */
-static const char *called(const struct row *row, char buf[4])
+#define CALLED_MAX 48
+
+/* "-p/--port" or "--data-dir", for messages. */
+static const char *called(const struct row *row, char buf[CALLED_MAX])
 {
-	static const char dash[] = "--";
-	static _Thread_local char name[64];
-	if (row->letter) {
-		snprintf(buf, 4, "-%c", row->letter);
-		return buf;
-	}
-	snprintf(name, sizeof name, "%s%s", dash, row->name);
-	return name;
+	char letter[4] = "";
+	if (row->letter)
+		snprintf(letter, sizeof letter, "-%c%s", row->letter, row->name ? "/" : "");
+	snprintf(buf, CALLED_MAX, "%s%s%s", letter, row->name ? "--" : "", row->name ? row->name : "");
+	return buf;
 }
 
 static bool wrong(const struct row *row, const char *value, const char *why)
 {
-	char buf[4];
+	char buf[CALLED_MAX];
 	msg(MSG_ERROR, "%s %s: %s", called(row, buf), value ? value : "", why);
 	return false;
 }
@@ -324,7 +323,7 @@ static void print_license(void)
 static bool set(struct config *c, const struct row *row, const char *value, bool *ret_stop)
 {
 	void *at = (char *)c + row->at;
-	char buf[4];
+	char buf[CALLED_MAX];
 	int64_t v = 0;
 
 	switch (row->kind) {

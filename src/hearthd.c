@@ -56,7 +56,7 @@ static int exit_of(enum hearth_status status)
 static int failed(const struct daemon *d, enum hearth_status status, const struct hearth_error *err)
 {
 	char at[32] = "", file[96] = "";
-	if (err->file[0])
+	if (err->file[0] && (!d->path || strcmp(err->file, d->path) != 0))
 		snprintf(file, sizeof file, "/%s", err->file);
 	if (err->offset)
 		snprintf(at, sizeof at, " at %" PRIu64, err->offset);
@@ -74,10 +74,8 @@ static int open_directory(struct daemon *d)
 	bool none;
 
 	d->path = config_data_dir(&d->config, server_port(d->server), &none);
-	if (none) {
-		msg(MSG_INFO, "keeping nothing: --data-dir none");
+	if (none)
 		return 0;
-	}
 	if (!d->path) {
 		msg(MSG_ERROR, "--data-dir: %s", strerror(errno));
 		return HEARTH_EXIT_OSERR;
@@ -91,7 +89,6 @@ static int open_directory(struct daemon *d)
 	if (status != HEARTH_OK)
 		return failed(d, status, &err);
 	d->dirfd = datadir_fd(d->dir);
-	msg(MSG_INFO, "data directory %s", d->path);
 	return 0;
 }
 
@@ -119,9 +116,13 @@ static int recover(struct daemon *d)
 	enum hearth_status status = engine_recover(d->engine, &r, &err);
 	if (status != HEARTH_OK)
 		return failed(d, status, &err);
-	if (d->path)
+	if (d->path) {
+		msg(MSG_INFO, "data directory %s", d->path);
 		msg(MSG_INFO, "recovered %" PRIu64 " items, %" PRIu64 " bytes in %.3f seconds%s%s", r.items,
 		    r.bytes, r.seconds, r.note[0] ? "; left out: " : "", r.note);
+	} else {
+		msg(MSG_INFO, "keeping nothing: --data-dir none");
+	}
 	return 0;
 }
 

@@ -202,8 +202,6 @@ void server_progress(void *arg)
 {
 	struct server *s = arg;
 	unsigned n = __atomic_load_n(&s->n_workers, __ATOMIC_ACQUIRE);
-	/* What made progress is published before the workers' flags are looked at; see worker.c. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < n; i++)
 		worker_progress(&s->workers[i]);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* worker: threads that serve, see worker.h. How no wake-up is lost: the worker raises `listens`, then looks
- * once more whether replies may leave; progress is published before the flag is read; a fence on both sides
- * makes one of the two see the other. */
+/* worker: threads that serve, see worker.h. How no wake-up is lost: the worker exchanges `listens` for true, then looks
+ * once more whether replies may leave; whoever made progress publishes it, then exchanges `listens` for false. Of the
+ * two exchanges one is the later: either it finds true and wakes, or the worker's sees what was published. */
 #include "server/worker.h"
 
 #include <errno.h>
@@ -29,8 +29,7 @@ static void wake(struct worker *w)
 
 void worker_progress(struct worker *w)
 {
-	if (__atomic_load_n(&w->listens, __ATOMIC_RELAXED) &&
-	    __atomic_exchange_n(&w->listens, false, __ATOMIC_SEQ_CST))
+	if (__atomic_exchange_n(&w->listens, false, __ATOMIC_ACQ_REL))
 		wake(w);
 }
 
@@ -156,8 +155,7 @@ static void run_parked(struct worker *w)
 
 	if (TAILQ_EMPTY(&w->parked) && TAILQ_EMPTY(&w->waiting))
 		return;
-	__atomic_store_n(&w->listens, true, __ATOMIC_SEQ_CST);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_exchange_n(&w->listens, true, __ATOMIC_ACQ_REL);
 	while ((c = TAILQ_FIRST(&w->parked)) != NULL && conn_retry(c))
 		;
 	if (!TAILQ_EMPTY(&w->waiting) && !__atomic_load_n(&w->stopping, __ATOMIC_RELAXED) && run_waiting(w))
