@@ -6,10 +6,10 @@
 
 _Noreturn void check_failed(const char *expr, const char *file, int line);
 
-#define CHECK(expr)                                                                                          \
-	do {                                                                                                 \
-		if (__builtin_expect(!(expr), 0))                                                            \
-			check_failed(#expr, __FILE__, __LINE__);                                             \
+#define CHECK(expr) \
+	do { \
+		if (__builtin_expect(!(expr), 0)) \
+			check_failed(#expr, __FILE__, __LINE__); \
 	} while (0)
 
 /* Every long-lived struct begins with `uint32_t magic`; CHECK_MAGIC at the entry of a module finds stale and
