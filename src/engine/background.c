@@ -192,11 +192,10 @@ static void fire_flush(struct engine *e)
 /* What was shown to have expired stays so: the log's last block carries a time no earlier. */
 static void note_expiries(struct engine *e)
 {
-	struct store_stats st;
-	store_get_stats(e->store, &st);
-	if (st.expired == e->expired_noted)
+	uint64_t expired = store_expired_count(e->store);
+	if (expired == e->expired_noted)
 		return;
-	e->expired_noted = st.expired;
+	e->expired_noted = expired;
 	wal_note_time(e->wal);
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/check.h"
 #include "base/vfs.h"
 
@@ -59,6 +60,24 @@ enum hearth_status files_write(struct files *f, struct hearth_error *ret_err)
 	return datadir_write_manifest(f->dir, &f->manifest, ret_err);
 }
 
+/* Makes the file, from segment->number on. A daemon that was killed between making a segment and naming it in the
+ * manifest leaves an empty file behind: that is taken. A number that holds anything is passed over. */
+static int create_segment(struct files *f, struct manifest_segment *segment, char name[DATADIR_NAME_SIZE])
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	struct stat st;
+	for (;; segment->number++) {
+		datadir_name(DATADIR_LOG, segment->number, name);
+		int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
+		if (fd >= 0 || errno != EEXIST)
+			return fd;
+		fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY);
+		if (fd < 0 || (vfs->fstat(vfs->ctx, fd, &st) == 0 && st.st_size == 0))
+			return fd;
+		vfs->close(vfs->ctx, fd);
+	}
+}
+
 enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_fd,
     struct manifest_segment *ret_segment, struct hearth_error *ret_err)
 {
@@ -66,10 +85,9 @@ enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_f
 	struct manifest_segment segment = {
 	    .number = f->manifest.next_segment, .first = first, .generation = f->manifest.generation};
 	char name[DATADIR_NAME_SIZE];
-	datadir_name(DATADIR_LOG, segment.number, name);
 	if (datadir_random_id(segment.salt) < 0)
-		return hearth_fail(ret_err, HEARTH_IO, name, 0, "no random bytes for the salt");
-	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
+		return hearth_fail(ret_err, HEARTH_IO, DATADIR_MANIFEST, 0, "no random bytes for the salt");
+	int fd = create_segment(f, &segment, name);
 	if (fd < 0)
 		return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot create the segment");
 	if (vfs->fsync(vfs->ctx, fd) < 0) {
@@ -80,7 +98,7 @@ enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_f
 		hearth_fail(ret_err, HEARTH_NOMEM, name, 0, "no memory for the manifest");
 		goto fail;
 	}
-	f->manifest.next_segment++;
+	f->manifest.next_segment = segment.number + 1;
 	if (files_write(f, ret_err) != HEARTH_OK) {
 		f->manifest.n_segments--;
 		goto fail;

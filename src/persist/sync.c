@@ -157,7 +157,7 @@ void *sync_main(void *arg)
 		if (ok && !atomic_load(&wal->failed))
 			ok = raise_mark(wal) == HEARTH_OK;
 		if (!ok)
-			wal_fail(wal);
+			wal_fail(wal, "cannot make the log durable");
 		else if (wal->options.progress)
 			wal->options.progress(wal->options.progress_arg);
 		pthread_mutex_lock(&wal->lock);

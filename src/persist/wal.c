@@ -8,6 +8,7 @@
 #include <time.h>
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "base/msg.h"
 #include "base/vfs.h"
 
 static const struct vfs *wal_vfs(const struct wal *wal)
@@ -15,9 +16,14 @@ static const struct vfs *wal_vfs(const struct wal *wal)
 	return datadir_vfs(wal->files->dir);
 }
 
-void wal_fail(struct wal *wal)
+void wal_fail(struct wal *wal, const char *what)
 {
-	atomic_store(&wal->failed, true);
+	int reason = errno;
+	if (atomic_exchange(&wal->failed, true))
+		return;
+	wal->fail_errno = reason;
+	msg(MSG_ERROR, "%s: %s: %s; changes are refused from here on", datadir_path(wal->files->dir), what,
+	    strerror(reason));
 	pthread_mutex_lock(&wal->lock);
 	pthread_cond_broadcast(&wal->done);
 	pthread_cond_broadcast(&wal->wake);
@@ -61,7 +67,7 @@ static void open_block(struct wal *wal, uint64_t first)
 static bool write_out(struct wal *wal, struct iovec *iov, int n, size_t len)
 {
 	if (vfs_writev_all(wal_vfs(wal), wal->current.fd, iov, n) < 0) {
-		wal_fail(wal);
+		wal_fail(wal, "cannot write to the log");
 		return false;
 	}
 	if (atomic_load(&wal->unsynced_since) == 0)
@@ -389,8 +395,10 @@ enum hearth_status wal_stop(struct wal *wal, struct hearth_error *ret_err)
 {
 	CHECK_MAGIC(wal, WAL_MAGIC);
 	join(wal);
-	if (wal_failed(wal))
+	if (wal_failed(wal)) {
+		errno = wal->fail_errno;
 		return hearth_fail(ret_err, HEARTH_IO, "log", 0, "the log could not be written");
+	}
 	struct manifest *m = &wal->files->manifest;
 	m->clean = true;
 	m->last_seq = wal->taken;

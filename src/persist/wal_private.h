@@ -30,6 +30,7 @@ struct wal {
 	uint32_t magic;
 	struct wal_options options;
 	struct files *files;
+	int fail_errno;
 	struct ring *ring;
 	pthread_t log_thread, sync_thread;
 	bool log_running, sync_running;
@@ -65,8 +66,8 @@ struct wal {
 	int64_t flush_due;
 };
 
-/* Ends the log thread's part of the world: no success leaves any more. Any thread. */
-void wal_fail(struct wal *wal);
+/* No success leaves any more. Says so once, with errno's reason. Any thread. */
+void wal_fail(struct wal *wal, const char *what);
 /* The sync thread. */
 void *sync_main(void *arg);
 

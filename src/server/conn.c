@@ -187,6 +187,11 @@ bool conn_retry(struct conn *c)
 {
 	CHECK_MAGIC(c, CONN_MAGIC);
 	CHECK(c->state == CONN_PARKED);
+	/* The log failed below what these replies say: they are thrown away, which is always honest. */
+	if (engine_lost(c->worker->server_engine, c->need)) {
+		conn_close(c);
+		return true;
+	}
 	if (!may_leave(c))
 		return false;
 	send_out(c);

@@ -155,7 +155,7 @@ static void run_parked(struct worker *w)
 
 	if (TAILQ_EMPTY(&w->parked) && TAILQ_EMPTY(&w->waiting))
 		return;
-	__atomic_exchange_n(&w->listens, true, __ATOMIC_ACQ_REL);
+	(void)__atomic_exchange_n(&w->listens, true, __ATOMIC_ACQ_REL);
 	while ((c = TAILQ_FIRST(&w->parked)) != NULL && conn_retry(c))
 		;
 	if (!TAILQ_EMPTY(&w->waiting) && !__atomic_load_n(&w->stopping, __ATOMIC_RELAXED) && run_waiting(w))

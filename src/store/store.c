@@ -383,6 +383,11 @@ static int64_t oldest_access(struct store *s)
 	return access;
 }
 
+uint64_t store_expired_count(const struct store *s)
+{
+	return atomic_load_explicit(&s->expired, memory_order_relaxed);
+}
+
 void store_get_stats(struct store *s, struct store_stats *st)
 {
 	*st = (struct store_stats){

@@ -172,6 +172,8 @@ struct store_stats {
 	uint64_t regions, regions_free, region_size;
 	int64_t oldest_access;
 };
+/* Items found expired so far; cheap. */
+uint64_t store_expired_count(const struct store *s);
 void store_get_stats(struct store *s, struct store_stats *ret_stats);
 void store_reset_stats(struct store *s);
 

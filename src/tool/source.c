@@ -71,9 +71,26 @@ static void open_snapshot(struct source_file *f, const uint8_t *lineage)
 	f->status = snapshot_open(&f->snapshot, NULL, f->dirfd, f->name, lineage, &f->err);
 }
 
+/* Manifests begin much like segments, so that a damaged one would pass for the other. */
+static bool is_manifest(const struct source_file *f)
+{
+	char magic[8] = "";
+	int fd = openat(f->dirfd, f->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ssize_t n = pread(fd, magic, sizeof(magic), 0);
+	close(fd);
+	return n == sizeof(magic) && memcmp(magic, "HEARTHMF", sizeof(magic)) == 0;
+}
+
 /* A file by itself is what its content says; where that says nothing, its name. */
 static void open_by_content(struct source_file *f)
 {
+	if (is_manifest(f)) {
+		f->status = hearth_fail(
+		    &f->err, HEARTH_FOREIGN, f->name, 0, "a manifest: name its directory instead");
+		return;
+	}
 	f->kind = DATADIR_LOG;
 	bool ours = datadir_parse_name(f->name, &f->kind, &f->number);
 	bool snapshot_first = ours && f->kind == DATADIR_SNAPSHOT;
