@@ -138,5 +138,8 @@ bool lane_renew(struct store *s, struct lane *lane, enum arena_queue q, bool spa
 bool reclaim_one(struct store_thread *t);
 /* Visits what the scan has still to see of this region. */
 void scan_region(struct store *s, uint32_t r);
+/* Visits the item at this place, if it is still the key's and the scan has yet to see it: before it is moved without a
+ * record that holds all of it. The caller holds its lane's lock, so that no scan begins meanwhile. */
+void scan_item(struct store *s, const struct store_key *key, uint64_t place);
 
 #endif

@@ -178,6 +178,7 @@ struct original {
 	struct item_spec spec;
 	struct store_pin pin;
 	const uint8_t *value;
+	uint64_t place;
 	enum arena_queue queue;
 	uint8_t copy[STORE_COPY_MAX];
 };
@@ -186,6 +187,7 @@ static void learn(struct store *s, const struct change_site *site, struct origin
 {
 	item_read(site->it, &o->spec);
 	o->pin = (struct store_pin){NULL, STORE_PIN_NONE};
+	o->place = store_place(s, site->it);
 	o->queue = store_region(s, site->it)->queue;
 	if (o->spec.value_len > STORE_COPY_MAX) {
 		o->pin = change_pin(s, site->it, false);
@@ -260,6 +262,9 @@ static int rewrite_once(struct store_thread *t, const struct store_key *key, con
 		struct item *made = change_make(t, q, &spec);
 		if (!spec.large)
 			fill(item_value(made), rw, o);
+		/* The record of a touch does not hold the value, and the item leaves where a scan would find it. */
+		if (rw->touch)
+			scan_item(s, key, o->place);
 		change_enter(t, key, &site);
 		done = site.it && item_seq(site.it) == o->spec.seq &&
 		       item_expiry(site.it) == o->spec.expiry &&

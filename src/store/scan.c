@@ -88,6 +88,17 @@ void scan_region(struct store *s, uint32_t r)
 	pthread_mutex_unlock(&s->scan.lock);
 }
 
+void scan_item(struct store *s, const struct store_key *key, uint64_t place)
+{
+	struct store_scan *scan = &s->scan;
+	struct item *it = store_item(s, place);
+	pthread_mutex_lock(&scan->lock);
+	const struct region *reg = store_region(s, it);
+	if (scan->active && !scan->failed && reg->scan_pending)
+		scan->failed = !visit_item(s, key->hash, it, reg->queue);
+	pthread_mutex_unlock(&scan->lock);
+}
+
 static void add(struct store_scan *scan, struct arena *a, uint32_t r)
 {
 	struct region *reg = &a->region[r];
