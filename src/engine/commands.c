@@ -183,19 +183,26 @@ enum store_result engine_put(
     struct engine_worker *w, const struct store_key *key, const struct store_put *put, uint64_t *ret_cas)
 {
 	struct store_outcome out = {0};
+	struct store_put own = *put;
 	size_t secured = put->value_len;
 	enum store_result result;
+	/* No room was asked for what came whole in the connection's buffer. */
+	if (!put->large && put->mode != STORE_APPEND && put->mode != STORE_PREPEND) {
+		result = engine_room(w, key, put->value_len, &own.large);
+		if (result != STORE_OK)
+			return result;
+		if (own.large)
+			memcpy(store_large_data(own.large), put->value, put->value_len);
+	}
 	do {
 		result = secure(w, key->len, secured);
 		if (result != STORE_OK)
 			break;
-		result = store_put(w->thread, key, put, secured, &out);
+		result = store_put(w->thread, key, &own, secured, &out);
 		secured = out.needed;
 	} while (result == STORE_MORE_ROOM);
-	if (result == STORE_REFUSED && put->large) {
-		struct store_large *large = put->large;
-		engine_large_drop(w, &large);
-	}
+	if (own.large && (result == STORE_REFUSED || (result == STORE_WAIT && !put->large)))
+		engine_large_drop(w, &own.large);
 	need(w, out.seq);
 	if (ret_cas)
 		*ret_cas = out.cas;

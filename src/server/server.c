@@ -239,6 +239,7 @@ void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t
 		/* Loading writes nothing, so there is nothing to finish. */
 		msg(MSG_INFO, "stopped while loading");
 		admin_close(&s->admin);
+		listener_close(&s->listener);
 		exit(0);
 	}
 }

@@ -127,8 +127,8 @@ static void judge_segment(struct verdict *v, const struct source_file *file)
 			add_error(v, file, &err);
 	} while (event == WALK_BLOCK || event == WALK_BAD);
 	v->bytes = segment_size(file->segment);
-	if (file->next && v->bytes > file->next->prev_end)
-		v->left_over = v->bytes - file->next->prev_end;
+	if (v->bytes > walk_limit(file))
+		v->left_over = v->bytes - walk_limit(file);
 	if (h->prev_number != 0 && h->first > h->prev_last + 1)
 		v->skipped = h->first - h->prev_last - 1;
 }

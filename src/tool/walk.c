@@ -20,14 +20,14 @@ void walk_begin(struct walk *w, const struct source_file *file)
 }
 
 /* A packed segment ends where its file does; what the successor says of its end speaks of the file before. */
-static bool is_packed(const struct walk *w)
+static bool is_packed(const struct source_file *file)
 {
-	return segment_get_header(w->file->segment)->features.compatible & SEGMENT_PACKED;
+	return (segment_get_header(file->segment)->features.compatible & SEGMENT_PACKED) != 0;
 }
 
-static uint64_t limit(const struct walk *w)
+uint64_t walk_limit(const struct source_file *file)
 {
-	return w->file->next && !is_packed(w) ? w->file->next->prev_end : UINT64_MAX;
+	return file->next && !is_packed(file) ? file->next->prev_end : UINT64_MAX;
 }
 
 static bool is_fatal(enum hearth_status status)
@@ -61,13 +61,14 @@ static enum hearth_status find_next(
 		if (status != HEARTH_OK)
 			return status;
 		uint64_t at = segment_offset(r);
-		if (at >= limit(w))
+		if (at >= walk_limit(w->file))
 			return HEARTH_END;
 		status = segment_next(r, ret_block, ret_err);
 		if (is_fatal(status))
 			return status;
 		segment_seek(r, at);
-		if (status == HEARTH_OK && ret_block->head.first >= w->next && ret_block->end <= limit(w))
+		if (status == HEARTH_OK && ret_block->head.first >= w->next &&
+		    ret_block->end <= walk_limit(w->file))
 			return HEARTH_OK;
 	}
 }
@@ -153,7 +154,7 @@ static enum walk_event lost_rest(struct walk *w, uint64_t from, const char *what
 	w->over = w->checked_end = true;
 	w->linked = false;
 	*ret_hole = (struct walk_hole){.from = from,
-	    .to = limit(w) < size ? limit(w) : size,
+	    .to = walk_limit(w->file) < size ? walk_limit(w->file) : size,
 	    .next = w->next,
 	    .resumed = next ? next->prev_last + 1 : 0,
 	    .what = what};
@@ -214,7 +215,7 @@ static enum walk_event end(struct walk *w, struct walk_hole *ret_hole)
 {
 	const struct segment_header *next = w->file->next;
 	bool fits = !next || w->checked_end || !w->linked ||
-		    (is_packed(w) ? w->next == next->prev_last + 1 : w->crc == next->prev_crc);
+	            (is_packed(w->file) ? w->next == next->prev_last + 1 : w->crc == next->prev_crc);
 	w->over = w->checked_end = true;
 	if (fits)
 		return WALK_END;
@@ -238,17 +239,24 @@ static bool settle(struct walk *w, uint64_t at)
 	return true;
 }
 
+/* The file ends, but the next segment's header knows of more. */
+static bool misses_end(const struct walk *w, uint64_t at)
+{
+	const struct segment_header *next = w->file->next;
+	return next && (is_packed(w->file) ? w->next <= next->prev_last : at < next->prev_end);
+}
+
 enum walk_event walk_next(
     struct walk *w, struct segment_block *ret_block, struct walk_hole *ret_hole, struct hearth_error *ret_err)
 {
 	struct segment_reader *r = w->file->segment;
 	uint64_t at = segment_offset(r);
-	if (w->over || at >= limit(w))
+	if (w->over || at >= walk_limit(w->file))
 		return end(w, ret_hole);
 	enum hearth_status status = segment_next(r, ret_block, ret_err);
 	if ((status == HEARTH_TORN || status == HEARTH_DAMAGED) && settle(w, at))
 		status = segment_next(r, ret_block, ret_err);
-	if (status == HEARTH_END && w->file->next && !is_packed(w) && at < limit(w))
+	if (status == HEARTH_END && misses_end(w, at))
 		return hole(
 		    w, at, "file ends before the place that the next segment names", ret_hole, ret_err);
 	if (status == HEARTH_END)
@@ -259,13 +267,13 @@ enum walk_event walk_next(
 	}
 	if (status != HEARTH_OK)
 		return hole(w, at, ret_err->what, ret_hole, ret_err);
-	if (follows(w, ret_block) && ret_block->end <= limit(w))
+	if (follows(w, ret_block) && ret_block->end <= walk_limit(w->file))
 		return deliver(w, ret_block);
-	if (ret_block->head.first >= w->next && ret_block->end <= limit(w))
+	if (ret_block->head.first >= w->next && ret_block->end <= walk_limit(w->file))
 		return gap(w, ret_block, ret_hole);
 	segment_seek(r, at);
 	return hole(w, at,
-	    ret_block->end > limit(w) ? "block goes beyond the segment's end"
-	                              : "block from earlier in the log",
+	    ret_block->end > walk_limit(w->file) ? "block goes beyond the segment's end"
+	                                         : "block from earlier in the log",
 	    ret_hole, ret_err);
 }

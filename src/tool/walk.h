@@ -34,6 +34,10 @@ struct walk {
 	uint64_t settled; /* offset at which the end of a live file was waited for */
 };
 
+/* Where the log ends in this file, as the next segment's header says; UINT64_MAX where nothing says so. What was packed
+ * since has other offsets: then the numbers alone tell. The file must have a segment reader. */
+uint64_t walk_limit(const struct source_file *file);
+
 /* The file must have a segment reader. */
 void walk_begin(struct walk *w, const struct source_file *file);
 enum walk_event walk_next(struct walk *w, struct segment_block *ret_block, struct walk_hole *ret_hole,
