@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* store_rules: single rules of the store: overwriting in place, pins, expiry, refusals for memory, accounts and
+ * their bound under churn, and what the observer is told. */
+#include "support.h"
+#include "store/private.h"
+
+#define NOW 1700000000
+
+static struct store_thread *thread_at(struct store *s, int64_t now)
+{
+	struct store_thread *t = store_thread_open(s, NULL);
+	assert_non_null(t);
+	store_thread_set_now(t, now);
+	return t;
+}
+
+static struct store_stats stats_of(struct store *s)
+{
+	struct store_stats st;
+	store_get_stats(s, &st);
+	return st;
+}
+
+static enum store_result set_text(struct store *s, struct store_thread *t, uint32_t key, const char *text,
+    int64_t expiry, struct store_outcome *ret)
+{
+	char name[32];
+	struct store_key k = key_of(s, key, name);
+	struct store_put put = {
+	    .mode = STORE_SET, .value = (const uint8_t *)text, .value_len = strlen(text), .expiry = expiry};
+	return store_write(s, t, &k, put, ret);
+}
+
+static void same_size_is_overwritten_in_place(void **state)
+{
+	(void)state;
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	static const size_t sizes[] = {0, 1, 100, 1000, STORE_COPY_MAX, STORE_COPY_MAX + 1};
+	for (unsigned i = 0; i < 6; i++) {
+		assert_int_equal(store_set(s, t, i, 1, sizes[i]), STORE_OK);
+		uint64_t fill = 0, after = 0;
+		for (uint32_t r = 0; r < s->arena.regions; r++)
+			fill += s->arena.region[r].fill;
+		for (unsigned n = 2; n < 50; n++)
+			assert_int_equal(store_set(s, t, i, n, sizes[i]), STORE_OK);
+		for (uint32_t r = 0; r < s->arena.regions; r++)
+			after += s->arena.region[r].fill;
+		if (sizes[i] <= STORE_COPY_MAX)
+			assert_int_equal(after, fill);
+		else
+			assert_true(after > fill);
+	}
+	assert_int_equal(stats_of(s).items, 6);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+static void expiry_is_judged_by_the_threads_time(void **state)
+{
+	(void)state;
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	struct store_outcome out;
+	struct shown shown = {0};
+	char name[32];
+	struct store_key k = key_of(s, 1, name);
+	assert_int_equal(set_text(s, t, 1, "old", 0, &out), STORE_OK);
+	assert_int_equal(set_text(s, t, 1, "new", NOW + 10, &out), STORE_OK);
+	store_thread_set_now(t, NOW + 9);
+	assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+	store_thread_set_now(t, NOW + 10);
+	assert_int_equal(store_fetch(s, t, &k, &shown), STORE_NOT_FOUND);
+	store_thread_set_now(t, NOW + 5);
+	assert_int_equal(store_fetch(s, t, &k, &shown), STORE_NOT_FOUND);
+	/* Stored and at once expired: what it supersedes goes. */
+	assert_int_equal(set_text(s, t, 1, "old", 0, &out), STORE_OK);
+	assert_int_equal(set_text(s, t, 1, "new", NOW, &out), STORE_OK);
+	assert_int_equal(store_fetch(s, t, &k, &shown), STORE_NOT_FOUND);
+	assert_int_equal(stats_of(s).items, 0);
+	assert_int_equal(stats_of(s).bytes, 0);
+	assert_int_equal(stats_of(s).expired, 1);
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+static void a_sweep_takes_what_nobody_asks_for(void **state)
+{
+	(void)state;
+	struct store *s = store_make(8 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	char name[32];
+	uint8_t value[1000] = {0};
+	for (uint32_t i = 0; i < 2000; i++) {
+		struct store_key k = key_of(s, i, name);
+		struct store_put put = {.value = value, .value_len = 1000, .expiry = i % 2 ? NOW + 100 : 0};
+		struct store_outcome out;
+		assert_int_equal(store_write(s, t, &k, put, &out), STORE_OK);
+	}
+	store_thread_set_now(t, NOW + 200);
+	for (uint32_t r = 0; r < 2 * s->arena.regions; r++)
+		store_maintain(t);
+	/* The open region is not swept. */
+	assert_in_range(stats_of(s).expired, 900, 1000);
+	assert_int_equal(stats_of(s).items, 2000 - stats_of(s).expired);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+/* trap 14: bytes that somebody sends do not change, whatever happens to the item. */
+static void trap14_pinned_bytes_stay(void **state)
+{
+	(void)state;
+	struct store *s = store_make(8 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	static const size_t sizes[] = {STORE_COPY_MAX + 1, 6000, 40000, 500000};
+	struct store_pin pins[4];
+	const uint8_t *bytes[4];
+	struct shown shown = {.keep_pin = true};
+	uint8_t *expected = malloc(500000);
+	for (uint32_t i = 0; i < 4; i++) {
+		char name[32];
+		struct store_key k = key_of(s, i, name);
+		assert_int_equal(store_set(s, t, i, 7, sizes[i]), STORE_OK);
+		assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+		assert_true(store_pinned(&shown.pin));
+		pins[i] = shown.pin;
+		struct store_outcome out;
+		assert_int_equal(store_delete(t, &k, 0, &out), STORE_OK);
+		/* Where the bytes are: the item is found by its size in the region that is pinned. */
+		bytes[i] = NULL;
+		if (pins[i].large)
+			bytes[i] = store_large_data(pins[i].large);
+		else
+			value_make(expected, sizes[i], i, 7);
+		for (size_t at = 0; !bytes[i] && at + sizes[i] <= s->arena.region_size; at++) {
+			const uint8_t *base = arena_region_base(&s->arena, pins[i].region);
+			if (memcmp(base + at, expected, sizes[i]) == 0)
+				bytes[i] = base + at;
+		}
+		assert_non_null(bytes[i]);
+	}
+	for (uint32_t n = 0; n < 20000; n++)
+		store_set(s, t, 100 + n % 5000, n, n % 5000 + 1);
+	assert_true(stats_of(s).evictions > 0);
+	for (uint32_t i = 0; i < 4; i++) {
+		value_make(expected, sizes[i], i, 7);
+		assert_memory_equal(bytes[i], expected, sizes[i]);
+		store_unpin(s, &pins[i]);
+	}
+	assert_int_equal(s->arena.pinned, 0);
+	free(expected);
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+/* Regions in use, index, ghosts and large values: never above -m by more than what one change and one reclaim
+ * may take: the regions that lanes hold open, the spare ones, and one large value. */
+static void churn_of_sizes_keeps_to_the_limit(void **state)
+{
+	(void)state;
+	static const uint64_t limits[] = {6 * MIB, 16 * MIB};
+	for (unsigned m = 0; m < 2; m++) {
+		struct store *s = store_make(limits[m], 2, false);
+		struct store_thread *t = thread_at(s, NOW);
+		uint32_t random = 99;
+		uint64_t allowed = limits[m] + 4 * s->arena.region_size + 300 * KIB, stored = 0;
+		for (uint32_t n = 0; n < 60000; n++) {
+			uint32_t r = unit_random(&random), phase = n / 10000;
+			size_t len = phase % 3 == 0   ? r >> 8 & 63
+			             : phase % 3 == 1 ? r >> 8 & 8191
+			                              : (r & 7 ? 500 : r >> 16 & 0x3ffff);
+			stored += store_set(s, t, r % 20000, n, len) == STORE_OK;
+			struct store_stats st = stats_of(s);
+			assert_in_range(st.memory_used, 0, allowed);
+			uint64_t resident = s->arena.resident * st.region_size + st.index_bytes +
+			                    st.ghost_bytes + st.large_bytes;
+			assert_in_range(resident, 0, allowed);
+		}
+		assert_int_equal(stored, 60000);
+		store_thread_close(&t);
+		store_close(&s);
+	}
+}
+
+static void accounts_are_exact_after_all(void **state)
+{
+	(void)state;
+	struct store *s = store_make(8 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	uint32_t random = 3;
+	for (uint32_t n = 0; n < 30000; n++) {
+		uint32_t r = unit_random(&random);
+		if (r % 9 == 0) {
+			char name[32];
+			struct store_key k = key_of(s, r >> 8 & 2047, name);
+			struct store_outcome out;
+			store_delete(t, &k, 0, &out);
+		} else {
+			store_set(s, t, r >> 8 & 2047, n, r % 50 == 0 ? 30000 : r % 7000);
+		}
+	}
+	uint64_t items = 0, bytes = 0;
+	struct shown shown = {0};
+	for (uint32_t i = 0; i < 2048; i++) {
+		char name[32];
+		struct store_key k = key_of(s, i, name);
+		if (store_fetch(s, t, &k, &shown) != STORE_OK)
+			continue;
+		bool large = store_wants_large(s, &k, shown.len);
+		items++;
+		bytes += item_round(sizeof(struct item) + k.len + (large ? sizeof(void *) : shown.len));
+	}
+	struct store_stats st = stats_of(s);
+	assert_true(st.evictions > 0);
+	assert_int_equal(st.items, items);
+	assert_int_equal(st.bytes - st.large_bytes, bytes);
+	struct store_outcome out;
+	store_flush(t, 0, &out);
+	assert_int_equal(stats_of(s).items, 0);
+	for (uint32_t i = 0; i < 2048; i++) {
+		char name[32];
+		struct store_key k = key_of(s, i, name);
+		assert_int_equal(store_fetch(s, t, &k, &shown), STORE_NOT_FOUND);
+	}
+	assert_int_equal(stats_of(s).bytes, 0);
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+static void without_eviction_a_set_is_refused_and_nothing_goes(void **state)
+{
+	(void)state;
+	struct store *s = store_make(4 * MIB, 1, true);
+	struct store_thread *t = thread_at(s, NOW);
+	uint32_t n = 0, version;
+	while (store_set(s, t, n, 1, 500) == STORE_OK)
+		assert_true(++n < 10000);
+	assert_true(n > 4000);
+	assert_int_equal(store_set(s, t, n, 1, 500), STORE_NO_MEMORY);
+	struct shown shown = {0};
+	char name[32];
+	for (uint32_t i = 0; i < n; i++) {
+		struct store_key k = key_of(s, i, name);
+		assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+		assert_true(value_verify(shown.data, shown.len, i, &version));
+	}
+	assert_int_equal(stats_of(s).evictions, 0);
+	/* What is deleted makes room again. */
+	for (uint32_t i = 0; i < n; i += 2) {
+		struct store_key k = key_of(s, i, name);
+		struct store_outcome out;
+		assert_int_equal(store_delete(t, &k, 0, &out), STORE_OK);
+	}
+	for (uint32_t i = 0; i < n / 4; i++)
+		assert_int_equal(store_set(s, t, 100000 + i, 1, 500), STORE_OK);
+	assert_int_equal(stats_of(s).evictions, 0);
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+/* ---- what the observer is told ---- */
+
+struct told {
+	struct store *store;
+	uint64_t last;
+	unsigned calls;
+	enum store_change_kind kind;
+	size_t value_len;
+	bool pinned;
+};
+
+static struct told told;
+
+static uint64_t note(void *owner, const struct store_change *change)
+{
+	struct store_pin pin = change->pin;
+	assert_ptr_equal(owner, &told);
+	told.calls++;
+	told.kind = change->kind;
+	told.value_len = change->value_len;
+	told.pinned = store_pinned(&pin);
+	/* Whoever reads the value must find it whole. */
+	uint32_t version;
+	if (change->kind == STORE_CHANGE_SET && change->value_len >= 64)
+		assert_true(value_verify(change->value, change->value_len, 5, &version));
+	store_unpin(told.store, &pin);
+	return told.last += 3;
+}
+
+static void observed(enum store_change_kind kind, const struct store_outcome *out)
+{
+	assert_int_equal(told.calls, 1);
+	assert_int_equal(told.kind, kind);
+	assert_int_equal(out->seq, told.last);
+	told.calls = 0;
+}
+
+static struct store_thread *observed_thread(struct store *s)
+{
+	told = (struct told){.store = s, .last = 1000};
+	store_set_observer(s, note);
+	struct store_thread *t = store_thread_open(s, &told);
+	store_thread_set_now(t, NOW);
+	return t;
+}
+
+/* trap 1: each mutating miss leaves a tombstone; nothing else does. */
+static void trap01_each_mutating_miss_leaves_a_tombstone(void **state)
+{
+	(void)state;
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_thread *t = observed_thread(s);
+	struct store_outcome out = {0};
+	struct store_key k = store_key(s, "missing", 7);
+	static const enum store_mode modes[] = {STORE_REPLACE, STORE_CAS, STORE_APPEND, STORE_PREPEND};
+	for (unsigned i = 0; i < 4; i++) {
+		struct store_put put = {
+		    .mode = modes[i], .value = (uint8_t *)"v", .value_len = 1, .compare = 5};
+		assert_int_equal(store_put(t, &k, &put, 1, &out),
+		    modes[i] == STORE_CAS ? STORE_NOT_FOUND : STORE_NOT_STORED);
+		observed(STORE_CHANGE_DELETE, &out);
+	}
+	assert_int_equal(store_delete(t, &k, 0, &out), STORE_NOT_FOUND);
+	observed(STORE_CHANGE_DELETE, &out);
+	assert_int_equal(store_arith(t, &k, &(struct store_arith){.delta = 1}, &out), STORE_NOT_FOUND);
+	observed(STORE_CHANGE_DELETE, &out);
+	assert_int_equal(store_touch(t, &k, 1, NULL, NULL, &out), STORE_NOT_FOUND);
+	observed(STORE_CHANGE_DELETE, &out);
+	uint64_t gone = out.seq;
+	/* These change nothing; what they show waits for the last removal. */
+	assert_int_equal(store_touch(t, &k, NOW + 5, NULL, NULL, &out), STORE_NOT_FOUND);
+	assert_int_equal(told.calls, 0);
+	struct shown shown = {0};
+	assert_int_equal(store_get(t, &k, shown_emit, &shown, &out), STORE_NOT_FOUND);
+	assert_int_equal(told.calls, 0);
+	assert_int_equal(out.seq, gone);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+/* trap 5: a touch is told each time and keeps number and CAS. */
+static void trap05_touches_keep_the_number(void **state)
+{
+	(void)state;
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_thread *t = observed_thread(s);
+	static const size_t sizes[] = {1, 100, STORE_COPY_MAX + 1, 300000};
+	static const int64_t expiries[] = {0, NOW + 10, NOW + 10, 0, NOW + 3600};
+	char name[32];
+	struct store_key k = key_of(s, 5, name);
+	for (unsigned i = 0; i < 4; i++) {
+		struct shown shown = {0};
+		struct store_outcome out;
+		assert_int_equal(store_set(s, t, 5, i, sizes[i]), STORE_OK);
+		assert_int_equal(told.pinned, sizes[i] > STORE_COPY_MAX);
+		assert_int_equal(told.value_len, sizes[i]);
+		assert_int_equal(told.calls, 1);
+		uint64_t cas = told.last;
+		told.calls = 0;
+		for (unsigned e = 0; e < 5; e++) {
+			assert_int_equal(store_touch(t, &k, expiries[e], NULL, NULL, &out), STORE_OK);
+			observed(STORE_CHANGE_TOUCH, &out);
+			assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+			assert_int_equal(shown.cas, cas);
+			assert_int_equal(shown.seq, cas);
+			assert_int_equal(shown.expiry, expiries[e]);
+			assert_int_equal(shown.len, sizes[i]);
+		}
+		shown_free(&shown);
+	}
+	struct store_outcome out;
+	assert_int_equal(store_touch(t, &k, 1, NULL, NULL, &out), STORE_OK);
+	observed(STORE_CHANGE_DELETE, &out);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+/* trap 6: a flush kills by number: what is set behind it lives. */
+static void trap06_flush_kills_by_number(void **state)
+{
+	(void)state;
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_thread *t = observed_thread(s);
+	struct store_outcome out;
+	struct shown shown = {0};
+	char name[32];
+	assert_int_equal(store_set(s, t, 5, 1, 100), STORE_OK);
+	told.calls = 0;
+	store_flush(t, NOW + 100, &out);
+	observed(STORE_CHANGE_FLUSH_AT, &out);
+	struct store_key k = key_of(s, 5, name);
+	assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+	store_flush(t, 0, &out);
+	observed(STORE_CHANGE_FLUSH, &out);
+	uint64_t flush = out.seq;
+	assert_int_equal(store_get(t, &k, shown_emit, &shown, &out), STORE_NOT_FOUND);
+	assert_int_equal(out.seq, flush);
+	assert_int_equal(store_set(s, t, 5, 2, 100), STORE_OK);
+	assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(same_size_is_overwritten_in_place),
+    cmocka_unit_test(expiry_is_judged_by_the_threads_time),
+    cmocka_unit_test(a_sweep_takes_what_nobody_asks_for),
+    cmocka_unit_test(trap14_pinned_bytes_stay),
+    cmocka_unit_test(churn_of_sizes_keeps_to_the_limit),
+    cmocka_unit_test(accounts_are_exact_after_all),
+    cmocka_unit_test(without_eviction_a_set_is_refused_and_nothing_goes),
+    cmocka_unit_test(trap01_each_mutating_miss_leaves_a_tombstone),
+    cmocka_unit_test(trap05_touches_keep_the_number),
+    cmocka_unit_test(trap06_flush_kills_by_number),
+};
+UNIT_MAIN(tests)

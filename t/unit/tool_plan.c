@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tool_plan: the rules for the log's end, as check judges and restore follows them: torn or damaged, in the boot that
+ * wrote it and after a power cut, across segments; and that nothing older than damage is kept. */
+#include "unit.h"
+#include "base/crc32c.h"
+#include "tool/plan.h"
+#include "tool/tool.h"
+#include "tool/verdict.h"
+
+#define RECORDS 3 /* in each block */
+
+/* A data directory in the making. */
+struct builder {
+	struct unit_scratch scratch;
+	struct datadir *dir;
+	struct manifest m;
+	struct segment_header h; /* of the last segment */
+	uint64_t seq, offset;
+	uint32_t crc;
+	uint64_t block_at[16]; /* offsets of its blocks */
+	unsigned n_blocks;
+};
+
+static struct builder b;
+
+static int begin(void **state)
+{
+	(void)state;
+	memset(&b, 0, sizeof(b));
+	b.scratch = unit_scratch_begin();
+	b.m.generation = b.m.next_segment = b.m.next_snapshot = 1;
+	b.m.high_water = 1000000;
+	datadir_random_id(b.m.lineage);
+	return datadir_open(&b.dir, NULL, b.scratch.path, false, false, NULL, NULL) == HEARTH_OK ? 0 : -1;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	datadir_close(&b.dir);
+	manifest_free(&b.m);
+	unit_scratch_end(&b.scratch);
+	return 0;
+}
+
+static void append(const void *data, size_t len)
+{
+	char name[DATADIR_NAME_SIZE];
+	datadir_name(DATADIR_LOG, b.h.number, name);
+	int fd = openat(b.scratch.fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(vfs_write_all(vfs_posix(), fd, data, len), 0);
+	close(fd);
+	b.offset += len;
+}
+
+/* skipped: numbers that nobody gets. */
+static void add_segment(bool this_boot, uint64_t skipped)
+{
+	uint64_t before = b.h.number;
+	struct segment_header h = {.generation = 1,
+	    .number = b.m.next_segment++,
+	    .first = b.seq + 1 + skipped,
+	    .prev_number = before,
+	    .prev_end = before ? b.offset : 0,
+	    .prev_last = b.seq,
+	    .prev_crc = b.crc};
+	uint8_t bytes[SEGMENT_HEADER_SIZE];
+	memcpy(h.lineage, b.m.lineage, sizeof(h.lineage));
+	datadir_random_id(h.salt);
+	datadir_boot_id(h.boot_id);
+	h.boot_id[0] ^= !this_boot;
+	segment_encode_header(&h, bytes);
+	b.h = h;
+	b.seq += skipped;
+	b.crc = h.crc;
+	b.offset = 0;
+	b.n_blocks = 0;
+	append(bytes, sizeof(bytes));
+	struct manifest_segment named = {.number = h.number, .first = h.first, .generation = 1};
+	memcpy(named.salt, h.salt, sizeof(named.salt));
+	assert_true(manifest_add_segment(&b.m, &named));
+}
+
+/* A block that says all before it was durable, or nothing. */
+static void add_block(bool durable)
+{
+	uint8_t bytes[BLOCK_HEADER_SIZE + RECORDS * 64];
+	size_t len = 0;
+	struct block_header h = {
+	    .first = b.seq + 1, .count = RECORDS, .durable = durable ? b.seq : 0, .prev_crc = b.crc};
+	for (unsigned i = 0; i < RECORDS; i++) {
+		struct record r = {.type = RECORD_SET,
+		    .key = (const uint8_t *)"key",
+		    .key_len = 3,
+		    .value = (const uint8_t *)"v",
+		    .value_len = 1};
+		len += record_encode(&r, bytes + BLOCK_HEADER_SIZE + len);
+		b.seq++;
+	}
+	h.stored_len = h.raw_len = (uint32_t)len;
+	block_encode_header(&h, b.h.salt, crc32c(0, bytes + BLOCK_HEADER_SIZE, len), bytes);
+	b.crc = h.crc;
+	b.block_at[b.n_blocks++] = b.offset;
+	append(bytes, BLOCK_HEADER_SIZE + len);
+}
+
+static void add_blocks(unsigned n, bool durable)
+{
+	while (n-- > 0)
+		add_block(durable);
+}
+
+static void publish(void)
+{
+	assert_int_equal(datadir_write_manifest(b.dir, &b.m, NULL), HEARTH_OK);
+}
+
+static void damage(unsigned segment, uint64_t offset)
+{
+	char name[DATADIR_NAME_SIZE], byte;
+	datadir_name(DATADIR_LOG, segment, name);
+	int fd = openat(b.scratch.fd, name, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
+	byte ^= 4;
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
+	close(fd);
+}
+
+/* What restore would keep, and check's exit code for each segment in turn, the heaviest one. */
+static int judge(struct plan *ret_plan, int *ret_check)
+{
+	struct source s;
+	assert_int_equal(source_open(&s, b.scratch.path), HEARTH_OK);
+	int exit_code = plan_make(ret_plan, &s);
+	bool ended = false;
+	*ret_check = TOOL_OK;
+	for (size_t i = 0; i < s.n_files; i++) {
+		struct verdict v;
+		verdict_judge(&v, &s.files[i], ended);
+		ended = ended || v.ends;
+		*ret_check = tool_worse(*ret_check, v.exit);
+	}
+	source_close(&s);
+	return exit_code;
+}
+
+static void assert_kept(uint64_t records, uint64_t holes, int check)
+{
+	struct plan plan;
+	int checked;
+	assert_int_equal(judge(&plan, &checked), TOOL_OK);
+	assert_int_equal(plan.records, records);
+	assert_int_equal(plan.holes, holes);
+	assert_int_equal(checked, check);
+}
+
+static void all_is_kept(void **state)
+{
+	(void)state;
+	add_segment(true, 0);
+	add_blocks(3, true);
+	add_segment(false, 100);
+	add_blocks(3, false);
+	add_segment(true, 0);
+	publish();
+	assert_kept(6 * RECORDS, 0, TOOL_OK);
+}
+
+static void a_torn_end_costs_itself(void **state)
+{
+	(void)state;
+	for (unsigned this_boot = 0; this_boot < 2; this_boot++) {
+		add_segment(this_boot, 0);
+		add_blocks(4, true);
+		publish();
+		damage((unsigned)b.h.number, b.block_at[3] + 70);
+		assert_kept(3 * RECORDS, 0, TOOL_TORN);
+		end(NULL);
+		assert_int_equal(begin(NULL), 0);
+	}
+}
+
+static void in_this_boot_a_hole_is_damage(void **state)
+{
+	(void)state;
+	add_segment(true, 0);
+	add_blocks(5, false);
+	publish();
+	damage(1, b.block_at[1] + 70);
+	assert_kept(3 * RECORDS, 1, TOOL_DAMAGE);
+}
+
+static void after_a_power_cut_a_hole_is_the_end(void **state)
+{
+	(void)state;
+	add_segment(false, 0);
+	add_blocks(5, false);
+	publish();
+	damage(1, b.block_at[1] + 70);
+	assert_kept(1 * RECORDS, 0, TOOL_TORN);
+}
+
+static void unless_it_was_durable(void **state)
+{
+	(void)state;
+	add_segment(false, 0);
+	add_blocks(4, false);
+	add_block(true);
+	publish();
+	damage(1, b.block_at[1] + 70);
+	assert_kept(3 * RECORDS, 1, TOOL_DAMAGE);
+}
+
+/* The later segment reached the disk, the end of the one before did not. */
+static void the_end_may_lie_segments_before(void **state)
+{
+	(void)state;
+	for (unsigned durable = 0; durable < 2; durable++) {
+		add_segment(false, 0);
+		add_blocks(3, false);
+		uint64_t hole = b.block_at[2];
+		add_segment(false, 0);
+		add_blocks(2, durable);
+		publish();
+		damage(1, hole + 70);
+		if (durable)
+			assert_kept(2 * RECORDS, 1, TOOL_DAMAGE);
+		else
+			assert_kept(2 * RECORDS, 0, TOOL_TORN);
+		end(NULL);
+		assert_int_equal(begin(NULL), 0);
+	}
+}
+
+/* A block that came twice in the file is passed over: the chain holds across it. */
+static void what_does_not_belong_costs_nothing(void **state)
+{
+	(void)state;
+	size_t len;
+	add_segment(true, 0);
+	add_blocks(2, true);
+	uint8_t *file = unit_read_file(b.scratch.fd, "log-0000000001", &len);
+	append(file + b.block_at[0], len - b.block_at[0]);
+	free(file);
+	add_blocks(2, true);
+	publish();
+	assert_kept(4 * RECORDS, 0, TOOL_DAMAGE);
+}
+
+static void leftovers_are_not_read(void **state)
+{
+	(void)state;
+	add_segment(true, 0);
+	add_blocks(2, true);
+	struct builder kept = b;
+	add_blocks(2, true); /* written, but given up: the next segment goes on before them */
+	b.seq = kept.seq;
+	b.offset = kept.offset;
+	b.crc = kept.crc;
+	add_segment(true, 0);
+	add_blocks(1, true);
+	publish();
+	assert_kept(3 * RECORDS, 0, TOOL_OK);
+}
+
+static void a_missing_segment_is_damage(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		add_segment(true, 0);
+		add_blocks(2, true);
+	}
+	publish();
+	assert_int_equal(unlinkat(b.scratch.fd, "log-0000000002", 0), 0);
+	assert_kept(2 * RECORDS, 1, TOOL_DAMAGE);
+}
+
+static void a_segment_of_another_salt_is_not_ours(void **state)
+{
+	(void)state;
+	add_segment(true, 0);
+	add_blocks(2, true);
+	b.m.segments[0].salt[0] ^= 1;
+	add_segment(true, 0);
+	add_blocks(1, true);
+	publish();
+	assert_kept(1 * RECORDS, 1, TOOL_DAMAGE);
+}
+
+static void a_directory_with_a_hole_is_refused(void **state)
+{
+	(void)state;
+	struct plan plan;
+	int check;
+	add_segment(true, 0);
+	add_blocks(2, true);
+	b.m.untrusted = true;
+	publish();
+	assert_int_equal(judge(&plan, &check), TOOL_DATA);
+}
+
+static void a_lost_manifest_is_rebuilt(void **state)
+{
+	(void)state;
+	struct source s;
+	add_segment(true, 0);
+	add_blocks(2, true);
+	add_segment(true, 0);
+	add_blocks(2, true);
+	assert_int_equal(source_open(&s, b.scratch.path), HEARTH_OK);
+	assert_int_equal(s.manifest_status, HEARTH_DAMAGED);
+	assert_int_equal(s.n_files, 2);
+	source_close(&s);
+	assert_kept(4 * RECORDS, 0, TOOL_OK);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
+static const struct CMUnitTest TESTS[] = {
+    TEST(all_is_kept),
+    TEST(a_torn_end_costs_itself),
+    TEST(in_this_boot_a_hole_is_damage),
+    TEST(after_a_power_cut_a_hole_is_the_end),
+    TEST(unless_it_was_durable),
+    TEST(the_end_may_lie_segments_before),
+    TEST(what_does_not_belong_costs_nothing),
+    TEST(leftovers_are_not_read),
+    TEST(a_missing_segment_is_damage),
+    TEST(a_segment_of_another_salt_is_not_ours),
+    TEST(a_directory_with_a_hole_is_refused),
+    TEST(a_lost_manifest_is_rebuilt),
+};
+
+UNIT_MAIN(TESTS)
