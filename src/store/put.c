@@ -105,9 +105,11 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 {
 	struct store *s = t->store;
 	struct store_change change = set_change(key, spec, put->value);
-	if (made && spec->value_len > STORE_COPY_MAX) {
+	if (made) {
+		/* With regions of 16 KiB a value of its own memory can be small enough to be copied. */
 		change.value = spec->large ? large_data(spec->large) : item_value(made);
-		change.pin = change_pin(s, made, false);
+		if (spec->value_len > STORE_COPY_MAX)
+			change.pin = change_pin(s, made, false);
 	}
 	ret->seq = spec->seq = change_note(t, &change);
 	ret->cas = spec->cas ? spec->cas : spec->seq;
@@ -139,7 +141,7 @@ static enum store_result store_value(struct store_thread *t, const struct store_
 		return STORE_NO_MEMORY;
 	/* Large bytes are not copied under the shard's lock; a stub for a large value is made early too, to
 	 * be pinned. */
-	if (spec->value_len > STORE_COPY_MAX) {
+	if (spec->value_len > STORE_COPY_MAX || spec->large) {
 		change_enter(t, key, &site);
 		q = change_queue(t, key, &site);
 		change_leave(s, &site);
@@ -189,7 +191,7 @@ static void learn(struct store *s, const struct change_site *site, struct origin
 	o->pin = (struct store_pin){NULL, STORE_PIN_NONE};
 	o->place = store_place(s, site->it);
 	o->queue = store_region(s, site->it)->queue;
-	if (o->spec.value_len > STORE_COPY_MAX) {
+	if (o->spec.value_len > STORE_COPY_MAX || o->spec.large) {
 		o->pin = change_pin(s, site->it, false);
 		o->value = o->spec.large ? large_data(o->spec.large) : item_value(site->it);
 	} else {
@@ -457,7 +459,7 @@ static enum store_result calculate(
 	uint64_t n;
 	if (arith->compare && change_cas(site->it) != arith->compare)
 		return STORE_EXISTS;
-	if (item_value_len(site->it) > STORE_COPY_MAX ||
+	if (item_large(site->it) || item_inline_len(site->it) > STORE_COPY_MAX ||
 	    !parse_number(item_value(site->it), item_inline_len(site->it), &n))
 		return STORE_NOT_NUMBER;
 	if (arith->decrement)
