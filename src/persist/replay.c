@@ -189,15 +189,16 @@ static void apply_part(void *arg, unsigned p)
 {
 	struct replay *rp = arg;
 	struct recovery *rec = rp->rec;
+	const struct store *store = rec->options->store;
 	uint64_t applied = 0, dropped = 0;
 	for (unsigned i = 0; i < rec->threads; i++) {
 		const struct replay_bin *bin = &rp->bins[i][p];
 		for (size_t n = 0; n < bin->n && bin->entries[n].span < rp->apply_spans; n++) {
 			const struct replay_entry *e = &bin->entries[n];
-			if (n + REPLAY_AHEAD < bin->n) {
-				struct store_key ahead = {.hash = bin->entries[n + REPLAY_AHEAD].hash};
-				store_prefetch(rec->options->store, &ahead);
-			}
+			if (n + 2 * REPLAY_AHEAD < bin->n)
+				store_prefetch_shard(store, bin->entries[n + 2 * REPLAY_AHEAD].hash);
+			if (n + REPLAY_AHEAD < bin->n)
+				store_prefetch(store, bin->entries[n + REPLAY_AHEAD].hash);
 			struct record r;
 			size_t len;
 			CHECK(record_decode(e->at, e->len, &r, &len) == HEARTH_OK);

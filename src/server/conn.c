@@ -192,10 +192,16 @@ bool conn_retry(struct conn *c)
 		conn_close(c);
 		return true;
 	}
-	if (!may_leave(c))
-		return false;
-	send_out(c);
-	return true;
+	if (may_leave(c)) {
+		send_out(c);
+		return true;
+	}
+	/* What the replies say was never written: a closed connection says nothing false. */
+	if (engine_lost(c->worker->server_engine, c->need)) {
+		conn_close(c);
+		return true;
+	}
+	return false;
 }
 
 struct conn *conn_open(struct worker *w, int fd, bool is_unix)

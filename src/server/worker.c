@@ -72,6 +72,7 @@ void worker_hand_over(struct worker *w, int fd, bool is_unix)
 	}
 	if (w->n_arrivals < w->size_arrivals) {
 		w->arrivals[w->n_arrivals++] = (struct worker_arrival){fd, is_unix};
+		__atomic_store_n(&w->arrived, true, __ATOMIC_RELEASE);
 		taken = true;
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -88,7 +89,11 @@ static void take_arrivals(struct worker *w)
 	struct worker_arrival *arrivals;
 	size_t n;
 
+	/* Most wake-ups are the log's. */
+	if (!__atomic_load_n(&w->arrived, __ATOMIC_ACQUIRE))
+		return;
 	pthread_mutex_lock(&w->lock);
+	__atomic_store_n(&w->arrived, false, __ATOMIC_RELAXED);
 	arrivals = w->arrivals;
 	n = w->n_arrivals;
 	w->arrivals = NULL;
@@ -110,12 +115,11 @@ void worker_forget(struct worker *w, struct conn *c)
 	server_count_close(w->server);
 }
 
+/* Edge-triggered, so that the counter need not be read: each write is an event of its own. */
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
-	uint64_t count;
+	(void)fd;
 	(void)what;
-	ssize_t n = read(fd, &count, sizeof count);
-	(void)n;
 	take_arrivals(arg);
 }
 
@@ -219,7 +223,7 @@ int worker_open(struct worker *w, struct server *server, struct engine *engine, 
 	w->batch = dispatch_new_batch();
 	if (w->wake_fd < 0 || !w->base || !w->batch)
 		return -1;
-	w->wake_event = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST, on_wake, w);
+	w->wake_event = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake, w);
 	return w->wake_event && event_add(w->wake_event, NULL) == 0 ? 0 : -1;
 }
 

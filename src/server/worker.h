@@ -47,6 +47,7 @@ struct worker {
 	bool listens; /* atomic: set while connections wait for progress: only then does progress cost a write
 	               */
 	bool stopping;        /* atomic */
+	bool arrived;         /* atomic: there are arrivals */
 	pthread_mutex_t lock; /* guards the arrivals */
 	struct worker_arrival *arrivals;
 	size_t n_arrivals, size_arrivals;

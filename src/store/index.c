@@ -63,6 +63,11 @@ void index_fini(struct index *ix)
 	*ix = (struct index){0};
 }
 
+void index_prefetch_shard(const struct index *ix, uint64_t hash)
+{
+	__builtin_prefetch(&ix->shard[index_shard_of(ix, hash)], 1);
+}
+
 void index_prefetch(const struct index *ix, uint64_t hash)
 {
 	uint32_t shard = index_shard_of(ix, hash);
@@ -120,6 +125,13 @@ struct index_cursor index_find_place(const struct index *ix, uint32_t shard, uin
 	return index_find(ix, shard, tag, same_place, &place);
 }
 
+/* Written under the lock only, so a locked add is not needed; others read it as a hint. */
+static void count_slots(struct index_shard *sh, int n)
+{
+	uint32_t slots = atomic_load_explicit(&sh->slots, memory_order_relaxed);
+	atomic_store_explicit(&sh->slots, slots + (uint32_t)n, memory_order_relaxed);
+}
+
 static bool insert_slot(struct index *ix, uint32_t shard, uint64_t entry)
 {
 	struct index_shard *sh = &ix->shard[shard];
@@ -147,7 +159,7 @@ bool index_insert(struct index *ix, uint32_t shard, uint32_t tag, uint64_t place
 	uint64_t entry = (uint64_t)tag << INDEX_TAG_SHIFT | (uint64_t)use << INDEX_USE_SHIFT | place;
 	if (!insert_slot(ix, shard, entry))
 		return false;
-	atomic_fetch_add_explicit(&ix->shard[shard].slots, 1, memory_order_relaxed);
+	count_slots(&ix->shard[shard], 1);
 	return true;
 }
 
@@ -162,7 +174,7 @@ void index_remove(struct index *ix, uint32_t shard, const struct index_cursor *c
 		if (n < OVERFLOW_MAX)
 			set_overflow(b, n - 1);
 	}
-	atomic_fetch_sub_explicit(&sh->slots, 1, memory_order_relaxed);
+	count_slots(sh, -1);
 }
 
 uint32_t index_next_size(const struct index *ix, uint32_t shard, bool loading)

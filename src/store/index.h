@@ -92,6 +92,8 @@ static inline uint32_t index_home(const struct index_shard *sh, uint32_t tag)
 /* Without the lock: starts the fetch of the home bucket (the count of buckets may be stale; it is only a
  * hint). */
 void index_prefetch(const struct index *ix, uint64_t hash);
+/* What index_prefetch itself reads, for those who can look further ahead. */
+void index_prefetch_shard(const struct index *ix, uint64_t hash);
 
 /* Calls match(arg, place) for each slot with the tag until it says yes. The cursor's slot is NULL on a miss.
  */

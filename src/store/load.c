@@ -27,7 +27,7 @@ static void link_loaded(struct store_thread *t, const struct store_key *key, str
 	if (!spec->large && spec->value_len)
 		memcpy(item_value(it), load->value, spec->value_len);
 	CHECK(change_link(t, site, it));
-	if (fresh || load->keep_newer) {
+	if (load->use && (fresh || load->keep_newer)) {
 		struct index_cursor c =
 		    index_find_place(&s->index, site->shard, site->tag, store_place(s, it));
 		*c.slot = slot_with_use(*c.slot, load->use);

@@ -159,9 +159,14 @@ struct store_key store_key(const struct store *s, const void *data, uint8_t len)
 	return key;
 }
 
-void store_prefetch(const struct store *s, const struct store_key *key)
+void store_prefetch_shard(const struct store *s, uint64_t hash)
 {
-	index_prefetch(&s->index, key->hash);
+	index_prefetch_shard(&s->index, hash);
+}
+
+void store_prefetch(const struct store *s, uint64_t hash)
+{
+	index_prefetch(&s->index, hash);
 }
 
 void store_set_limit(struct store *s)

@@ -66,7 +66,9 @@ void store_thread_set_now(struct store_thread *t, int64_t now);
 /* With the bucket's fetch begun. */
 struct store_key store_key(const struct store *s, const void *data, uint8_t len);
 uint64_t store_hash(const struct store *s, const void *data, uint8_t len);
-void store_prefetch(const struct store *s, const struct store_key *key);
+/* For a key known ahead: its shard first, its bucket a little later. */
+void store_prefetch_shard(const struct store *s, uint64_t hash);
+void store_prefetch(const struct store *s, uint64_t hash);
 
 /* Results with the numbers that a reply has to wait for. */
 struct store_outcome {
