@@ -50,16 +50,13 @@ $(BUILD)/libhearth.a: $(LIB_OBJS)
 # Everything of the daemon but its main, so that unit tests link it.
 $(BUILD)/libdaemon.a: $(DAEMON_OBJS)
 	rm -f $@ && ar rcs $@ $^
-# Likewise of the tool, and of the daemon's options.
-$(BUILD)/libtool.a: $(filter-out %/tool/hearth.o,$(TOOL_OBJS)) $(filter-out %/hearthd.o,$(MAIN_OBJS))
-	rm -f $@ && ar rcs $@ $^
 $(BUILD)/hearthd: $(MAIN_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_core -lzstd
 $(BUILD)/hearth: $(TOOL_OBJS) $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lzstd -lm
 $(BUILD)/t/tool_%: $(BUILD)/t/tool_%.o $(filter-out %/hearth.o,$(TOOL_OBJS)) $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lzstd -lm
-$(BUILD)/t/%: $(BUILD)/t/%.o $(BUILD)/libtool.a $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
+$(BUILD)/t/%: $(BUILD)/t/%.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_core -lcmocka -lzstd -lm
 $(BUILD)/t/%.o: t/unit/%.c Makefile
 	@mkdir -p $(@D)
