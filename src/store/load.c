@@ -50,6 +50,10 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	    .flags = load->flags,
 	    .value_len = load->value_len,
 	};
+	uint64_t newest = atomic_load_explicit(&s->newest, memory_order_relaxed);
+	while (load->keep_newer && load->seq > newest &&
+	       !atomic_compare_exchange_weak(&s->newest, &newest, load->seq))
+		;
 	bool fits = sizeof(struct item) + key->len + load->value_len <= s->options.item_max;
 	if (fits && store_wants_large(s, key, load->value_len)) {
 		spec.large = store_large_make(t, load->value_len);
@@ -97,9 +101,9 @@ bool store_load_touch(struct store_thread *t, const struct store_key *key, int64
 	return false;
 }
 
-void store_load_reset(struct store_thread *t)
+/* Unlinks what has a lower number than this. */
+static void drop_below(struct store *s, uint64_t seq)
 {
-	struct store *s = t->store;
 	for (uint32_t shard = 0; shard < index_shards(&s->index); shard++) {
 		for (uint32_t b = 0; b < s->index.shard[shard].buckets; b++) {
 			struct index_bucket *bucket = index_bucket(&s->index, shard, b);
@@ -107,6 +111,8 @@ void store_load_reset(struct store_thread *t)
 				if (!slot_place(bucket->slot[i]))
 					continue;
 				struct item *it = store_item(s, slot_place(bucket->slot[i]));
+				if (item_seq(it) >= seq)
+					continue;
 				struct index_cursor c = index_find_place(&s->index, shard,
 				    (uint32_t)(bucket->slot[i] >> INDEX_TAG_SHIFT),
 				    slot_place(bucket->slot[i]));
@@ -114,6 +120,20 @@ void store_load_reset(struct store_thread *t)
 			}
 		}
 	}
+}
+
+void store_load_reset(struct store_thread *t)
+{
+	drop_below(t->store, UINT64_MAX);
+}
+
+void store_load_flush(struct store_thread *t, uint64_t seq)
+{
+	/* A snapshot holds items that were set after this flush if both fell between its S0 and its scan. */
+	if (atomic_load(&t->store->newest) > seq)
+		drop_below(t->store, seq);
+	else
+		store_kill_all(t->store, seq);
 }
 
 void store_reserve(struct store_thread *t, uint64_t items)

@@ -36,6 +36,8 @@ struct store_scan {
 	void *arg;
 	uint32_t *order; /* regions, coldest first */
 	uint32_t n, at;
+	uint32_t offset;  /* visited so far of the region at `at` */
+	uint64_t visited; /* value bytes, in this call */
 };
 
 struct store {
@@ -50,7 +52,8 @@ struct store {
 	_Atomic uint64_t flush_seq; /* items with this number or a lower one are dead */
 	_Atomic uint64_t seq;       /* without an observer */
 	_Atomic bool loading;
-	_Atomic bool ghosts_on; /* something was dropped */
+	_Atomic uint64_t newest; /* number loaded from a snapshot */
+	_Atomic bool ghosts_on;  /* something was dropped */
 	store_observe *observe;
 	void (*wake)(void *arg);
 	void *wake_arg;
@@ -134,6 +137,8 @@ void lane_rewind(struct store *s, struct lane *lane, enum arena_queue q, struct 
 /* Opens a new region for the queue, sealing the old one; false when there is none to take. */
 bool lane_renew(struct store *s, struct lane *lane, enum arena_queue q, bool spare);
 
+/* Everything that lives is dead. All shards are locked, or nobody else runs. */
+void store_kill_all(struct store *s, uint64_t seq);
 /* Frees memory: one region cleaned or evicted. False when nothing can be freed. */
 bool reclaim_one(struct store_thread *t);
 /* Visits what the scan has still to see of this region. */

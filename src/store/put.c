@@ -268,8 +268,8 @@ static int rewrite_once(struct store_thread *t, const struct store_key *key, con
 		if (rw->touch)
 			scan_item(s, key, o->place);
 		change_enter(t, key, &site);
-		done = site.it && item_seq(site.it) == o->spec.seq &&
-		       item_expiry(site.it) == o->spec.expiry &&
+		done = site.it && (!rw->touch || store_place(s, site.it) == o->place) &&
+		       item_seq(site.it) == o->spec.seq && item_expiry(site.it) == o->spec.expiry &&
 		       (item_state(site.it) & ~(unsigned)ITEM_FETCHED) ==
 		           (o->spec.state & ~(unsigned)ITEM_FETCHED);
 		if (done) {
@@ -497,6 +497,7 @@ enum store_result store_arith(struct store_thread *t, const struct store_key *ke
 		spec.value_len = print_number(ret->number, digits);
 		struct store_put put = {.value = digits, .value_len = spec.value_len};
 		commit(t, key, &put, &site, &spec, NULL, ret);
+		t->lane->total_items--; /* memcached counts no arithmetic as a new item */
 	}
 	change_leave(s, &site);
 	pthread_mutex_unlock(&t->lane->lock);

@@ -80,6 +80,10 @@ static bool seal_open(struct store *s)
 			uint32_t r = lane->open[q];
 			if (r == ARENA_NONE || s->arena.region[r].fill == 0)
 				continue;
+			/* What cannot be cleaned afterwards would be lost with all the room behind it. */
+			if (s->options.no_evict &&
+			    region_dead(&s->arena.region[r]) < s->arena.region_size / 4)
+				continue;
 			arena_seal(&s->arena, r);
 			lane->open[q] = ARENA_NONE;
 			any = true;

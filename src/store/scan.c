@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #define BATCH 16u
+/* Value bytes after which a step ends, so that what was visited can be written before more comes. */
+#define STEP_BYTES (4u << 20)
 
 /* The item's fields, read under its shard's lock. False when it is not live. */
 static bool read_live(struct store *s, uint32_t shard, uint64_t hash, struct item *it, int q,
@@ -52,19 +54,22 @@ static bool visit_item(struct store *s, uint64_t hash, struct item *it, int q)
 	 */
 	if (live && !small)
 		ok = scan->visit(scan->arg, &item);
+	if (live)
+		scan->visited += item.value_len;
 	if (large)
 		large_unref(&large);
 	return ok;
 }
 
-/* scan->lock is held. */
-static void visit_region(struct store *s, uint32_t r)
+/* From the region's offset on to its end, or until so many value bytes were visited. scan->lock is held. */
+static void visit_region(struct store *s, uint32_t r, uint32_t *offset, uint64_t budget)
 {
 	struct store_scan *scan = &s->scan;
 	struct region *reg = &s->arena.region[r];
 	uint8_t *base = arena_region_base(&s->arena, r);
-	uint32_t at = 0;
-	while (at < reg->scan_limit && !scan->failed) {
+	uint32_t at = *offset;
+	scan->visited = 0;
+	while (at < reg->scan_limit && !scan->failed && scan->visited < budget) {
 		struct item *batch[BATCH];
 		uint64_t hash[BATCH];
 		unsigned n = 0;
@@ -77,14 +82,20 @@ static void visit_region(struct store *s, uint32_t r)
 		for (unsigned i = 0; i < n && !scan->failed; i++)
 			scan->failed = !visit_item(s, hash[i], batch[i], reg->queue);
 	}
-	reg->scan_pending = false;
+	*offset = at;
+	if (at >= reg->scan_limit)
+		reg->scan_pending = false;
 }
 
 void scan_region(struct store *s, uint32_t r)
 {
 	pthread_mutex_lock(&s->scan.lock);
-	if (s->scan.active && s->arena.region[r].scan_pending)
-		visit_region(s, r);
+	struct store_scan *scan = &s->scan;
+	if (scan->active && s->arena.region[r].scan_pending) {
+		/* The step may be in the middle of it. */
+		uint32_t offset = scan->at < scan->n && scan->order[scan->at] == r ? scan->offset : 0;
+		visit_region(s, r, &offset, UINT64_MAX);
+	}
 	pthread_mutex_unlock(&s->scan.lock);
 }
 
@@ -122,7 +133,7 @@ void store_scan_begin(struct store_thread *t, store_visit *visit, void *arg)
 	scan->failed = false;
 	scan->visit = visit;
 	scan->arg = arg;
-	scan->n = scan->at = 0;
+	scan->n = scan->at = scan->offset = 0;
 	pthread_mutex_lock(&s->arena.lock);
 	for (uint32_t r = 0; r < s->arena.regions; r++)
 		s->arena.region[r].scan_pending = false;
@@ -148,11 +159,13 @@ int store_scan_step(struct store_thread *t)
 	struct store_scan *scan = &s->scan;
 	pthread_mutex_lock(&scan->lock);
 	CHECK(scan->active);
-	while (scan->at < scan->n && !s->arena.region[scan->order[scan->at]].scan_pending)
+	while (scan->at < scan->n && !s->arena.region[scan->order[scan->at]].scan_pending) {
 		scan->at++;
+		scan->offset = 0;
+	}
 	bool more = scan->at < scan->n;
 	if (more && !scan->failed)
-		visit_region(s, scan->order[scan->at++]);
+		visit_region(s, scan->order[scan->at], &scan->offset, STEP_BYTES);
 	int result = scan->failed ? -1 : more;
 	pthread_mutex_unlock(&scan->lock);
 	return result;

@@ -298,7 +298,7 @@ enum store_result store_delete(
 
 /* Everything that lives is dead at once by its number; regions and shards lose it from their accounts, the
  * index as each slot is next looked at or its region reclaimed. All shard locks are held. */
-static void kill_all(struct store *s, uint64_t seq)
+void store_kill_all(struct store *s, uint64_t seq)
 {
 	atomic_store(&s->flush_seq, seq);
 	for (uint32_t r = 0; r < s->arena.regions; r++)
@@ -318,14 +318,9 @@ void store_flush(struct store_thread *t, int64_t due, struct store_outcome *ret)
 		pthread_mutex_lock(&s->index.shard[shard].lock);
 	ret->seq = change_note(t, &change);
 	if (!due)
-		kill_all(s, ret->seq);
+		store_kill_all(s, ret->seq);
 	for (uint32_t shard = n; shard-- > 0;)
 		pthread_mutex_unlock(&s->index.shard[shard].lock);
-}
-
-void store_load_flush(struct store_thread *t, uint64_t seq)
-{
-	kill_all(t->store, seq);
 }
 
 void store_unpin(struct store *s, struct store_pin *pin)

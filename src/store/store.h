@@ -159,7 +159,7 @@ typedef bool store_visit(void *arg, const struct store_scan_item *item);
 /* One scan at a time. Every item linked before this call is visited unless it is removed or changed
  * meanwhile; items come in eviction order, coldest first, as far as no reclaim runs ahead. */
 void store_scan_begin(struct store_thread *t, store_visit *visit, void *arg);
-/* Visits one region. 1: go on; 0: done; -1: given up. */
+/* Visits a region, or a part of one with large values. 1: go on; 0: done; -1: given up. */
 int store_scan_step(struct store_thread *t);
 void store_scan_end(struct store_thread *t);
 /* Taken around visits, so that the scanning thread can take what reclaim has added. */
