@@ -33,15 +33,16 @@ struct hearth_features {
 
 struct segment_header {
 	struct hearth_features features;
-	uint8_t lineage[HEARTH_ID_SIZE]; /* random, made with the data directory; a copy keeps it, a restore does not */
-	uint64_t generation;             /* raised by each healing snapshot */
-	uint64_t term;                   /* 0 until replication */
-	uint64_t number;                 /* that of the file name */
-	uint64_t first;                  /* sequence number of the first record to come */
-	uint64_t prev_number;            /* the segment before, 0 = none */
-	uint64_t prev_end;               /* offset at which it ends; bytes behind it are not part of the log */
-	uint64_t prev_last;              /* last sequence number in it */
-	uint32_t prev_crc;               /* CRC of its last block, or of its header when it has none */
+	uint8_t lineage
+	    [HEARTH_ID_SIZE]; /* random, made with the data directory; a copy keeps it, a restore does not */
+	uint64_t generation;  /* raised by each healing snapshot */
+	uint64_t term;        /* 0 until replication */
+	uint64_t number;      /* that of the file name */
+	uint64_t first;       /* sequence number of the first record to come */
+	uint64_t prev_number; /* the segment before, 0 = none */
+	uint64_t prev_end;    /* offset at which it ends; bytes behind it are not part of the log */
+	uint64_t prev_last;   /* last sequence number in it */
+	uint32_t prev_crc;    /* CRC of its last block, or of its header when it has none */
 	uint8_t boot_id[HEARTH_ID_SIZE]; /* of the kernel that wrote it */
 	int64_t wall_ms;
 	int64_t hearth_ms;
@@ -82,15 +83,15 @@ void segment_seek(struct segment_reader *reader, uint64_t offset);
  * block, HEARTH_DAMAGED when it does not verify (offset says where), HEARTH_NEWER when it verifies and has an unknown
  * flag, HEARTH_IO. The position stays on failure.
  * Checks CRC and lengths; the chain (prev_crc, first) is for the caller, who may begin in the middle. */
-enum hearth_status segment_next(struct segment_reader *reader, struct segment_block *ret_block,
-    struct hearth_error *ret_err);
+enum hearth_status segment_next(
+    struct segment_reader *reader, struct segment_block *ret_block, struct hearth_error *ret_err);
 /* From the position + 1 on, finds the next offset at which a block verifies, and moves there. HEARTH_OK, HEARTH_END
  * when there is none, HEARTH_IO, HEARTH_NOMEM. Reads each byte of the file once, whatever the headers in it claim. */
 enum hearth_status segment_resync(struct segment_reader *reader, struct hearth_error *ret_err);
 /* The index of blocks only: like segment_next without verifying or unpacking the payload (ret_block->payload is
  * NULL), for handing the verification to many threads; those use segment_load with a buffer of their own. */
-enum hearth_status segment_skim(struct segment_reader *reader, struct segment_block *ret_block,
-    struct hearth_error *ret_err);
+enum hearth_status segment_skim(
+    struct segment_reader *reader, struct segment_block *ret_block, struct hearth_error *ret_err);
 
 /* Thread-safe, also beside a thread that moves the reader: reads, verifies and unpacks the block at `offset` into *buf
  * (NULL or malloc'ed, grown as needed, *buf_size its size, the caller frees). On HEARTH_OK ret_block->payload points
@@ -98,10 +99,16 @@ enum hearth_status segment_skim(struct segment_reader *reader, struct segment_bl
 enum hearth_status segment_load(const struct segment_reader *reader, uint64_t offset, uint8_t **buf,
     size_t *buf_size, struct segment_block *ret_block, struct hearth_error *ret_err);
 
+/* The offset of a block at `from` or behind whose CRC holds under this salt and that ends within `size`; of those that do,
+ * the one that ends first. For a segment whose own header is bad. HEARTH_END when there is none, HEARTH_IO, HEARTH_NOMEM.
+ * Reads every byte once. */
+enum hearth_status segment_find(const struct vfs *vfs, int fd, const uint8_t salt[BLOCK_SALT_SIZE],
+    uint64_t from, uint64_t size, uint64_t *ret_offset);
+
 /* Writes the blocks of segment `from` that lie before offset `end` packed to a new file `to` beside it, synced; the caller
  * renames it. HEARTH_END: it is packed already, nothing was written. */
-enum hearth_status segment_pack(const struct vfs *vfs, int dirfd, const char *from, const char *to, uint64_t end,
-    struct hearth_error *ret_err);
+enum hearth_status segment_pack(const struct vfs *vfs, int dirfd, const char *from, const char *to,
+    uint64_t end, struct hearth_error *ret_err);
 
 /* Walks the records of a verified payload. Begin with segment_records(). */
 struct segment_records {

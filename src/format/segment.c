@@ -9,7 +9,6 @@
 #include "base/vfs.h"
 #include <hearth/segment.h>
 #include "format/magic.h"
-#include "format/segment_resync.h"
 #include "format/block_zstd.h"
 
 #define READER_MAGIC 0x5345474du
@@ -315,7 +314,7 @@ enum hearth_status segment_resync(struct segment_reader *reader, struct hearth_e
 	if (reader->offset >= reader->size)
 		return HEARTH_END;
 	uint64_t found;
-	status = segment_find_block(
+	status = segment_find(
 	    reader->vfs, reader->fd, reader->header.salt, reader->offset + 1, reader->size, &found);
 	if (status == HEARTH_OK)
 		reader->offset = found;

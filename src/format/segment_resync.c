@@ -12,7 +12,7 @@
 #include "base/crc32c.h"
 #include "base/vfs.h"
 #include "format/block_crc.h"
-#include "format/segment_resync.h"
+#include <hearth/segment.h>
 
 #define WINDOW_SIZE (256u * 1024)
 
@@ -136,7 +136,7 @@ static enum hearth_status scan_window(struct search *s, uint64_t *scan, uint64_t
 	return HEARTH_OK;
 }
 
-enum hearth_status segment_find_block(const struct vfs *vfs, int fd, const uint8_t salt[BLOCK_SALT_SIZE],
+enum hearth_status segment_find(const struct vfs *vfs, int fd, const uint8_t salt[BLOCK_SALT_SIZE],
     uint64_t from, uint64_t size, uint64_t *ret_offset)
 {
 	struct search s = {.salt = salt, .window_at = from, .done = from};

@@ -100,8 +100,10 @@ enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_f
 	}
 	f->manifest.next_segment = segment.number + 1;
 	if (files_write(f, ret_err) != HEARTH_OK) {
+		/* The manifest on disk may name the file already: it stays, empty. */
 		f->manifest.n_segments--;
-		goto fail;
+		vfs->close(vfs->ctx, fd);
+		return ret_err ? ret_err->status : HEARTH_IO;
 	}
 	*ret_fd = fd;
 	*ret_segment = segment;
@@ -117,6 +119,8 @@ void files_begin_segment(struct files *f, uint64_t number, uint64_t first)
 	for (size_t i = 0; i < f->manifest.n_segments; i++)
 		if (f->manifest.segments[i].number == number)
 			f->manifest.segments[i].first = first;
+	if (number > f->begun)
+		f->begun = number;
 }
 
 enum hearth_status files_add_snapshot(
@@ -163,9 +167,10 @@ static bool retire(struct files *f)
 	}
 	if (m->n_snapshots == 0)
 		return true;
-	/* All of a segment's numbers lie below the next one's first. */
+	/* All of a segment's numbers lie below the next one's first, once that has begun: before, its first is only a lower
+	 * bound, and the segment before it is still being written. */
 	uint64_t start = m->snapshots[0].start;
-	while (m->n_segments > 1 && m->segments[1].first <= start + 1) {
+	while (m->n_segments > 1 && m->segments[1].number <= f->begun && m->segments[1].first <= start + 1) {
 		if (!manifest_add_unlink(m, DATADIR_LOG, m->segments[0].number))
 			return false;
 		memmove(m->segments, m->segments + 1, --m->n_segments * sizeof(*m->segments));

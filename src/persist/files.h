@@ -20,6 +20,7 @@
 struct files {
 	struct datadir *dir;
 	struct manifest manifest;
+	uint64_t begun;     /* highest segment that has begun since the start */
 	unsigned keep;      /* snapshots */
 	bool fresh;         /* a new directory */
 	bool repaired;      /* one copy of the manifest was bad */

@@ -6,7 +6,9 @@
  */
 #include "persist/replay.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include "base/vfs.h"
 
 struct evidence {
 	bool found;      /* something good lies behind the hole */
@@ -16,33 +18,42 @@ struct evidence {
 	uint64_t first;  /* first number behind the hole */
 };
 
-/* The next offset in the segment at which a block verifies and belongs behind the hole. */
+static bool good_block(const struct replay *rp, uint64_t offset, struct block_header *ret_h)
+{
+	const uint8_t *at = rp->data + offset;
+	return offset + BLOCK_HEADER_SIZE <= rp->end &&
+	       block_decode_header(at, rp->end - offset, ret_h) == HEARTH_OK &&
+	       block_verify(at, rp->salt, at + BLOCK_HEADER_SIZE, ret_h->stored_len) == HEARTH_OK &&
+	       ret_h->first >= rp->expected;
+}
+
+/* The next offset in the segment at which a block verifies and belongs behind the hole. The search reads each byte once,
+ * whatever a client has put into its values. */
 static bool next_block(
     const struct replay *rp, uint64_t offset, uint64_t *ret_offset, struct block_header *ret_h)
 {
-	static const uint8_t magic[4] = {'H', 'B', 'K', '1'};
-	while (offset + BLOCK_HEADER_SIZE <= rp->end) {
-		const uint8_t *at = memmem(rp->data + offset, rp->end - offset, magic, sizeof(magic));
-		if (!at)
-			return false;
-		offset = (uint64_t)(at - rp->data);
-		if (offset + BLOCK_HEADER_SIZE <= rp->end &&
-		    block_decode_header(at, rp->end - offset, ret_h) == HEARTH_OK &&
-		    block_verify(at, rp->salt, at + BLOCK_HEADER_SIZE, ret_h->stored_len) == HEARTH_OK &&
-		    ret_h->first >= rp->expected) {
-			*ret_offset = offset;
-			return true;
+	const struct vfs *vfs = datadir_vfs(rp->rec->options->files->dir);
+	const char *name = rp->heads[rp->at].name;
+	bool found = good_block(rp, offset, ret_h);
+	if (!found) {
+		int fd = vfs_open(vfs, datadir_fd(rp->rec->options->files->dir), name, O_RDONLY);
+		while (fd >= 0 && !found &&
+		       segment_find(vfs, fd, rp->salt, offset, rp->end, &offset) == HEARTH_OK) {
+			found = good_block(rp, offset, ret_h);
+			offset += !found;
 		}
-		offset++;
+		if (fd >= 0)
+			vfs->close(vfs->ctx, fd);
 	}
-	return false;
+	*ret_offset = offset;
+	return found;
 }
 
 static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 {
 	struct block_header h;
 	uint64_t at = offset;
-	while (next_block(rp, at + 1, &at, &h)) {
+	while (!ev->durable && next_block(rp, at + 1, &at, &h)) {
 		if (!ev->here) {
 			ev->here = ev->found = true;
 			ev->offset = at;
@@ -80,6 +91,7 @@ void hole_reset(struct replay *rp, uint64_t first)
 	if (first && first - 1 <= rec->s0)
 		return; /* the snapshot holds what came of them */
 	struct store_stats st;
+	rp->reset_all = first == 0;
 	store_get_stats(rec->options->store, &st);
 	store_load_reset(rec->thread[0]);
 	atomic_fetch_add(&rec->dropped, st.items);
@@ -105,6 +117,19 @@ static void end_here(struct replay *rp, uint64_t offset)
 		    (unsigned long long)left, (unsigned long long)offset, rp->heads[rp->at].name);
 }
 
+/* Whether what should be at the hole had been there for certain. */
+static bool is_damage(const struct replay *rp, const struct evidence *ev)
+{
+	const struct recovery *rec = rp->rec;
+	const struct replay_head *head = &rp->heads[rp->at];
+	const struct manifest *m = &rec->options->files->manifest;
+	/* A bad header says nothing of the boot; the one before it does. Headers are written whole, so in the same boot a bad
+	 * one with something behind it was not torn. */
+	bool unreadable = head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE;
+	bool told = rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
+	return told || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
+}
+
 enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset)
 {
 	struct recovery *rec = rp->rec;
@@ -112,10 +137,7 @@ enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next
 	struct evidence ev = {0};
 	look_here(rp, *offset, &ev);
 	look_later(rp, &ev);
-	bool same_boot =
-	    head->status != HEARTH_OK || memcmp(head->h.boot_id, rp->boot_id, HEARTH_ID_SIZE) == 0;
-	bool damage = (ev.found && (same_boot || ev.durable)) || rec->snapshot_end >= rp->expected;
-	if (!damage) {
+	if (!is_damage(rp, &ev)) {
 		end_here(rp, *offset);
 		return HEARTH_OK;
 	}
@@ -128,10 +150,10 @@ enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next
 	if (first > rp->expected)
 		rp->expected = first;
 	rp->chained = false;
+	/* Without a block here the rest of the log, if any, begins with the next segment. */
 	if (!ev.here)
-		/* The rest of the log, if any, begins with the next segment. */
 		rp->end = *offset;
-	if (!ev.here && next)
-		rp->expected = next->h.prev_last + 1 > rp->expected ? next->h.prev_last + 1 : rp->expected;
+	if (!ev.here && next && next->h.prev_last >= rp->expected)
+		rp->expected = next->h.prev_last + 1;
 	return HEARTH_OK;
 }

@@ -13,7 +13,7 @@
 
 /* ---- reading ---- */
 
-static void read_head(struct replay *rp, size_t i)
+static enum hearth_status read_head(struct replay *rp, size_t i)
 {
 	struct files *files = rp->rec->options->files;
 	const struct vfs *vfs = datadir_vfs(files->dir);
@@ -24,19 +24,23 @@ static void read_head(struct replay *rp, size_t i)
 	datadir_name(DATADIR_LOG, head->entry->number, head->name);
 	int fd = vfs_open(vfs, datadir_fd(files->dir), head->name, O_RDONLY);
 	if (fd < 0)
-		return;
-	if (vfs->fstat(vfs->ctx, fd, &st) == 0) {
-		head->size = (uint64_t)st.st_size;
-		ssize_t n = vfs_read_at(vfs, fd, raw, sizeof(raw), 0);
-		head->present = n >= 0;
-		head->status = head->size == 0 ? HEARTH_END
-		                               : segment_decode_header(raw, n < 0 ? 0 : (size_t)n, &head->h);
-		if (head->status == HEARTH_OK &&
-		    (memcmp(head->h.lineage, files->manifest.lineage, HEARTH_ID_SIZE) != 0 ||
-		        head->h.number != head->entry->number))
-			head->status = HEARTH_FOREIGN;
-	}
+		return errno == ENOENT
+		           ? HEARTH_OK
+		           : hearth_fail(rp->rec->err, HEARTH_IO, head->name, 0, "cannot open the segment");
+	ssize_t n = vfs->fstat(vfs->ctx, fd, &st) < 0 ? -1 : vfs_read_at(vfs, fd, raw, sizeof(raw), 0);
 	vfs->close(vfs->ctx, fd);
+	if (n < 0)
+		return hearth_fail(rp->rec->err, HEARTH_IO, head->name, 0, "cannot read the segment");
+	head->size = (uint64_t)st.st_size;
+	head->present = true;
+	head->status = head->size == 0 ? HEARTH_END : segment_decode_header(raw, (size_t)n, &head->h);
+	if (head->status == HEARTH_END && head->size > 0)
+		head->status = HEARTH_DAMAGED; /* a header of zeros over something: it was lost */
+	if (head->status == HEARTH_OK &&
+	    (memcmp(head->h.lineage, files->manifest.lineage, HEARTH_ID_SIZE) != 0 ||
+	        head->h.number != head->entry->number))
+		head->status = HEARTH_FOREIGN;
+	return HEARTH_OK;
 }
 
 static void read_part(void *arg, unsigned i)
@@ -307,6 +311,7 @@ static void enter(struct replay *rp, const struct replay_head *head)
 {
 	struct recovery *rec = rp->rec;
 	if (head->status == HEARTH_OK) {
+		rp->other_boot = memcmp(head->h.boot_id, rp->boot_id, HEARTH_ID_SIZE) != 0;
 		memcpy(rp->salt, head->h.salt, sizeof(rp->salt));
 		rp->prev_crc = head->h.crc;
 		rp->chained = true;
@@ -359,6 +364,14 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	if (status != HEARTH_OK)
 		return status;
 	rp->end = next && next->h.prev_end < rp->len ? next->h.prev_end : rp->len;
+	/* Numbers before this segment that nobody has read, or that the log lost below the snapshot's end. */
+	const struct segment_header *h = &head->h;
+	if (head->status == HEARTH_OK && i > 0 &&
+	    (h->prev_last >= rp->expected ||
+	        (h->first > h->prev_last + 1 && h->prev_last < rp->rec->snapshot_end))) {
+		recover_damage(rp->rec, head->name, 0, "records before this segment are missing");
+		hole_reset(rp, h->first);
+	}
 	enter(rp, head);
 	if (head->status != HEARTH_OK)
 		recover_damage(rp->rec, head->name, 0, "the segment's header does not verify");
@@ -384,9 +397,10 @@ static void skip_segment(struct replay *rp, size_t i)
 	if (!head->present) {
 		bool last = i + 1 == rp->n;
 		recover_damage(rp->rec, head->name, 0, "the file is missing");
-		/* Whether it had begun nobody knows: its records may have superseded anything. */
-		if (last)
-			hole_reset(rp, rp->expected);
+		/* Whether it had begun nobody knows: its records may have superseded anything. It stays in the
+		 * manifest, so that the next start decides the same until a snapshot has retired it. */
+		hole_reset(rp, last ? 0 : rp->heads[i + 1].entry->first);
+		return;
 	}
 	recover_forget(rp->rec, head->entry->number);
 }
@@ -444,7 +458,9 @@ enum hearth_status replay_log(struct recovery *rec)
 		goto out;
 	}
 	for (size_t i = 0; i < rp.n; i++) {
-		read_head(&rp, i);
+		status = read_head(&rp, i);
+		if (status != HEARTH_OK)
+			goto out;
 		rec->all_bytes += rp.heads[i].size;
 	}
 	datadir_boot_id(rp.boot_id);
@@ -464,8 +480,12 @@ enum hearth_status replay_log(struct recovery *rec)
 			rec->other_boot = memcmp(rp.heads[i].h.boot_id, rp.boot_id, HEARTH_ID_SIZE) != 0;
 	/* The snapshot was published when the log was durable up to its end: without that part it is no state
 	 * at all. */
-	if (status == HEARTH_OK && rec->s0 && rp.expected <= rec->snapshot_end) {
-		recover_damage(rec, "log", 0, "it ends before the snapshot does");
+	bool short_of_snapshot = rec->s0 && rp.expected <= rec->snapshot_end;
+	bool short_of_stop = m->clean && rp.n > 0 && m->last_seq >= rp.expected;
+	if (status == HEARTH_OK && !rp.reset_all && (short_of_snapshot || short_of_stop)) {
+		recover_damage(rec, "log", 0,
+		    short_of_snapshot ? "it ends before the snapshot does"
+		                      : "it ends before the last stop in order did");
 		hole_reset(&rp, 0);
 	}
 	rec->result->start.last_seq = rp.expected ? rp.expected - 1 : 0;

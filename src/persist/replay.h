@@ -58,6 +58,8 @@ struct replay {
 	uint64_t expected; /* next number */
 	uint32_t prev_crc;
 	bool chained;       /* prev_crc is known */
+	bool other_boot;    /* the last good header was written under another boot of the kernel */
+	bool reset_all;     /* all was dropped, with nothing known to follow */
 	size_t apply_spans; /* the first so many are good */
 	bool ended;
 };

@@ -28,6 +28,7 @@ struct snap {
 	struct snap_result result;
 	struct snapshot_header header;
 	struct snapshot_footer footer;
+	uint64_t position; /* of the log at S0 */
 	int fd;
 };
 
@@ -196,7 +197,7 @@ static enum hearth_status begin(struct snap *snap, struct hearth_error *ret_err)
 	if (datadir_random_id(snap->header.salt) < 0)
 		return hearth_fail(ret_err, HEARTH_IO, "snapshot", 0, "no random bytes for the salt");
 	/* S0 first, then the scan: what is linked between the two is in the log behind S0 as well. */
-	wal_mark(o->wal);
+	snap->position = wal_position(o->wal);
 	snap->header.flush_due = atomic_load(o->flush_due);
 	snap->header.start = ring_last(wal_ring(o->wal));
 	return snapshot_writer_open(&snap->writer, NULL, snap->fd, &snap->header, o->level, ret_err);
@@ -239,6 +240,7 @@ static enum hearth_status finish(struct snap *snap, struct hearth_error *ret_err
 	status = wal_run(o->wal, publish_job, snap);
 	if (status != HEARTH_OK)
 		return hearth_fail(ret_err, status, "snapshot", 0, "cannot be published");
+	wal_mark(o->wal, snap->position);
 	return HEARTH_OK;
 }
 

@@ -34,13 +34,16 @@ static bool sync_files(struct wal *wal)
 	for (size_t i = 0; i < n && ok; i++) {
 		int old = wal->old[i];
 		pthread_mutex_unlock(&wal->lock);
-		ok = vfs->fdatasync(vfs->ctx, old) == 0;
-		if (ok)
+		ok = old < 0 || vfs->fdatasync(vfs->ctx, old) == 0;
+		if (ok && old >= 0)
 			vfs->close(vfs->ctx, old);
 		pthread_mutex_lock(&wal->lock);
+		if (ok)
+			wal->old[i] = -1;
 	}
 	if (ok) {
-		memmove(wal->old, wal->old + n, (wal->n_old - n) * sizeof(*wal->old));
+		if (n)
+			memmove(wal->old, wal->old + n, (wal->n_old - n) * sizeof(*wal->old));
 		wal->n_old -= n;
 		/* The log thread may leave this segment now, but only we close it. */
 		pthread_mutex_unlock(&wal->lock);
@@ -114,20 +117,25 @@ static void run_jobs(struct wal *wal)
 static bool due(const struct wal *wal, int64_t last_us)
 {
 	uint64_t durable = atomic_load(&wal->durable);
+	bool second = clock_mono_us() - last_us >= 1000000;
 	if (atomic_load(&wal->failed))
 		return false;
-	if (wal->sync_to > durable || wal->n_old > 0)
+	bool asked = wal->sync_to > durable && atomic_load(&wal->written) > durable;
+	if (asked || wal->n_old > 0 || atomic_load(&wal->held))
 		return true;
+	/* Headers and blocks without records are bytes too, but nobody waits for them. */
 	if (atomic_load(&wal->written) == durable)
-		return wal->log_done && atomic_load(&wal->unsynced_since) != 0;
+		return atomic_load(&wal->unsynced_since) != 0 &&
+		       (wal->log_done || (wal->options.fsync != WAL_OS && second));
 	if (wal->options.fsync == WAL_ALWAYS || wal->log_done)
 		return true;
-	return wal->options.fsync == WAL_EVERYSEC && clock_mono_us() - last_us >= 1000000;
+	return wal->options.fsync == WAL_EVERYSEC && second;
 }
 
 static bool idle(const struct wal *wal, int64_t last_us)
 {
-	return !wal->jobs && !(wal->next_wanted && wal->next.fd < 0) && !due(wal, last_us) && !wal->log_done;
+	bool next = wal->next_wanted && wal->next.fd < 0 && clock_mono_us() - wal->tried_us >= 1000000;
+	return !wal->jobs && !next && !due(wal, last_us) && !wal->log_done;
 }
 
 void *sync_main(void *arg)
@@ -152,10 +160,13 @@ void *sync_main(void *arg)
 		bool next = ok && wal->next_wanted && wal->next.fd < 0 && !atomic_load(&wal->failed);
 		files_begin_segment(wal->files, wal->current.number, wal->current.first);
 		pthread_mutex_unlock(&wal->lock);
-		if (ok && next)
-			ok = make_next(wal) == HEARTH_OK;
-		if (ok && !atomic_load(&wal->failed))
-			ok = raise_mark(wal) == HEARTH_OK;
+		/* A new file that cannot be made costs nothing yet: the log goes on where it is, and a second later it is
+		 * tried again. Only numbers without a durable mark above them must not be given out. */
+		if (ok && next && clock_mono_us() - wal->tried_us >= 1000000 && make_next(wal) != HEARTH_OK)
+			wal->tried_us = clock_mono_us();
+		if (ok && !atomic_load(&wal->failed) && raise_mark(wal) != HEARTH_OK)
+			ok = atomic_load(&wal->written) + FILES_HIGH_WATER_STEP / 8 <
+			     atomic_load(&wal->high_water);
 		if (!ok)
 			wal_fail(wal, "cannot make the log durable");
 		else if (wal->options.progress)

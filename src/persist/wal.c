@@ -234,7 +234,10 @@ static bool change_segment(struct wal *wal)
 static void note_behind(struct wal *wal)
 {
 	int64_t since = atomic_load(&wal->unsynced_since);
-	if (wal->options.fsync == WAL_EVERYSEC && since && clock_mono_us() - since > WAL_BEHIND_MS * 1000)
+	/* Only records count: holding changes back for anything else would wait for a sync that nobody needs. */
+	bool behind = atomic_load(&wal->written) != atomic_load(&wal->durable);
+	if (wal->options.fsync == WAL_EVERYSEC && behind && since &&
+	    clock_mono_us() - since > WAL_BEHIND_MS * 1000)
 		atomic_store(&wal->held, true);
 }
 
@@ -345,6 +348,8 @@ enum hearth_status wal_open(struct wal **ret_wal, const struct wal_options *opti
 		goto fail;
 	}
 	atomic_store(&wal->log_bytes, files_log_bytes(files));
+	/* What lies there already counts as grown; unsigned arithmetic puts the mark before the start. */
+	atomic_store(&wal->mark, 0 - atomic_load(&wal->log_bytes));
 	files->manifest.clean = false;
 	if (files->manifest.high_water < start->last_seq + FILES_HIGH_WATER_STEP / 2)
 		files->manifest.high_water = start->last_seq + FILES_HIGH_WATER_STEP;
@@ -413,7 +418,8 @@ void wal_close(struct wal **ref)
 	join(wal);
 	const struct vfs *vfs = wal_vfs(wal);
 	for (size_t i = 0; i < wal->n_old; i++)
-		vfs->close(vfs->ctx, wal->old[i]);
+		if (wal->old[i] >= 0)
+			vfs->close(vfs->ctx, wal->old[i]);
 	if (wal->current.fd >= 0)
 		vfs->close(vfs->ctx, wal->current.fd);
 	if (wal->next.fd >= 0)
@@ -472,9 +478,14 @@ uint64_t wal_bytes_since_mark(const struct wal *wal)
 	return atomic_load(&wal->written_bytes) - atomic_load(&wal->mark);
 }
 
-void wal_mark(struct wal *wal)
+uint64_t wal_position(const struct wal *wal)
 {
-	atomic_store(&wal->mark, atomic_load(&wal->written_bytes));
+	return atomic_load(&wal->written_bytes);
+}
+
+void wal_mark(struct wal *wal, uint64_t position)
+{
+	atomic_store(&wal->mark, position);
 }
 
 void wal_get_stats(struct wal *wal, struct wal_stats *st)

@@ -72,8 +72,9 @@ void wal_note_time(struct wal *wal);
 enum hearth_status wal_run(
     struct wal *wal, enum hearth_status (*job)(void *arg, struct files *files), void *arg);
 void wal_get_stats(struct wal *wal, struct wal_stats *ret_stats);
-/* Log bytes written since the mark was last taken (by a snapshot's start). */
+/* Log bytes there are behind the mark: where the last published snapshot began. */
 uint64_t wal_bytes_since_mark(const struct wal *wal);
-void wal_mark(struct wal *wal);
+uint64_t wal_position(const struct wal *wal);
+void wal_mark(struct wal *wal, uint64_t position);
 
 #endif

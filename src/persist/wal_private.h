@@ -53,6 +53,7 @@ struct wal {
 	struct wal_job *jobs, **jobs_end;
 	uint64_t sync_to; /* somebody waits for this to be durable */
 	bool next_wanted, log_done;
+	int64_t tried_us; /* the last time that a segment could not be made */
 
 	/* The log thread's alone. */
 	uint8_t *out;
