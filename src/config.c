@@ -219,7 +219,8 @@ static bool read_number(const struct row *row, const char *value, int base, bool
 		return wrong(row, value, suffix ? "not a size (k, m or g may follow)" : "not a number");
 	if (v > (INT64_MAX >> shift))
 		return wrong(row, value, "too large");
-	v <<= shift;
+	if (v > 0)
+		v <<= shift;
 	if (v < row->min || v > row->max) {
 		char why[96];
 		snprintf(why, sizeof why, "must be %lld to %lld", (long long)row->min, (long long)row->max);

@@ -183,8 +183,7 @@ static void fire_flush(struct engine *e)
 	struct engine_worker *w = engine_own(e);
 	engine_turn(w);
 	/* A full ring is no loss: the slot is still set, and the next tick tries again. */
-	if (atomic_load(&e->flush_due) == due)
-		engine_flush(w, 0);
+	engine_fire_flush(w, due);
 	engine_turn_end(w);
 	pthread_mutex_unlock(&e->own_lock);
 }

@@ -235,17 +235,32 @@ enum store_result engine_arith(struct engine_worker *w, const struct store_key *
 	return result;
 }
 
-enum store_result engine_flush(struct engine_worker *w, int64_t due)
+/* One slot: a flush now empties it, a later one takes it over; slot and log change in the same order. */
+static enum store_result flush_if(struct engine_worker *w, int64_t due, const int64_t *expected)
 {
+	struct engine *e = w->engine;
 	struct store_outcome out = {0};
 	enum store_result result = secure(w, 0, 0);
 	if (result != STORE_OK)
 		return result;
-	/* One slot: a flush now empties it, a later one takes it over. */
-	atomic_store(&w->engine->flush_due, due);
-	store_flush(w->thread, due, &out);
+	pthread_mutex_lock(&e->flush_lock);
+	if (!expected || atomic_load(&e->flush_due) == *expected) {
+		atomic_store(&e->flush_due, due);
+		store_flush(w->thread, due, &out);
+	}
+	pthread_mutex_unlock(&e->flush_lock);
 	need(w, out.seq);
 	return STORE_OK;
+}
+
+enum store_result engine_flush(struct engine_worker *w, int64_t due)
+{
+	return flush_if(w, due, NULL);
+}
+
+enum store_result engine_fire_flush(struct engine_worker *w, int64_t due)
+{
+	return flush_if(w, 0, &due);
 }
 
 void engine_unpin(struct engine_worker *w, struct store_pin *pin)

@@ -62,6 +62,7 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 	e->options = *options;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->own_lock, NULL);
+	pthread_mutex_init(&e->flush_lock, NULL);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -189,6 +190,7 @@ void engine_close(struct engine **ref)
 		clock_close(&e->clock);
 	pthread_mutex_destroy(&e->lock);
 	pthread_mutex_destroy(&e->own_lock);
+	pthread_mutex_destroy(&e->flush_lock);
 	pthread_cond_destroy(&e->wake_evictor);
 	pthread_cond_destroy(&e->wake_snapshots);
 	e->magic = 0;

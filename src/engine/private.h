@@ -45,7 +45,8 @@ struct engine {
 	struct engine_recovery recovery;
 	struct recover_result *recovered;
 	_Atomic int64_t flush_due;
-	pthread_mutex_t own_lock; /* of the engine's own worker */
+	pthread_mutex_t own_lock;   /* of the engine's own worker */
+	pthread_mutex_t flush_lock; /* outside of the store's locks: slot and log in one order */
 	uint64_t expired_noted;
 
 	/* The background threads: eviction and snapshots. */
@@ -63,6 +64,8 @@ struct engine {
 
 /* The observer: store -> engine. */
 uint64_t engine_observe(void *owner, const struct store_change *change);
+/* Flushes now if the slot still holds this time. */
+enum store_result engine_fire_flush(struct engine_worker *w, int64_t due);
 /* Starts and ends the background threads. */
 bool background_start(struct engine *e);
 void background_stop(struct engine *e);

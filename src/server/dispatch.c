@@ -29,6 +29,7 @@ struct upload {
 	struct store_put put;
 	struct store_key key; /* its data is below */
 	bool noreply;
+	enum store_result failed; /* the put failed and took the value with it; what is left is to say so */
 	uint8_t name[STORE_KEY_MAX];
 };
 
@@ -296,9 +297,11 @@ static void count_cas(struct conn *c, enum store_result r)
 		count(c, COUNTER_cas_misses);
 }
 
-static enum step put(struct conn *c, const struct store_key *key, const struct store_put *put, bool noreply)
+/* failed keeps, over a wait, that the put itself is done and has failed. */
+static enum step put(struct conn *c, const struct store_key *key, const struct store_put *put, bool noreply,
+    enum store_result *failed)
 {
-	enum store_result r = engine_put(c->worker->engine, key, put, NULL);
+	enum store_result r = *failed != STORE_OK ? *failed : engine_put(c->worker->engine, key, put, NULL);
 	enum reply_id reply = REPLY_STORED;
 
 	switch (r) {
@@ -319,6 +322,7 @@ static enum step put(struct conn *c, const struct store_key *key, const struct s
 		reply = REPLY_REFUSED;
 		break;
 	default:
+		*failed = r;
 		if (!store_failed(c, put->mode, key, r, &reply))
 			return STEP_WAIT;
 		answer_unless(c, noreply, reply);
@@ -346,8 +350,9 @@ static void fill_put(const struct conn *c, const struct request *req, struct sto
 static enum step run_store(struct conn *c, struct item *it)
 {
 	struct store_put p;
+	enum store_result failed = STORE_OK;
 	fill_put(c, &it->req, &p);
-	return put(c, &it->keys[0], &p, it->req.noreply);
+	return put(c, &it->keys[0], &p, it->req.noreply, &failed);
 }
 
 /* The value has memory of its own: what is buffered of it goes there, the rest is read there. */
@@ -395,9 +400,12 @@ static enum step end_upload(struct conn *c)
 	} else {
 		/* Memory that failed once is not asked for again: the put took the large value over. */
 		up->put.large = up->large;
-		s = put(c, &up->key, &up->put, up->noreply);
-		if (s == STEP_WAIT)
+		s = put(c, &up->key, &up->put, up->noreply, &up->failed);
+		if (s == STEP_WAIT) {
+			if (up->failed != STORE_OK)
+				up->large = NULL;
 			return s;
+		}
 		up->large = NULL;
 	}
 	buf_consume(&c->in, 2);
