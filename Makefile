@@ -97,8 +97,8 @@ tsan:
 # Lines and branches that the tests reach, a row a file.
 cov:
 	etc/install-packages test
-	HEARTH_SANITIZER=coverage $(MAKE) -j$(JOBS) prove BUILD=build/cov CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage
-	t/coverage build/cov
+	HEARTH_SANITIZER=coverage $(MAKE) -j$(JOBS) prove BUILD=build/cov CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage; \
+	status=$$?; t/coverage build/cov; exit $$status
 
 demo:
 	etc/install-packages demo

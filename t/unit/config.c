@@ -152,6 +152,8 @@ static void test_values(void **state)
 	assert_true(reads(&c, &code, "-m", "1", NULL));
 	assert_int_equal(c.engine.item_max, 512 << 10);
 	assert_false(reads(&c, &code, "-m1", "-I", "1m"));
+	assert_true(reads(&c, &code, "-m8192", "-I", "1024m"));
+	assert_false(reads(&c, &code, "-m8192", "-I", "1025m"));
 	config_free(&c);
 }
 
