@@ -52,7 +52,11 @@ static bool next_block(
 static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 {
 	struct block_header h;
-	uint64_t at = offset;
+	/* What does not follow may be whole itself; but looked at twice it is what is bad. */
+	bool again = rp->hole_at == rp->at && rp->hole_offset == offset;
+	uint64_t at = offset - !again;
+	rp->hole_at = rp->at;
+	rp->hole_offset = offset;
 	while (!ev->durable && next_block(rp, at + 1, &at, &h)) {
 		if (!ev->here) {
 			ev->here = ev->found = true;
@@ -64,11 +68,27 @@ static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 	}
 }
 
+/* A later segment whose header is bad: blocks that verify by the manifest's salt are evidence all the same. */
+static void look_unreadable(const struct replay *rp, const struct replay_head *head, struct evidence *ev)
+{
+	struct datadir *dir = rp->rec->options->files->dir;
+	const struct vfs *vfs = datadir_vfs(dir);
+	uint64_t offset;
+	int fd = vfs_open(vfs, datadir_fd(dir), head->name, O_RDONLY);
+	if (fd < 0)
+		return;
+	ev->found |=
+	    segment_find(vfs, fd, head->entry->salt, SEGMENT_HEADER_SIZE, head->size, &offset) == HEARTH_OK;
+	vfs->close(vfs->ctx, fd);
+}
+
 static void look_later(struct replay *rp, struct evidence *ev)
 {
 	struct files *files = rp->rec->options->files;
 	for (size_t i = rp->at + 1; i < rp->n; i++) {
 		const struct replay_head *head = &rp->heads[i];
+		if (head->present && head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE)
+			look_unreadable(rp, head, ev);
 		if (!head->present || head->status != HEARTH_OK)
 			continue;
 		if (!ev->found)

@@ -207,6 +207,7 @@ static void apply_part(void *arg, unsigned p)
 			size_t len;
 			CHECK(record_decode(e->at, e->len, &r, &len) == HEARTH_OK);
 			r.seq = e->seq;
+			r.access = r.access ? r.access : rec->time_ms / 1000;
 			struct store_key key = {.data = r.key, .len = r.key_len, .hash = e->hash};
 			dropped += !apply_record(rec->thread[p], &key, &r, false);
 			applied++;
@@ -446,7 +447,7 @@ static void replay_free(struct replay *rp)
 enum hearth_status replay_log(struct recovery *rec)
 {
 	const struct manifest *m = &rec->options->files->manifest;
-	struct replay rp = {.rec = rec, .n = m->n_segments, .fd = -1};
+	struct replay rp = {.rec = rec, .n = m->n_segments, .fd = -1, .hole_at = SIZE_MAX};
 	enum hearth_status status = HEARTH_NOMEM;
 	rp.heads = calloc(rp.n + 1, sizeof(*rp.heads));
 	rp.bins = calloc(rec->threads, sizeof(*rp.bins));

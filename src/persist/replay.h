@@ -57,8 +57,10 @@ struct replay {
 	/* Where the log stands. */
 	uint64_t expected; /* next number */
 	uint32_t prev_crc;
-	bool chained;       /* prev_crc is known */
-	bool other_boot;    /* the last good header was written under another boot of the kernel */
+	bool chained;    /* prev_crc is known */
+	bool other_boot; /* the last good header was written under another boot of the kernel */
+	size_t hole_at;  /* segment and offset of the hole decided last */
+	uint64_t hole_offset;
 	bool reset_all;     /* all was dropped, with nothing known to follow */
 	size_t apply_spans; /* the first so many are good */
 	bool ended;

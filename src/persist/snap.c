@@ -28,6 +28,7 @@ struct snap {
 	struct snap_result result;
 	struct snapshot_header header;
 	struct snapshot_footer footer;
+	const struct vfs *vfs;
 	uint64_t position; /* of the log at S0 */
 	int fd;
 };
@@ -153,6 +154,7 @@ static enum hearth_status begin_job(void *arg, struct files *files)
 {
 	struct snap *snap = arg;
 	struct hearth_error err;
+	snap->vfs = datadir_vfs(files->dir);
 	memcpy(snap->header.lineage, files->manifest.lineage, HEARTH_ID_SIZE);
 	snap->header.generation = files->manifest.generation;
 	snap->header.term = files->manifest.term;
@@ -200,7 +202,7 @@ static enum hearth_status begin(struct snap *snap, struct hearth_error *ret_err)
 	snap->position = wal_position(o->wal);
 	snap->header.flush_due = atomic_load(o->flush_due);
 	snap->header.start = ring_last(wal_ring(o->wal));
-	return snapshot_writer_open(&snap->writer, NULL, snap->fd, &snap->header, o->level, ret_err);
+	return snapshot_writer_open(&snap->writer, snap->vfs, snap->fd, &snap->header, o->level, ret_err);
 }
 
 static enum hearth_status scan(struct snap *snap, struct hearth_error *ret_err)
@@ -234,8 +236,7 @@ static enum hearth_status finish(struct snap *snap, struct hearth_error *ret_err
 	if (status != HEARTH_OK)
 		return status;
 	snap->result.bytes = snapshot_writer_bytes(snap->writer);
-	const struct vfs *vfs = vfs_posix();
-	if (vfs->fsync(vfs->ctx, snap->fd) < 0)
+	if (snap->vfs->fsync(snap->vfs->ctx, snap->fd) < 0)
 		return hearth_fail(ret_err, HEARTH_IO, "snapshot", 0, "fsync failed");
 	status = wal_run(o->wal, publish_job, snap);
 	if (status != HEARTH_OK)
@@ -256,7 +257,7 @@ enum hearth_status snap_run(
 	if (snap.writer)
 		snapshot_writer_close(&snap.writer);
 	if (snap.fd >= 0)
-		vfs_posix()->close(NULL, snap.fd);
+		snap.vfs->close(snap.vfs->ctx, snap.fd);
 	if (status != HEARTH_OK && snap.result.number)
 		wal_run(options->wal, drop_job, &snap);
 	free_chunks(snap.first);

@@ -19,7 +19,10 @@ static const struct vfs *wal_vfs(const struct wal *wal)
 void wal_fail(struct wal *wal, const char *what)
 {
 	int reason = errno;
-	if (atomic_exchange(&wal->failed, true))
+	pthread_mutex_lock(&wal->lock);
+	bool first = !atomic_exchange(&wal->failed, true);
+	pthread_mutex_unlock(&wal->lock);
+	if (!first)
 		return;
 	wal->fail_errno = reason;
 	msg(MSG_ERROR, "%s: %s: %s; changes are refused from here on", datadir_path(wal->files->dir), what,
@@ -253,7 +256,14 @@ static bool write_batch(struct wal *wal)
 	if (!ok || !flush_out(wal))
 		return false;
 	bool moved = atomic_load(&wal->written) != wal->taken;
-	atomic_store(&wal->written, wal->taken);
+	/* A sync that failed meanwhile ends it: nothing is published any more. */
+	pthread_mutex_lock(&wal->lock);
+	bool failed = atomic_load(&wal->failed);
+	if (!failed)
+		atomic_store(&wal->written, wal->taken);
+	pthread_mutex_unlock(&wal->lock);
+	if (failed)
+		return false;
 	if (ring_release(wal->ring)) {
 		atomic_fetch_add_explicit(&wal->waits, 1, memory_order_relaxed);
 		moved = true;

@@ -215,7 +215,7 @@ static bool plan(struct store_thread *t, const struct store_key *key, const stru
 {
 	*spec = o->spec;
 	spec->key = key->data;
-	spec->access = t->now;
+	spec->access = t->store->loading ? o->spec.access : t->now;
 	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
 	if (rw->touch) {
 		spec->expiry = rw->expiry;
