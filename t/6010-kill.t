@@ -9,7 +9,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Load;
-use Hearth::Process qw(long_run sanitizer program run slurp spawn reap);
+use Hearth::Process qw(slurp long_run sanitizer program run slurp spawn reap);
 use List::Util qw(sum0);
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -108,5 +108,6 @@ cmp_ok($code, '<=', 1, 'hearth check finds no damage') or diag $out . $err;
 my @files = glob $daemon->dir . '/{log,snapshot}-*';
 my $bytes = sum0 map { -s } @files;
 cmp_ok(scalar(@files), '<', 3 * $kills, sprintf '%d files, %d KiB', scalar @files, $bytes / 1024);
-ok(!-e $daemon->dir . '/set-aside' || !glob($daemon->dir . '/set-aside/*'), 'nothing was taken for damage');
+ok(!-e $daemon->dir . '/set-aside' || !glob($daemon->dir . '/set-aside/*'), 'nothing was taken for damage')
+	or diag join "\n", grep { /left out/ } split /\n/, slurp($daemon->{errors});
 done_testing();

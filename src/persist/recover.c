@@ -93,8 +93,8 @@ static bool open_threads(struct recovery *rec)
 	return true;
 }
 
-/* Numbers go on behind everything that can have been given out: after a power cut that is the durable mark.
- */
+/* Numbers go on behind everything that can have been given out: after a power cut or damage that is the durable
+ * mark. A write that a kill cut off was never answered, so its numbers may come again. */
 static void continue_numbers(struct recovery *rec)
 {
 	const struct manifest *m = &rec->options->files->manifest;
@@ -102,7 +102,7 @@ static void continue_numbers(struct recovery *rec)
 	uint64_t high = m->high_water > rec->high_water ? m->high_water : rec->high_water;
 	if (m->clean && m->last_seq > start->last_seq)
 		start->last_seq = m->last_seq;
-	bool lost = rec->other_boot || rec->result->left_out_bytes + rec->result->damaged > 0;
+	bool lost = rec->other_boot || rec->result->damaged > 0;
 	if (!rec->options->files->fresh && !m->clean && lost && high > start->last_seq)
 		start->last_seq = high;
 }

@@ -365,11 +365,12 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	if (status != HEARTH_OK)
 		return status;
 	rp->end = next && next->h.prev_end < rp->len ? next->h.prev_end : rp->len;
-	/* Numbers before this segment that nobody has read, or that the log lost below the snapshot's end. */
+	/* Numbers before this segment that nobody has read, or that an earlier recovery found missing below the snapshot's
+	 * end: it left a jump. What the snapshot covers matters no more. */
 	const struct segment_header *h = &head->h;
-	if (head->status == HEARTH_OK && i > 0 &&
-	    (h->prev_last >= rp->expected ||
-	        (h->first > h->prev_last + 1 && h->prev_last < rp->rec->snapshot_end))) {
+	bool unread = h->prev_last >= rp->expected;
+	bool jumped = h->first > h->prev_last + 1 && h->prev_last < rp->rec->snapshot_end;
+	if (head->status == HEARTH_OK && i > 0 && h->first > rp->rec->s0 + 1 && (unread || jumped)) {
 		recover_damage(rp->rec, head->name, 0, "records before this segment are missing");
 		hole_reset(rp, h->first);
 	}
