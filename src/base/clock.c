@@ -153,3 +153,16 @@ void clock_jump(struct clock *clock, int64_t seconds)
 	clock->jumped += seconds * SECOND_US;
 	begin_line(clock, seconds * SECOND_US, INT64_MIN, false);
 }
+
+struct timespec clock_deadline(int ms)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += ms / 1000;
+	ts.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	return ts;
+}

@@ -6,6 +6,7 @@
 #define BASE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 struct clock;
 
@@ -22,6 +23,8 @@ int64_t clock_now(const struct clock *clock);
 int64_t clock_wall_ms(void);
 /* Monotonic microseconds with no epoch: for durations. */
 int64_t clock_mono_us(void);
+/* So many milliseconds from now on CLOCK_MONOTONIC, for condition variables that wait by it. */
+struct timespec clock_deadline(int ms);
 /* Called about once a second. */
 void clock_slew(struct clock *clock);
 /* Tests only (`debugtime`): moves Hearth time by so many seconds, forwards or back. */

@@ -13,19 +13,6 @@
 /* A failed snapshot is tried again after this many seconds. */
 #define RETRY_SECONDS 60
 
-static struct timespec in_ms(int ms)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_nsec -= 1000000000;
-		ts.tv_sec++;
-	}
-	return ts;
-}
-
 /* ---- eviction ---- */
 
 void background_wake_evictor(void *arg)
@@ -47,7 +34,7 @@ static void *evictor_main(void *arg)
 			continue;
 		pthread_mutex_lock(&e->lock);
 		if (!e->evict_wanted && !atomic_load(&e->stopping)) {
-			struct timespec until = in_ms(250);
+			struct timespec until = clock_deadline(250);
 			pthread_cond_timedwait(&e->wake_evictor, &e->lock, &until);
 		}
 		e->evict_wanted = false;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/check.h"
+#include "base/clock.h"
 
 #define RING_MAGIC 0x52494e47u
 #define ALIGN      16u
@@ -226,24 +227,11 @@ void ring_poke(struct ring *ring)
 	pthread_mutex_unlock(&ring->lock);
 }
 
-static struct timespec deadline(int ms)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_nsec -= 1000000000;
-		ts.tv_sec++;
-	}
-	return ts;
-}
-
 bool ring_wait(struct ring *ring, int timeout_ms)
 {
 	pthread_mutex_lock(&ring->lock);
 	if (ring->head == ring->read && !ring->poked) {
-		struct timespec until = deadline(timeout_ms);
+		struct timespec until = clock_deadline(timeout_ms);
 		atomic_store(&ring->sleeping, true);
 		while (ring->head == ring->read && !ring->poked)
 			if (pthread_cond_timedwait(&ring->wake, &ring->lock, &until) != 0)

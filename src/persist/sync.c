@@ -7,19 +7,6 @@
 #include <time.h>
 #include "base/vfs.h"
 
-static struct timespec in_ms(int ms)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ms / 1000;
-	ts.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_nsec -= 1000000000;
-		ts.tv_sec++;
-	}
-	return ts;
-}
-
 /* Syncs the segments that were left, oldest first, then the current one. The lock is held, and let go
  * meanwhile. */
 static bool sync_files(struct wal *wal)
@@ -146,7 +133,7 @@ void *sync_main(void *arg)
 	for (;;) {
 		if (idle(wal, last_us)) {
 			int64_t passed = (clock_mono_us() - last_us) / 1000;
-			struct timespec until = in_ms(passed < 1000 ? (int)(1000 - passed) : 100);
+			struct timespec until = clock_deadline(passed < 1000 ? (int)(1000 - passed) : 100);
 			pthread_cond_timedwait(&wal->wake, &wal->lock, &until);
 		}
 		bool ok = true;
@@ -188,7 +175,7 @@ enum hearth_status wal_sync(struct wal *wal, uint64_t seq)
 	pthread_cond_signal(&wal->wake);
 	while (
 	    atomic_load(&wal->durable) < seq && !atomic_load(&wal->failed) && !atomic_load(&wal->stopping)) {
-		struct timespec until = in_ms(100);
+		struct timespec until = clock_deadline(100);
 		pthread_cond_timedwait(&wal->done, &wal->lock, &until);
 		pthread_cond_signal(&wal->wake);
 	}
@@ -209,7 +196,7 @@ void wal_rotate(struct wal *wal)
 	pthread_mutex_lock(&wal->lock);
 	for (int i = 0; i < 50 && atomic_load(&wal->segments_begun) == before && !atomic_load(&wal->failed);
 	     i++) {
-		struct timespec until = in_ms(100);
+		struct timespec until = clock_deadline(100);
 		pthread_cond_timedwait(&wal->done, &wal->lock, &until);
 	}
 	pthread_mutex_unlock(&wal->lock);

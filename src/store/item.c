@@ -27,18 +27,9 @@ size_t item_bytes(const struct item_spec *spec, unsigned layout)
 	       (layout & ITEM_LARGE ? sizeof(spec->large) : spec->value_len);
 }
 
-void item_write(struct item *it, const struct item_spec *spec, unsigned layout)
+/* Between key and value. Returns where the value begins. */
+uint8_t *item_write_fields(uint8_t *at, const struct item_spec *spec, unsigned layout)
 {
-	size_t bytes = item_bytes(spec, layout), size = item_round(bytes);
-	CHECK(size <= ITEM_SIZE_MAX);
-	it->bits = (uint64_t)layout << 53 | (spec->seq & ITEM_SEQ_MASK);
-	it->access = item_clock(spec->access);
-	it->units = (uint16_t)(size / ITEM_ALIGN);
-	it->key_len = spec->key_len;
-	it->slack = (uint8_t)(size - bytes);
-	uint8_t *at = it->body;
-	memcpy(at, spec->key, spec->key_len);
-	at += spec->key_len;
 	if (layout & ITEM_HAS_EXPIRY) {
 		memcpy(at, &spec->expiry, 8);
 		at += 8;
@@ -55,6 +46,22 @@ void item_write(struct item *it, const struct item_spec *spec, unsigned layout)
 		memcpy(at, &spec->dict, 4);
 		at += 4;
 	}
+	return at;
+}
+
+void item_write(struct item *it, const struct item_spec *spec, unsigned layout)
+{
+	size_t bytes = item_bytes(spec, layout), size = item_round(bytes);
+	CHECK(size <= ITEM_SIZE_MAX);
+	it->bits = (uint64_t)layout << 53 | (spec->seq & ITEM_SEQ_MASK);
+	it->access = item_clock(spec->access);
+	it->units = (uint16_t)(size / ITEM_ALIGN);
+	it->key_len = spec->key_len;
+	it->slack = (uint8_t)(size - bytes);
+	uint8_t *at = it->body;
+	memcpy(at, spec->key, spec->key_len);
+	at += spec->key_len;
+	at = item_write_fields(at, spec, layout);
 	if (layout & ITEM_LARGE)
 		memcpy(at, &spec->large, sizeof(spec->large));
 }

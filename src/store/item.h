@@ -120,6 +120,8 @@ static inline size_t item_round(size_t bytes)
 
 /* Writes header, key and fields; the caller fills the value at item_value(). */
 void item_write(struct item *it, const struct item_spec *spec, unsigned layout);
+/* Only the fields between key and value, to `at`; returns where the value begins. */
+uint8_t *item_write_fields(uint8_t *at, const struct item_spec *spec, unsigned layout);
 /* Reads all fields back; spec->key points into the item. */
 void item_read(const struct item *it, struct item_spec *ret_spec);
 int64_t item_expiry(const struct item *it);

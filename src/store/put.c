@@ -50,23 +50,8 @@ static void overwrite(struct store *s, struct item *it, const struct item_spec *
 	it->bits = (uint64_t)layout << 53 | spec->seq;
 	it->access = item_clock(spec->access);
 	it->slack = (uint8_t)(item_size(it) - item_bytes(spec, layout));
-	if (layout & ITEM_HAS_EXPIRY) {
-		memcpy(at, &spec->expiry, 8);
-		at += 8;
-		store_note_expiry(s, it, spec->expiry);
-	}
-	if (layout & ITEM_HAS_FLAGS) {
-		memcpy(at, &spec->flags, 4);
-		at += 4;
-	}
-	if (layout & ITEM_HAS_CAS) {
-		memcpy(at, &spec->cas, 8);
-		at += 8;
-	}
-	if (layout & ITEM_HAS_DICT) {
-		memcpy(at, &spec->dict, 4);
-		at += 4;
-	}
+	at = item_write_fields(at, spec, layout);
+	store_note_expiry(s, it, spec->expiry);
 	if (spec->value_len)
 		memcpy(at, value, spec->value_len);
 }
