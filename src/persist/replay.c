@@ -11,6 +11,9 @@
 #include "base/check.h"
 #include "base/vfs.h"
 
+/* Bytes of a segment that are verified and then applied at once: what was verified is still in the caches. */
+#define WINDOW (UINT64_C(8) << 20)
+
 /* ---- reading ---- */
 
 static enum hearth_status read_head(struct replay *rp, size_t i)
@@ -96,11 +99,12 @@ static bool push_span(struct replay *rp, const struct replay_span *span)
 	return true;
 }
 
-/* Finds the blocks from `offset` on by their lengths alone. Returns where that stops. */
+/* Finds the blocks from `offset` on by their lengths alone, for one window. Returns where that stops. */
 static uint64_t walk(struct replay *rp, uint64_t offset)
 {
+	uint64_t window = offset + WINDOW;
 	rp->n_spans = 0;
-	while (offset + BLOCK_HEADER_SIZE <= rp->end) {
+	while (offset + BLOCK_HEADER_SIZE <= rp->end && offset < window) {
 		struct replay_span span = {.offset = offset};
 		if (block_decode_header(rp->data + offset, rp->end - offset, &span.h) != HEARTH_OK ||
 		    !push_span(rp, &span))
@@ -270,8 +274,8 @@ static void free_spans(struct replay *rp)
 	rp->n_spans = 0;
 }
 
-/* Reads on from `offset` as far as everything is good, and applies it. *ret_offset: where that ends. */
-static enum hearth_status run(struct replay *rp, uint64_t offset, uint64_t *ret_offset)
+/* Verifies and applies one window. *ret_offset: how far everything is good; *ret_more: all of it was, and there may be more. */
+static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_t *ret_offset, bool *ret_more)
 {
 	struct recovery *rec = rp->rec;
 	uint64_t stop = walk(rp, offset);
@@ -285,6 +289,7 @@ static enum hearth_status run(struct replay *rp, uint64_t offset, uint64_t *ret_
 		status = hearth_fail(rec->err, rp->spans[n].status, rp->heads[rp->at].name,
 		    rp->spans[n].offset, "a record that cannot be read by this version");
 	*ret_offset = n == rp->n_spans ? stop : rp->spans[n].offset;
+	*ret_more = status == HEARTH_OK && n > 0 && n == rp->n_spans;
 	if (n > 0 && status == HEARTH_OK) {
 		const struct replay_span *last = &rp->spans[n - 1];
 		uint64_t behind = last->h.first + last->h.count;
@@ -302,6 +307,18 @@ static enum hearth_status run(struct replay *rp, uint64_t offset, uint64_t *ret_
 			rec->time_ms = last->h.time_ms;
 	}
 	free_spans(rp);
+	return status;
+}
+
+/* Reads on from `offset` as far as everything is good, and applies it. *ret_offset: where that ends. */
+static enum hearth_status run(struct replay *rp, uint64_t offset, uint64_t *ret_offset)
+{
+	enum hearth_status status;
+	bool more;
+	do {
+		status = run_window(rp, offset, &offset, &more);
+	} while (status == HEARTH_OK && more && offset < rp->end);
+	*ret_offset = offset;
 	return status;
 }
 

@@ -185,9 +185,11 @@ void store_set_limit(struct store *s)
 
 void store_note_expiry(struct store *s, const struct item *it, int64_t expiry)
 {
+	if (!expiry)
+		return;
 	struct region *reg = store_region(s, it);
 	int64_t old = atomic_load_explicit(&reg->first_expiry, memory_order_relaxed);
-	while (expiry && expiry < old)
+	while (expiry < old)
 		if (atomic_compare_exchange_weak_explicit(
 		        &reg->first_expiry, &old, expiry, memory_order_relaxed, memory_order_relaxed))
 			break;
