@@ -198,4 +198,19 @@ bug('values with memory of their own in a small memory', sub {
 	is(wrong($daemon, \%values), '', 'as they were, after a kill');
 	is($daemon->stop, 0, 'stops in order');
 });
+bug('an expiry that was shown stays shown', sub {
+	my $daemon = Hearth::Daemon->start(args => [@still]);
+	my $client = $daemon->client;
+	$client->set('e', 'v', exptime => 50);
+	$client->set('f', 'v', exptime => 50);
+	is($client->ask("debugtime 100\r\n"), 'OK', 'time passes');
+	is($client->get('e'), undef, 'it has expired');
+	$daemon->kill9;
+	my ($code, $out) = run([program('hearth'), 'dump', '--json', '--key', 'e', $daemon->dir]);
+	like($out, qr/"op":"set".*"op":"delete"/s, 'the log says so');
+	$daemon->up;
+	is($daemon->client->get('e'), undef, 'after a kill too');
+	is($daemon->client->get('f'), undef, 'and what nobody looked at, because the log has the time');
+});
+
 done_testing();

@@ -200,6 +200,8 @@ void engine_tick(struct engine *e)
 void engine_jump(struct engine *e, int64_t seconds)
 {
 	clock_jump(e->clock, seconds);
+	if (e->wal)
+		wal_note_time(e->wal);
 	fire_flush(e);
 }
 

@@ -115,6 +115,17 @@ static enum store_result secure(struct engine_worker *w, size_t key_len, size_t 
 	return STORE_WAIT;
 }
 
+/* Somebody is shown that the key has expired. A kill and a clock set back must not undo that, so it is logged, unless
+ * somebody has set the key meanwhile. When there is no room the block written within a second carries the time. */
+static void note_expired(struct engine_worker *w, const struct store_key *key)
+{
+	struct store_outcome out = {0};
+	if (!w->engine->wal || secure(w, key->len, 0) != STORE_OK)
+		return;
+	store_delete(w->thread, key, STORE_COMPARE_NONE, &out);
+	need(w, out.seq);
+}
+
 /* ---- commands ---- */
 
 struct store_key engine_key(struct engine_worker *w, const void *data, uint8_t len)
@@ -138,6 +149,8 @@ enum store_result engine_get(
 	struct store_outcome out = {0};
 	enum store_result result = store_get(w->thread, key, emit, arg, &out);
 	need(w, out.seq);
+	if (out.expired)
+		note_expired(w, key);
 	return result;
 }
 
@@ -150,6 +163,8 @@ enum store_result engine_touch(
 		return result;
 	result = store_touch(w->thread, key, expiry, emit, arg, &out);
 	need(w, out.seq);
+	if (out.expired)
+		note_expired(w, key);
 	return result;
 }
 

@@ -23,6 +23,7 @@ void change_enter(struct store_thread *t, const struct store_key *key, struct ch
 	site->shard = index_shard_of(&s->index, key->hash);
 	site->tag = index_tag(key->hash);
 	site->it = NULL;
+	site->expired = false;
 	pthread_mutex_lock(&s->index.shard[site->shard].lock);
 	site->cursor = index_find(&s->index, site->shard, site->tag, same_key, &look);
 	if (!site->cursor.slot)
@@ -35,6 +36,7 @@ void change_enter(struct store_thread *t, const struct store_key *key, struct ch
 		store_count_expired(s, it);
 		store_unlink(s, site->shard, &site->cursor, it);
 		site->cursor.slot = NULL;
+		site->expired = true;
 	} else {
 		site->it = it;
 	}

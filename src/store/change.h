@@ -11,6 +11,7 @@ struct change_site {
 	uint32_t shard, tag;
 	struct index_cursor cursor;
 	struct item *it; /* NULL: nothing lives under the key */
+	bool expired;    /* it was found expired just now */
 };
 
 /* Locks the shard and finds the item; what is expired or flushed is removed on the way. */

@@ -358,6 +358,7 @@ enum store_result store_touch(struct store_thread *t, const struct store_key *ke
 		bool past = store_expired(expiry, t->now);
 		if (!site.it) {
 			ret->seq = past ? change_remove(t, key, &site) : change_gone(s, &site);
+			ret->expired = site.expired && !past;
 			change_leave(s, &site);
 			return STORE_NOT_FOUND;
 		}

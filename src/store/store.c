@@ -274,6 +274,7 @@ enum store_result store_get(struct store_thread *t, const struct store_key *key,
 			store_note_hit(t, site.it, site.cursor.slot);
 	} else {
 		ret->seq = change_gone(s, &site);
+		ret->expired = site.expired;
 	}
 	change_leave(s, &site);
 	return result;

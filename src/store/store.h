@@ -74,6 +74,7 @@ void store_prefetch(const struct store *s, uint64_t hash);
 struct store_outcome {
 	uint64_t seq;    /* highest number changed or served; 0 = none */
 	uint64_t cas;    /* of the item now */
+	bool expired;    /* a miss because it had just expired: nothing on disk says so yet */
 	uint64_t number; /* arith: the new value */
 	size_t needed;   /* STORE_MORE_ROOM from put and arith: value bytes that must be secured in the log */
 };
@@ -91,6 +92,8 @@ uint8_t *store_large_data(struct store_large *large);
  * result is learned inside). */
 enum store_result store_put(struct store_thread *t, const struct store_key *key, const struct store_put *put,
     size_t secured, struct store_outcome *ret);
+/* With this to compare, store_delete only leaves the tombstone of a miss; what is there stays (STORE_EXISTS). */
+#define STORE_COMPARE_NONE UINT64_MAX
 enum store_result store_delete(
     struct store_thread *t, const struct store_key *key, uint64_t compare, struct store_outcome *ret);
 enum store_result store_arith(struct store_thread *t, const struct store_key *key,
