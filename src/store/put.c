@@ -298,9 +298,10 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 			return STORE_NOT_STORED;
 		}
 		size_t total = item_value_len(site.it) + put->value_len;
-		enum store_result refuse = STORE_OK;
+		enum store_result refuse =
+		    STORE_OK; /* an item too large is not stored, as memcached answers */
 		if (sizeof(struct item) + key->len + total > s->options.item_max)
-			refuse = STORE_TOO_LARGE;
+			refuse = STORE_NOT_STORED;
 		else if (total > secured)
 			refuse = STORE_MORE_ROOM;
 		if (refuse == STORE_OK)
