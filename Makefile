@@ -74,10 +74,11 @@ prove: all units
 check:
 	etc/install-packages test
 	$(MAKE) -j$(JOBS) prove
-# The same with more kills, more bytes and bits to damage, longer streams.
+# The same with more kills, more bytes and bits to damage, longer streams: the harness takes CHECK_MINUTES (60).
 check-long:
 	etc/install-packages test
-	HEARTH_LONG=1 $(MAKE) -j$(JOBS) prove
+	t/harness-table $(BUILD) --clear
+	HEARTH_LONG=1 $(MAKE) -j$(JOBS) prove; status=$$?; t/harness-table $(BUILD); exit $$status
 
 # The same tests under a sanitizer, but for those that need strace or measure (they look at HEARTH_SANITIZER). A
 # report ends the program with 99, or stands in its messages: both fail the test.

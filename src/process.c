@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ static int allow_cores(void)
 int process_init(struct process *p, const struct config *c)
 {
 	*p = (struct process){.ready_fd = -1};
+	signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, not the end */
 	int code = find_user(p, c);
 	if (code == 0 && c->core_dumps)
 		code = allow_cores();

@@ -3,20 +3,20 @@
 # kill -9 at random moments under eight writing clients, one directory for ever: no acknowledged write is lost, no
 # deleted, flushed, expired or overwritten value comes back, nothing is there that no client wrote (Hearth::Load says
 # how that is judged). Between kills the daemon comes back with other threads, policies and snapshots; some kills hit
-# it while it recovers, takes a snapshot or flushes. HEARTH_SEED repeats a run.
+# it while it recovers, takes a snapshot or flushes. It goes on for as long as its share of CHECK_MINUTES.
 use strict;
 use warnings;
 use lib 't/lib';
+use Hearth::Budget;
 use Hearth::Daemon;
 use Hearth::Load;
-use Hearth::Process qw(slurp long_run sanitizer program run slurp spawn reap);
+use Hearth::Process qw(slurp program run spawn reap);
 use List::Util qw(sum0);
 use Test::More;
 use Time::HiRes qw(sleep);
 
-my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
-my $kills = long_run() ? 200 : sanitizer() ? 15 : 40;
-srand $seed;
+my $budget = Hearth::Budget->new(share => 0.2);
+my $seed = $budget->seed;
 
 sub pick { return $_[rand @_]; }
 
@@ -78,7 +78,7 @@ sub start_and_kill
 	return;
 }
 
-while ($killed < $kills) {
+while ($budget->left || $killed < 10) {
 	$load->connect;
 	$load->run(0.005 + rand 0.2);
 	$load->run(rand 0.1) unless event();
@@ -88,18 +88,18 @@ while ($killed < $kills) {
 	story(($stop ? 'stop ' : 'kill ') . $killed);
 	$load->drain;
 	start_and_kill() if rand() < 0.15;
+	$budget->case($daemon->dir);
 	$daemon->up(args => options());
 	story(join ' ', @{ $daemon->{args} }[2 .. $#{ $daemon->{args} }]);
-	last unless $load->verify("kill $killed");
-}
-is($load->problems, '', "$killed kills, seed $seed");
-is($killed, $kills, "$load->{commands} commands, $flushes flushes, $snapshots snapshots, $jumps jumps of the clock, "
-    . "$starts_killed starts cut short");
-if ($load->problems) {
+	next if $load->verify("kill $killed");
+	$budget->failed($load->problems, $daemon->dir);
 	diag join '; ', @story;
 	diag $daemon->errors;
-	run(['cp', '-a', $daemon->dir, $ENV{HEARTH_KEEP}]) if $ENV{HEARTH_KEEP};
+	last;
 }
+is($load->problems, '', "$killed kills, seed $seed");
+pass("$load->{commands} commands, $flushes flushes, $snapshots snapshots, $jumps jumps of the clock, "
+    . "$starts_killed starts cut short");
 
 # What it left behind is sound, and small: retired files are gone.
 is($daemon->stop, 0, 'stops in order');
@@ -107,7 +107,8 @@ my ($code, $out, $err) = run([program('hearth'), 'check', $daemon->dir]);
 cmp_ok($code, '<=', 1, 'hearth check finds no damage') or diag $out . $err;
 my @files = glob $daemon->dir . '/{log,snapshot}-*';
 my $bytes = sum0 map { -s } @files;
-cmp_ok(scalar(@files), '<', 3 * $kills, sprintf '%d files, %d KiB', scalar @files, $bytes / 1024);
+cmp_ok(scalar(@files), '<', 3 * $killed, sprintf '%d files, %d KiB', scalar @files, $bytes / 1024);
 ok(!-e $daemon->dir . '/set-aside' || !glob($daemon->dir . '/set-aside/*'), 'nothing was taken for damage')
 	or diag join "\n", grep { /left out/ } split /\n/, slurp($daemon->{errors});
+$budget->report('kills under load');
 done_testing();

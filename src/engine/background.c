@@ -28,6 +28,7 @@ static void *evictor_main(void *arg)
 {
 	struct engine *e = arg;
 	struct store_thread *t = store_thread_open(e->store, NULL);
+	pthread_setname_np(pthread_self(), "evict");
 	while (t && !atomic_load(&e->stopping)) {
 		store_thread_set_now(t, clock_now(e->clock));
 		if (store_maintain(t))
@@ -94,6 +95,7 @@ static void *snapshot_main(void *arg)
 {
 	struct engine *e = arg;
 	struct store_thread *t = store_thread_open(e->store, NULL);
+	pthread_setname_np(pthread_self(), "snapshot");
 	/* Snapshots may take their time; requests may not. */
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
 	pthread_mutex_lock(&e->lock);

@@ -128,6 +128,7 @@ static bool idle(const struct wal *wal, int64_t last_us)
 void *sync_main(void *arg)
 {
 	struct wal *wal = arg;
+	pthread_setname_np(pthread_self(), "sync");
 	int64_t last_us = clock_mono_us();
 	pthread_mutex_lock(&wal->lock);
 	for (;;) {

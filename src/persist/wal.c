@@ -282,6 +282,7 @@ static bool write_batch(struct wal *wal)
 static void *log_main(void *arg)
 {
 	struct wal *wal = arg;
+	pthread_setname_np(pthread_self(), "log");
 	uint64_t limit = wal->options.segment_bytes ? wal->options.segment_bytes : WAL_SEGMENT;
 	for (;;) {
 		bool stopping = atomic_load(&wal->stopping);
