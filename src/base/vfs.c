@@ -2,10 +2,12 @@
 /* vfs: the real op table, and the few loops over it that all callers need. No state; any thread. An
  * interrupted call is repeated, but never an fsync or close that failed in another way: what such a call left
  * behind is unknown. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h> /* renameat, and nothing else */
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 #include "base/check.h"
@@ -121,6 +123,30 @@ static int posix_flock(void *ctx, int fd, int how)
 	return ret;
 }
 
+static int posix_list(void *ctx, int dirfd, bool (*each)(void *arg, const char *name), void *arg)
+{
+	(void)ctx;
+	/* A descriptor of its own: one made with dup would share its position with every other listing. */
+	int own = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = own >= 0 ? fdopendir(own) : NULL;
+	if (!dir) {
+		int saved = errno;
+		if (own >= 0)
+			close(own);
+		errno = saved;
+		return -1;
+	}
+	struct dirent *entry;
+	bool more = true;
+	while (more && (errno = 0, entry = readdir(dir)) != NULL)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			more = each(arg, entry->d_name);
+	int saved = more ? errno : 0;
+	closedir(dir);
+	errno = saved;
+	return saved ? -1 : 0;
+}
+
 static const struct vfs posix_table = {
     .openat = posix_openat,
     .close = posix_close,
@@ -135,6 +161,7 @@ static const struct vfs posix_table = {
     .unlinkat = posix_unlinkat,
     .mkdirat = posix_mkdirat,
     .flock = posix_flock,
+    .list = posix_list,
 };
 
 const struct vfs *vfs_posix(void)

@@ -27,6 +27,8 @@ struct vfs {
 	int (*unlinkat)(void *ctx, int dirfd, const char *name);
 	int (*mkdirat)(void *ctx, int dirfd, const char *name, mode_t mode);
 	int (*flock)(void *ctx, int fd, int how);
+	/* readdir: each name in the directory but "." and "..", in no order, until the callback says false. */
+	int (*list)(void *ctx, int dirfd, bool (*each)(void *arg, const char *name), void *arg);
 };
 
 /* The real one: straight system calls, EINTR retried. */

@@ -88,6 +88,7 @@ static enum hearth_status open_log(struct engine *e, struct hearth_error *ret_er
 	ring = ring < (2u << 20) ? 2u << 20 : ring > (16u << 20) ? 16u << 20 : ring;
 	const struct wal_options wo = {
 	    .fsync = fsyncs[e->options.fsync],
+	    .segment_bytes = e->options.segment_bytes,
 	    .ring_bytes = ring + e->options.workers * (32u << 10),
 	    .clock = e->clock,
 	    .progress = e->options.progress,

@@ -32,6 +32,7 @@ struct engine_options {
 	int64_t snapshot_interval; /* seconds, 0 = off */
 	unsigned snapshot_ratio;   /* percent of the last snapshot's size, 0 = off */
 	unsigned keep;             /* snapshots kept, 1 or more */
+	uint64_t segment_bytes;    /* tests: a segment is left once it is larger; 0 = 64 MiB */
 	bool strict;
 	/* wal -> server (the second of the two upward calls): replies that waited may leave now, or room is
 	 * back. Called by the log's threads, without locks held. It must not wait. */

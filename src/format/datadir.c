@@ -161,7 +161,7 @@ static enum hearth_status judge_directory(
     const struct datadir *dir, bool have_manifest, struct hearth_error *ret_err)
 {
 	struct datadir_names names;
-	enum hearth_status status = datadir_list(dir->fd, &names);
+	enum hearth_status status = datadir_list(dir->vfs, dir->fd, &names);
 	if (status != HEARTH_OK)
 		return hearth_fail(ret_err, status, dir->path, 0, "cannot list the data directory");
 	status = judge_names(&names);
@@ -272,7 +272,7 @@ out:
 static enum hearth_status sweep(const struct datadir *dir, int fd, struct hearth_error *ret_err)
 {
 	struct datadir_names names;
-	enum hearth_status status = datadir_list(fd, &names);
+	enum hearth_status status = datadir_list(dir->vfs, fd, &names);
 	if (status != HEARTH_OK)
 		return hearth_fail(ret_err, status, dir->path, 0, "cannot list the data directory");
 	for (size_t i = 0; i < names.n; i++) {

@@ -21,7 +21,7 @@ struct datadir_names {
 };
 
 /* All names but "." and "..", in no order. HEARTH_OK, HEARTH_IO, HEARTH_NOMEM, HEARTH_TOO_LARGE. */
-enum hearth_status datadir_list(int fd, struct datadir_names *ret_names);
+enum hearth_status datadir_list(const struct vfs *vfs, int fd, struct datadir_names *ret_names);
 void datadir_free_names(struct datadir_names *names);
 /* Whether a name is a temporary one that we make: of the manifest, a segment or a snapshot. */
 bool datadir_is_temporary(const char *name);

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* datadir_list: what lies in the directory, and what names mean. No state; the caller's thread. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "base/check.h"
 #include "format/datadir_dir.h"
 
@@ -88,36 +85,29 @@ static enum hearth_status add_name(struct datadir_names *names, const char *name
 	return names->names[names->n] ? (names->n++, HEARTH_OK) : HEARTH_NOMEM;
 }
 
-enum hearth_status datadir_list(int fd, struct datadir_names *ret_names)
+struct listing {
+	struct datadir_names *names;
+	enum hearth_status status;
+};
+
+static bool list_name(void *arg, const char *name)
 {
+	struct listing *listing = arg;
+	listing->status = add_name(listing->names, name);
+	return listing->status == HEARTH_OK;
+}
+
+enum hearth_status datadir_list(const struct vfs *vfs, int fd, struct datadir_names *ret_names)
+{
+	struct listing listing = {.names = ret_names, .status = HEARTH_OK};
 	*ret_names = (struct datadir_names){0};
-	/* A descriptor of its own: one made with dup would share its position with every other listing. */
-	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = own >= 0 ? fdopendir(own) : NULL;
-	if (dir == NULL) {
-		int saved = errno;
-		if (own >= 0)
-			close(own);
-		errno = saved;
-		return HEARTH_IO;
-	}
-	enum hearth_status status = HEARTH_OK;
-	while (status == HEARTH_OK) {
-		errno = 0;
-		struct dirent *entry = readdir(dir);
-		if (entry == NULL) {
-			status = errno ? HEARTH_IO : HEARTH_OK;
-			break;
-		}
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			status = add_name(ret_names, entry->d_name);
-	}
+	if (vfs->list(vfs->ctx, fd, list_name, &listing) != 0)
+		listing.status = HEARTH_IO;
 	int saved = errno;
-	closedir(dir);
-	if (status != HEARTH_OK)
+	if (listing.status != HEARTH_OK)
 		datadir_free_names(ret_names);
 	errno = saved;
-	return status;
+	return listing.status;
 }
 
 void datadir_free_names(struct datadir_names *names)

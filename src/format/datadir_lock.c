@@ -69,12 +69,12 @@ static int hex_value(uint8_t c)
 	return -1;
 }
 
-void datadir_boot_id(uint8_t ret_id[HEARTH_ID_SIZE])
+void datadir_boot_id(const struct vfs *vfs, uint8_t ret_id[HEARTH_ID_SIZE])
 {
 	struct buf text = {0};
 	size_t digits = 0;
 	memset(ret_id, 0, HEARTH_ID_SIZE);
-	if (read_proc(vfs_posix(), "/proc/sys/kernel/random/boot_id", &text)) {
+	if (read_proc(vfs ? vfs : vfs_posix(), "/proc/sys/kernel/random/boot_id", &text)) {
 		for (size_t i = 0; i < buf_len(&text) && digits < 2 * HEARTH_ID_SIZE; i++) {
 			int v = hex_value(text.data[i]);
 			if (v >= 0) {

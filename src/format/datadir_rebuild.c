@@ -80,7 +80,7 @@ static enum hearth_status look_at_files(
     const struct datadir *dir, struct finds *finds, struct hearth_error *ret_err)
 {
 	struct datadir_names names;
-	enum hearth_status status = datadir_list(datadir_fd(dir), &names);
+	enum hearth_status status = datadir_list(datadir_vfs(dir), datadir_fd(dir), &names);
 	if (status != HEARTH_OK)
 		return hearth_fail(ret_err, status, datadir_path(dir), 0, "cannot list the data directory");
 	finds->list = calloc(names.n + 1, sizeof(*finds->list));

@@ -482,7 +482,7 @@ enum hearth_status replay_log(struct recovery *rec)
 			goto out;
 		rec->all_bytes += rp.heads[i].size;
 	}
-	datadir_boot_id(rp.boot_id);
+	datadir_boot_id(datadir_vfs(rec->options->files->dir), rp.boot_id);
 	rp.expected = rec->s0 + 1;
 	if (rp.n && rp.heads[0].status == HEARTH_OK) {
 		const struct segment_header *h = &rp.heads[0].h;

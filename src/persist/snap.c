@@ -271,12 +271,14 @@ enum hearth_status snap_run(
 struct packing {
 	uint64_t number, end;
 	int dirfd;
+	const struct vfs *vfs;
 };
 
 static enum hearth_status next_job(void *arg, struct files *files)
 {
 	struct packing *p = arg;
 	p->dirfd = datadir_fd(files->dir);
+	p->vfs = datadir_vfs(files->dir);
 	return files_next_to_pack(files, p->number, &p->number, &p->end) ? HEARTH_OK : HEARTH_END;
 }
 
@@ -296,7 +298,7 @@ void snap_pack(const struct snap_options *o)
 		datadir_name(DATADIR_LOG, p.number, from);
 		files_temporary_name(DATADIR_LOG, p.number, to);
 		/* A segment that cannot be packed stays as it is: nothing is lost but space. */
-		if (segment_pack(NULL, p.dirfd, from, to, p.end, &err) == HEARTH_OK)
+		if (segment_pack(p.vfs, p.dirfd, from, to, p.end, &err) == HEARTH_OK)
 			wal_run(o->wal, packed_job, &p);
 	}
 }

@@ -186,7 +186,7 @@ static bool begin_segment(struct wal *wal, const struct wal_start *prev)
 	uint8_t out[SEGMENT_HEADER_SIZE];
 	memcpy(h.lineage, wal->files->manifest.lineage, sizeof(h.lineage));
 	memcpy(h.salt, wal->current.salt, sizeof(h.salt));
-	datadir_boot_id(h.boot_id);
+	datadir_boot_id(wal_vfs(wal), h.boot_id);
 	segment_encode_header(&h, out);
 	wal->prev_crc = h.crc;
 	struct iovec iov = {out, sizeof(out)};

@@ -79,7 +79,7 @@ static bool same_boot(const struct walk *w)
 {
 	uint8_t now[HEARTH_ID_SIZE], none[HEARTH_ID_SIZE] = {0};
 	const struct segment_header *h = segment_get_header(w->file->segment);
-	datadir_boot_id(now);
+	datadir_boot_id(NULL, now);
 	return memcmp(now, h->boot_id, sizeof(now)) == 0 && memcmp(now, none, sizeof(now)) != 0;
 }
 
