@@ -87,8 +87,9 @@ void datadir_name(enum datadir_kind kind, uint64_t number, char ret_name[DATADIR
 bool datadir_parse_name(const char *name, enum datadir_kind *ret_kind, uint64_t *ret_number);
 
 /* Reads MANIFEST. HEARTH_OK: one copy or both verify (*ret_repaired true when one was bad). HEARTH_END: there is no
- * manifest (and the directory holds no Hearth file: a new one). HEARTH_DAMAGED: files but no valid manifest: rebuild.
- * HEARTH_NEWER, HEARTH_FOREIGN (no manifest, and files that are not ours), HEARTH_IO. */
+ * manifest, and no Hearth file but empty segments: a new directory, or one whose first start was cut short.
+ * HEARTH_DAMAGED: files but no valid manifest: rebuild. HEARTH_NEWER, HEARTH_FOREIGN (no manifest, and files that are
+ * not ours), HEARTH_IO. */
 enum hearth_status datadir_read_manifest(
     struct datadir *dir, struct manifest *ret_m, bool *ret_repaired, struct hearth_error *ret_err);
 /* Replaces it durably. */

@@ -136,17 +136,31 @@ int datadir_open_below(const struct datadir *dir, const char *name)
 
 /* ---- MANIFEST ---- */
 
+/* The first segment is made before the first MANIFEST names it: a start that was killed in between leaves it empty. */
+static bool is_empty_log(const struct datadir *dir, const char *name, enum datadir_kind kind)
+{
+	struct stat st;
+	int fd = kind == DATADIR_LOG ? vfs_open(dir->vfs, dir->fd, name, O_RDONLY) : -1;
+	if (fd < 0)
+		return false;
+	bool empty = dir->vfs->fstat(dir->vfs->ctx, fd, &st) == 0 && st.st_size == 0;
+	dir->vfs->close(dir->vfs->ctx, fd);
+	return empty;
+}
+
 /* What a directory without MANIFEST is: new, ours with the manifest lost, or somebody else's. */
-static enum hearth_status judge_names(const struct datadir_names *names)
+static enum hearth_status judge_names(
+    const struct datadir *dir, const struct datadir_names *names, bool have_manifest)
 {
 	enum hearth_status status = HEARTH_END;
 	for (size_t i = 0; i < names->n; i++) {
 		const char *name = names->names[i];
 		enum datadir_kind kind;
 		uint64_t number;
-		if (datadir_parse_name(name, &kind, &number))
+		bool data = datadir_parse_name(name, &kind, &number);
+		if (data && (have_manifest || !is_empty_log(dir, name, kind)))
 			return HEARTH_DAMAGED;
-		bool ours = datadir_is_temporary(name) || strcmp(name, DATADIR_SET_ASIDE) == 0 ||
+		bool ours = data || datadir_is_temporary(name) || strcmp(name, DATADIR_SET_ASIDE) == 0 ||
 		            strcmp(name, DATADIR_ADMIN) == 0;
 		/* A mount point has lost+found, a home directory its hidden files: no data of anybody. */
 		if (!ours && name[0] != '.' && strcmp(name, "lost+found") != 0 &&
@@ -164,7 +178,7 @@ static enum hearth_status judge_directory(
 	enum hearth_status status = datadir_list(dir->vfs, dir->fd, &names);
 	if (status != HEARTH_OK)
 		return hearth_fail(ret_err, status, dir->path, 0, "cannot list the data directory");
-	status = judge_names(&names);
+	status = judge_names(dir, &names, have_manifest);
 	datadir_free_names(&names);
 	if (have_manifest && status == HEARTH_END)
 		status = HEARTH_FOREIGN;

@@ -178,6 +178,9 @@ static void says_what_a_directory_is(void **state)
 	unit_write_file(s.fd, "log-0000000001", "", 0);
 	assert_int_equal(datadir_read_manifest(dir, &m, &repaired, &err), HEARTH_DAMAGED);
 	assert_int_equal(unlinkat(s.fd, "MANIFEST", 0), 0);
+	/* The first segment stands before the first manifest. */
+	assert_int_equal(datadir_read_manifest(dir, &m, &repaired, &err), HEARTH_END);
+	unit_write_file(s.fd, "log-0000000002", "x", 1);
 	assert_int_equal(datadir_read_manifest(dir, &m, &repaired, &err), HEARTH_DAMAGED);
 	assert_int_equal(symlinkat("log-0000000001", s.fd, "MANIFEST"), 0);
 	assert_int_equal(datadir_read_manifest(dir, &m, &repaired, &err), HEARTH_IO);

@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use Hearth::Client;
-use Hearth::Process qw(program scratch_dir spawn reap run slurp nothing_reported);
+use Hearth::Process qw(program scratch_dir spawn reap run slurp nothing_reported wait_until);
 use IO::Socket::INET;
 use Time::HiRes qw(sleep time);
 
@@ -30,7 +30,10 @@ sub free_port
 
 # Hearth::Daemon->start(dir => 'none' | PATH, args => [...], program => ..., env => {...}); without dir, a new one.
 # program may also name memcached: then no option of Hearth's own is passed.
-sub start
+sub start { my ($class, %arg) = @_; return $class->prepare(%arg)->up; }
+
+# The same, but not started.
+sub prepare
 {
 	my ($class, %arg) = @_;
 	my $self = bless {
@@ -43,7 +46,6 @@ sub start
 	}, $class;
 	$self->{hearth} = $self->{program} =~ /hearthd$/ ? 1 : 0;
 	$self->{dir} = $arg{dir} // scratch_dir() . '/data' if $self->{hearth};
-	$self->up;
 	return $self;
 }
 
@@ -62,17 +64,25 @@ sub command
 sub up
 {
 	my ($self, %arg) = @_;
+	my $code = $self->try_up(%arg);
+	croak sprintf '%s ended with %d: %s', join(' ', $self->command), $code, $self->errors if defined $code;
+	return $self;
+}
+
+# The same where a start may fail: undef once it answers, otherwise its exit code, or 128 + signal.
+sub try_up
+{
+	my ($self, %arg) = @_;
 	$self->{args} = $arg{args} if $arg{args};
 	for my $try (1 .. 5) {
 		$self->{port} = free_port();
 		$self->{err_start} = -s $self->{errors} // 0;
 		$self->{pid} = spawn([$self->command], err => $self->{errors}, env => $self->{env});
 		my $status = $self->wait_ready;
-		return $self unless defined $status;
+		return undef unless defined $status;
 		delete $self->{pid};
 		$self->report;
-		croak sprintf "%s ended with %d: %s", join(' ', $self->command), $status >> 8 || $status, $self->errors
-		    unless $status >> 8 == 69 && $try < 5;
+		return $status & 127 ? 128 + ($status & 127) : $status >> 8 unless $status >> 8 == 69 && $try < 5;
 	}
 }
 
@@ -131,6 +141,20 @@ sub stop { my ($self, $signal) = @_; kill $signal // 'TERM', $self->{pid}; retur
 sub kill9 { my ($self) = @_; kill 'KILL', $self->{pid}; return $self->ended; }
 sub restart { my ($self, %arg) = @_; $self->stop if $self->{pid}; return $self->up(%arg); }
 sub crash { my ($self, %arg) = @_; $self->kill9; return $self->up(%arg); }
+
+# Its thread of a name: log, sync, snapshot, evict, worker-N.
+sub thread
+{
+	my ($self, $name) = @_;
+	return wait_until("thread $name", sub {
+		for my $task (glob "/proc/$self->{pid}/task/*") {
+			open my $f, '<', "$task/comm" or next;
+			my $comm = <$f> // '';
+			return $task =~ s{.*/}{}r if $comm eq "$name\n";
+		}
+		return undef;
+	}, 30);
+}
 
 # Moves its clock. The real clock goes on over a restart; that this one does depends on the log, which learns the time
 # with the next record.

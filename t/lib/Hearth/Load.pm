@@ -16,16 +16,17 @@ use Carp qw(croak);
 use Errno qw(EAGAIN ECONNRESET EPIPE);
 use Hearth::Client;
 use List::Util qw(max min);
+use Storable qw(dclone);
 use Time::HiRes qw(time);
 
-my $window = 48; # commands of a client under way
 
-# new(daemon => ..., seed => N, clients => 8, keys => 60, evicting => 0, sizes => [...])
+# new(daemon => ..., seed => N, clients => 8, keys => 60, evicting => 0, sizes => [...], huge => share of 300 kB,
+# window => commands of a client under way, batch => commands it sends at once, at most)
 sub new
 {
 	my ($class, %arg) = @_;
 	my $self = bless { clients => 8, keys => 60, evicting => 0, sizes => [0, 10, 100, 100, 300, 4000, 4200, 9000],
-		huge => 0.002, clock => 0, commands => 0, problems => [], found => 0, %arg }, $class;
+		huge => 0.002, window => 48, batch => 12, clock => 0, commands => 0, problems => [], found => 0, %arg }, $class;
 	srand $self->{seed};
 	$self->{writers} = [map { $self->writer($_) } 0 .. $self->{clients} - 1];
 	return $self;
@@ -287,8 +288,8 @@ sub step
 	my $busy = 0;
 	for my $writer (@{ $self->{writers} }) {
 		next unless $writer->{client};
-		if ($issuing && @{ $writer->{pending} } < $window && length $writer->{out} < 1 << 16) {
-			$self->issue($writer) for 1 .. 1 + rand 12;
+		if ($issuing && @{ $writer->{pending} } < $self->{window} && length $writer->{out} < 1 << 16) {
+			$self->issue($writer) for 1 .. 1 + rand $self->{batch};
 			$self->issue_read($writer, $writer->{keys}[0]) if rand() < 0.2;
 		}
 		my $fd = fileno $writer->{client}->socket;
@@ -347,6 +348,29 @@ sub run
 	}
 	$self->problem('the daemon went away under load: ' . $self->{daemon}->errors) if $self->{gone};
 	return !$self->{gone};
+}
+
+# So many commands and their answers; false when the daemon went meanwhile, which is no problem.
+sub commands
+{
+	my ($self, $n) = @_;
+	my $target = $self->{commands} + $n;
+	$self->{gone} = 0;
+	while ($self->{commands} < $target && !$self->{gone}) {
+		$self->step(1, 0.05);
+	}
+	while (!$self->{gone} && $self->step(0, 0.05)) { 1; }
+	return !$self->{gone};
+}
+
+# The same model, of another daemon whose directory is a copy of this one's. Nothing may be under way.
+sub copy
+{
+	my ($self, $daemon) = @_;
+	my %rest = %$self;
+	delete @rest{qw(daemon writers problems)};
+	my @writers = map { my %w = %$_; delete $w{client}; dclone(\%w) } @{ $self->{writers} };
+	return bless { %rest, daemon => $daemon, writers => \@writers, problems => [], found => 0 }, ref $self;
 }
 
 # Waits for all answers that are due. Commands without an answer are followed by a read, so that all are done.

@@ -10,7 +10,7 @@ use File::Temp qw(tempdir);
 use POSIX qw(:sys_wait_h);
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(build_dir program scratch_dir spawn reap alive run slurp spew wait_until tree_digest sanitizer
+our @EXPORT_OK = qw(build_dir program scratch_dir spawn reap alive run slurp spew wait_until tree_digest remove_dir sanitizer
     long_run nothing_reported);
 
 my $owner = $$;
@@ -44,6 +44,9 @@ sub scratch_dir
 	mkdir $dir or croak "$dir: $!";
 	return $dir;
 }
+
+# Long drivers make thousands of directories: each goes when it has been looked at.
+sub remove_dir { my ($dir) = @_; require File::Path; File::Path::remove_tree($dir) if $dir =~ /hearth-test-/; return; }
 
 sub slurp
 {
