@@ -28,7 +28,8 @@ PERSIST = ring files wal sync parallel snap apply load replay hole report recove
 ENGINE  = engine commands background
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
-TOOL    = hearth options out json report client source walk dump verdict check plan target restore snapshot stats \
+TOOL    = hearth options out json report moment progress client source walk dump verdict check reach plan target copy \
+	restore snapshot stats \
 	bench bench_conn bench_cpu bench_hist bench_load bench_random bench_report bench_trace bench_worker
 
 objs = $(patsubst %,$(BUILD)/$(1)/%.o,$(2))

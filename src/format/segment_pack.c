@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* segment_pack: a segment that is kept only for going back in time, compressed: the same records under the same numbers,
- * blocks merged up to BLOCK_PAYLOAD_MAX and packed by zstd. One thread; no state. */
+ * blocks merged up to BLOCK_PAYLOAD_MAX and packed by zstd. One thread; no state. Only blocks of the same second are
+ * merged: a moment to go back to is named by a block's time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include "base/vfs.h"
 
 #define LEVEL 3
+/* From the first to the last block that are merged. */
+#define SPAN_MS 1000
 
 struct packer {
 	const struct vfs *vfs;
@@ -21,6 +24,7 @@ struct packer {
 	struct block_header head; /* of the blocks merged so far */
 	uint8_t *raw, *out;
 	size_t raw_len, raw_size, out_size;
+	int64_t began_ms; /* time of the first of them */
 	uint32_t prev_crc;
 	struct hearth_error *err;
 };
@@ -71,7 +75,8 @@ static enum hearth_status flush(struct packer *p)
 /* The merged block is as late, as durable and as flushed as its last part. */
 static enum hearth_status add(struct packer *p, const struct segment_block *b)
 {
-	if (p->raw_len && p->raw_len + b->payload_len > BLOCK_PAYLOAD_MAX) {
+	bool later = b->head.time_ms - p->began_ms > SPAN_MS;
+	if (p->raw_len && (later || p->raw_len + b->payload_len > BLOCK_PAYLOAD_MAX)) {
 		enum hearth_status status = flush(p);
 		if (status != HEARTH_OK)
 			return status;
@@ -80,6 +85,7 @@ static enum hearth_status add(struct packer *p, const struct segment_block *b)
 		return fail(p, HEARTH_NOMEM, "no memory to pack the segment");
 	if (p->raw_len == 0) {
 		p->head = b->head;
+		p->began_ms = b->head.time_ms;
 	} else {
 		p->head.count += b->head.count;
 		p->head.time_ms = b->head.time_ms;

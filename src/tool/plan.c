@@ -12,6 +12,7 @@
 struct planner {
 	struct plan *plan;
 	const struct source *source;
+	uint64_t generation;              /* whose log it is */
 	size_t file;                      /* being walked */
 	uint64_t have;                    /* everything up to this number is in the plan, or was looked at */
 	const struct source_file *before; /* the segment walked last */
@@ -96,7 +97,7 @@ static int take_block(struct planner *p, const struct segment_block *b)
 	uint64_t kept = 0, last = b->head.count ? b->head.first + b->head.count - 1 : 0;
 	enum hearth_status status;
 	while ((status = segment_next_record(&walk, &r)) == HEARTH_OK)
-		kept += r.seq > plan->upto;
+		kept += r.seq > plan->upto && r.seq <= plan->limit;
 	if (status == HEARTH_NEWER) {
 		msg(MSG_ERROR, "%s: at offset %" PRIu64 ": record of a newer format", f->path, b->offset);
 		return TOOL_DATA;
@@ -161,7 +162,7 @@ static int take_segment(struct planner *p)
 	struct walk w;
 	int exit_code = TOOL_OK;
 	walk_begin(&w, file_of(p));
-	while (exit_code == TOOL_OK) {
+	while (exit_code == TOOL_OK && p->have < p->plan->limit) {
 		struct segment_block b;
 		struct walk_hole hole;
 		struct hearth_error err;
@@ -225,7 +226,7 @@ static int take_file(struct planner *p)
 		return TOOL_OK;
 	}
 	const struct segment_header *h = segment_get_header(f->segment);
-	if (h->generation != p->source->manifest.generation)
+	if (h->generation != p->generation)
 		return TOOL_OK;
 	join(p, h);
 	if (!p->plan->snapshot && !p->plan->has_log) {
@@ -248,18 +249,32 @@ static uint64_t end_of_scan(const struct source_file *snapshot)
 	return snapshot->named_snapshot ? snapshot->named_snapshot->end : 0;
 }
 
-int plan_make(struct plan *plan, const struct source *source)
+static bool choose(struct planner *p, const struct reach_goal *goal)
+{
+	const struct source *s = p->source;
+	p->plan->limit = goal ? goal->number : UINT64_MAX;
+	p->generation = goal ? goal->generation : s->manifest.generation;
+	if (goal) {
+		p->plan->snapshot = goal->snapshot;
+		return true;
+	}
+	if (s->manifest.untrusted) {
+		msg(MSG_ERROR,
+		    "%s: its files are marked as ones with a hole: old values could come back; restore an "
+		    "earlier moment with --at or --seq, or a snapshot by name",
+		    s->path);
+		return false;
+	}
+	p->plan->snapshot = choose_snapshot(s);
+	return true;
+}
+
+int plan_make(struct plan *plan, const struct source *source, const struct reach_goal *goal)
 {
 	struct planner p = {.plan = plan, .source = source};
 	*plan = (struct plan){0};
-	if (source->manifest.untrusted) {
-		msg(MSG_ERROR,
-		    "%s: its files are marked as ones with a hole: old values could come back; restore a "
-		    "snapshot by name",
-		    source->path);
+	if (!choose(&p, goal))
 		return TOOL_DATA;
-	}
-	plan->snapshot = choose_snapshot(source);
 	if (plan->snapshot) {
 		const struct snapshot_header *h = snapshot_get_header(plan->snapshot->snapshot);
 		plan->upto = plan->last = p.have = h->start;
@@ -268,7 +283,7 @@ int plan_make(struct plan *plan, const struct source *source)
 	}
 	int exit_code = TOOL_OK;
 	for (p.file = 0; p.file < source->n_files && exit_code == TOOL_OK && !p.ended; p.file++)
-		exit_code = take_file(&p);
+		exit_code = p.have < plan->limit ? take_file(&p) : TOOL_OK;
 	/* A snapshot was scanned while the log went on: without that part of the log it is no state at all. */
 	uint64_t scanned = plan->snapshot ? end_of_scan(plan->snapshot) : 0;
 	if (exit_code == TOOL_OK && p.have < scanned)

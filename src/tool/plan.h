@@ -6,11 +6,13 @@
 #ifndef TOOL_PLAN_H
 #define TOOL_PLAN_H
 
+#include "tool/reach.h"
 #include "tool/source.h"
 
 struct plan {
 	const struct source_file *snapshot; /* NULL = none */
 	uint64_t upto;                      /* what the snapshot has; the log is kept behind this number */
+	uint64_t limit;                     /* and up to this one */
 	/* The stretch: from a block's offset in files[from_file] to an end in files[to_file]. */
 	bool has_log;
 	size_t from_file, to_file;
@@ -24,7 +26,8 @@ struct plan {
 	bool snapshot_dropped;
 };
 
-/* TOOL_OK, or an exit code after a message: then there is nothing that can be restored. */
-int plan_make(struct plan *ret_plan, const struct source *source);
+/* goal NULL: all of it, as a start would load it. TOOL_OK, or an exit code after a message: then there is nothing that
+ * can be restored. */
+int plan_make(struct plan *ret_plan, const struct source *source, const struct reach_goal *goal);
 
 #endif

@@ -14,7 +14,9 @@
 	X(TOOL_TORN, 1, "dump, check: the end of the log is torn") \
 	X(TOOL_DAMAGE, 2, "dump, check: damage") \
 	X(TOOL_USAGE, 64, "wrong usage") \
-	X(TOOL_DATA, 65, "damage beyond use, a foreign file, one of a newer format; bench: a wrong value") \
+	X(TOOL_DATA, 65, \
+	    "damage beyond use, a foreign file, a newer format, a moment out of reach; bench: a wrong " \
+	    "value") \
 	X(TOOL_NO_DAEMON, 69, "no daemon answers") \
 	X(TOOL_SYSTEM, 71, "memory or another resource is short") \
 	X(TOOL_CANNOT_CREATE, 73, "what is to be written cannot be made, or is not empty") \

@@ -16,6 +16,7 @@ struct builder {
 	struct manifest m;
 	struct segment_header h; /* of the last segment */
 	uint64_t seq, offset;
+	int64_t ms; /* Hearth time, a second more each block */
 	uint32_t crc;
 	uint64_t block_at[16]; /* offsets of its blocks */
 	unsigned n_blocks;
@@ -58,7 +59,8 @@ static void append(const void *data, size_t len)
 static void add_segment(bool this_boot, uint64_t skipped)
 {
 	uint64_t before = b.h.number;
-	struct segment_header h = {.generation = 1,
+	struct segment_header h = {.generation = b.m.generation,
+	    .hearth_ms = b.ms,
 	    .number = b.m.next_segment++,
 	    .first = b.seq + 1 + skipped,
 	    .prev_number = before,
@@ -77,7 +79,7 @@ static void add_segment(bool this_boot, uint64_t skipped)
 	b.offset = 0;
 	b.n_blocks = 0;
 	append(bytes, sizeof(bytes));
-	struct manifest_segment named = {.number = h.number, .first = h.first, .generation = 1};
+	struct manifest_segment named = {.number = h.number, .first = h.first, .generation = h.generation};
 	memcpy(named.salt, h.salt, sizeof(named.salt));
 	assert_true(manifest_add_segment(&b.m, &named));
 }
@@ -89,6 +91,7 @@ static void add_block(bool durable)
 	size_t len = 0;
 	struct block_header h = {
 	    .first = b.seq + 1, .count = RECORDS, .durable = durable ? b.seq : 0, .prev_crc = b.crc};
+	h.time_ms = b.ms += 1000;
 	for (unsigned i = 0; i < RECORDS; i++) {
 		struct record r = {.type = RECORD_SET,
 		    .key = (const uint8_t *)"key",
@@ -109,6 +112,40 @@ static void add_blocks(unsigned n, bool durable)
 {
 	while (n-- > 0)
 		add_block(durable);
+}
+
+/* A snapshot of one key, named in the manifest. */
+static void add_snapshot(uint64_t start, uint64_t end_of_scan)
+{
+	char name[DATADIR_NAME_SIZE];
+	uint8_t record[64];
+	struct snapshot_writer *w;
+	struct snapshot_header h = {
+	    .generation = b.m.generation, .number = b.m.next_snapshot++, .start = start, .hearth_ms = b.ms};
+	struct snapshot_footer f = {.end = end_of_scan, .hearth_ms = b.ms};
+	const struct record r = {.type = RECORD_SET,
+	    .key = (const uint8_t *)"key",
+	    .key_len = 3,
+	    .value = (const uint8_t *)"v",
+	    .value_len = 1,
+	    .seq = start};
+	memcpy(h.lineage, b.m.lineage, sizeof(h.lineage));
+	datadir_random_id(h.salt);
+	datadir_name(DATADIR_SNAPSHOT, h.number, name);
+	int fd = openat(b.scratch.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(snapshot_writer_open(&w, NULL, fd, &h, 1, NULL), HEARTH_OK);
+	assert_int_equal(
+	    snapshot_writer_block(w, record, record_encode(&r, record), 1, end_of_scan, NULL), HEARTH_OK);
+	assert_int_equal(snapshot_writer_finish(w, &f, NULL), HEARTH_OK);
+	struct manifest_snapshot named = {.number = h.number,
+	    .start = start,
+	    .end = end_of_scan,
+	    .generation = h.generation,
+	    .bytes = snapshot_writer_bytes(w)};
+	snapshot_writer_close(&w);
+	close(fd);
+	assert_true(manifest_add_snapshot(&b.m, &named));
 }
 
 static void publish(void)
@@ -132,7 +169,7 @@ static int judge(struct plan *ret_plan, int *ret_check)
 {
 	struct source s;
 	assert_int_equal(source_open(&s, b.scratch.path), HEARTH_OK);
-	int exit_code = plan_make(ret_plan, &s);
+	int exit_code = plan_make(ret_plan, &s, NULL);
 	bool ended = false;
 	*ret_check = TOOL_OK;
 	for (size_t i = 0; i < s.n_files; i++) {
@@ -300,6 +337,129 @@ static void a_directory_with_a_hole_is_refused(void **state)
 	assert_int_equal(judge(&plan, &check), TOOL_DATA);
 }
 
+/* ---- moments ---- */
+
+#define NO_SNAPSHOT 0
+
+/* What is planned for a moment: from which snapshot, how many records of the log behind it. */
+static void assert_reached(struct reach_query query, uint64_t number, uint64_t snapshot, uint64_t records)
+{
+	struct source s;
+	struct reach_goal goal;
+	struct plan plan;
+	assert_int_equal(source_open(&s, b.scratch.path), HEARTH_OK);
+	assert_int_equal(reach_find(&s, &query, &goal), TOOL_OK);
+	assert_int_equal(goal.number, number);
+	assert_int_equal(goal.snapshot ? goal.snapshot->number : NO_SNAPSHOT, snapshot);
+	assert_int_equal(plan_make(&plan, &s, &goal), TOOL_OK);
+	assert_int_equal(plan.snapshot ? plan.snapshot->number : NO_SNAPSHOT, snapshot);
+	assert_int_equal(plan.records, records);
+	assert_int_equal(plan.holes, 0);
+	source_close(&s);
+}
+
+static void assert_out_of_reach(struct reach_query query)
+{
+	struct source s;
+	struct reach_goal goal;
+	assert_int_equal(source_open(&s, b.scratch.path), HEARTH_OK);
+	assert_int_equal(reach_find(&s, &query, &goal), TOOL_DATA);
+	source_close(&s);
+}
+
+static struct reach_query seq(uint64_t number)
+{
+	return (struct reach_query){.number = number};
+}
+
+static struct reach_query at(int64_t ms)
+{
+	return (struct reach_query){.by_time = true, .time_ms = ms};
+}
+
+static void a_moment_needs_all_of_a_snapshot(void **state)
+{
+	(void)state;
+	b.ms = 100000;
+	add_segment(true, 0);
+	add_blocks(2, true); /* 1 to 6, at 101 and 102 s */
+	add_snapshot(4, 5);  /* published at 102 s */
+	add_blocks(2, true); /* 7 to 12, at 103 and 104 s */
+	publish();
+	assert_reached(seq(1), 1, NO_SNAPSHOT, 1);
+	assert_reached(seq(4), 4, NO_SNAPSHOT, 4);
+	assert_reached(seq(5), 5, 1, 1);
+	assert_reached(seq(8), 8, 1, 4);
+	assert_reached(seq(12), 12, 1, 8);
+	assert_out_of_reach(seq(13));
+	assert_reached(at(101000), 3, NO_SNAPSHOT, 3);
+	assert_reached(at(101999), 3, NO_SNAPSHOT, 3);
+	assert_reached(at(103000), 9, 1, 5);
+	assert_reached(at(INT64_MAX), 12, 1, 8);
+	assert_out_of_reach(at(99999));
+}
+
+static void without_its_beginning_the_log_needs_one(void **state)
+{
+	(void)state;
+	add_segment(true, 0);
+	add_blocks(2, true); /* 1 to 6 */
+	add_segment(true, 10);
+	add_snapshot(16, 18);
+	add_blocks(2, true); /* 17 to 22 */
+	memmove(b.m.segments, b.m.segments + 1, sizeof(b.m.segments[0]));
+	b.m.n_segments = 1;
+	assert_int_equal(unlinkat(b.scratch.fd, "log-0000000001", 0), 0);
+	publish();
+	assert_out_of_reach(seq(6));
+	assert_out_of_reach(seq(17));
+	assert_reached(seq(18), 18, 1, 2);
+	assert_reached(seq(22), 22, 1, 6);
+}
+
+static void an_older_generation_ends_in_a_hole(void **state)
+{
+	(void)state;
+	b.ms = 100000;
+	add_segment(true, 0);
+	add_blocks(2, true); /* 1 to 6, at 101 and 102 s */
+	b.m.generation = 2;
+	b.ms = 200000;
+	add_snapshot(20, 20);
+	add_segment(true, 14);
+	add_blocks(1, true); /* 21 to 23, at 201 s */
+	publish();
+	assert_reached(seq(5), 5, NO_SNAPSHOT, 5);
+	assert_reached(seq(6), 6, NO_SNAPSHOT, 6);
+	assert_reached(at(102000), 6, NO_SNAPSHOT, 6);
+	assert_out_of_reach(seq(7));
+	assert_out_of_reach(seq(19));
+	assert_out_of_reach(at(150000));
+	assert_reached(seq(20), 20, 1, 0);
+	assert_reached(seq(22), 22, 1, 2);
+	assert_reached(at(200000), 20, 1, 0);
+	/* And when nothing may be loaded by itself. */
+	b.m.untrusted = true;
+	publish();
+	assert_reached(seq(23), 23, 1, 3);
+}
+
+static void an_older_snapshot_may_be_all_there_is(void **state)
+{
+	(void)state;
+	add_snapshot(10, 10);
+	add_snapshot(12, 14); /* its log is gone */
+	b.m.generation = 2;
+	b.seq = 20;
+	add_snapshot(20, 20);
+	add_segment(true, 0);
+	publish();
+	assert_reached(seq(10), 10, 1, 0);
+	assert_out_of_reach(seq(11));
+	assert_out_of_reach(seq(14));
+	assert_reached(seq(20), 20, 3, 0);
+}
+
 static void a_lost_manifest_is_rebuilt(void **state)
 {
 	(void)state;
@@ -328,6 +488,10 @@ static const struct CMUnitTest TESTS[] = {
     TEST(a_missing_segment_is_damage),
     TEST(a_segment_of_another_salt_is_not_ours),
     TEST(a_directory_with_a_hole_is_refused),
+    TEST(a_moment_needs_all_of_a_snapshot),
+    TEST(without_its_beginning_the_log_needs_one),
+    TEST(an_older_generation_ends_in_a_hole),
+    TEST(an_older_snapshot_may_be_all_there_is),
     TEST(a_lost_manifest_is_rebuilt),
 };
 
