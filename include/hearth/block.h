@@ -22,7 +22,7 @@
 
 #define BLOCK_HEADER_SIZE 64
 #define BLOCK_SALT_SIZE   16
-/* Raw payload of a block that holds more than one record. */
+/* Raw payload of a block that holds more than one record; a header that says otherwise is damaged. */
 #define BLOCK_PAYLOAD_MAX (256u * 1024)
 /* No block is larger: one record of the largest size. */
 #define BLOCK_RAW_MAX ((1u << 30) + 4096u)

@@ -58,6 +58,8 @@ static bool lengths_hold(const struct block_header *h)
 {
 	if (h->raw_len > BLOCK_RAW_MAX || h->stored_len > BLOCK_RAW_MAX)
 		return false;
+	if (h->count > 1 && h->raw_len > BLOCK_PAYLOAD_MAX)
+		return false;
 	if (h->count > h->raw_len / RECORD_SIZE_MIN || h->first > UINT64_MAX - h->count)
 		return false;
 	if (h->flags == 0)

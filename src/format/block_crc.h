@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* block_crc: the two halves of a block's CRC, for those who learn the CRC of the payload in between: the
- * searcher for blocks behind damage, which reads a file once whatever the headers in it claim. Floor 1 only.
- */
+ * searcher for blocks behind damage, which reads a file once whatever the headers in it claim. For floor 1 and
+ * recovery. */
 #ifndef FORMAT_BLOCK_CRC_H
 #define FORMAT_BLOCK_CRC_H
 

@@ -4,11 +4,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 #include "base/check.h"
 #include "format/block_zstd.h"
 
 #define POOL_MAGIC 0x5a504f4fu
 #define POOL_SLOTS 16
+/* The levels that Hearth packs at use no larger windows. */
+#define WINDOW_LOG_MAX 23
 
 struct block_pool {
 	uint32_t magic;
@@ -77,4 +80,24 @@ enum hearth_status block_unpack_frame(
 	size_t n = ZSTD_decompressDCtx(context, out, raw_len, data, len);
 	put_context(pool, context);
 	return !ZSTD_isError(n) && n == raw_len ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
+enum hearth_status block_unpack_head(const void *data, size_t len, void *out, size_t want)
+{
+	ZSTD_DCtx *context = ZSTD_createDCtx();
+	if (context == NULL)
+		return HEARTH_NOMEM;
+	ZSTD_inBuffer in = {.src = data, .size = len};
+	ZSTD_outBuffer to = {.dst = out, .size = want};
+	size_t left = ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+	while (!ZSTD_isError(left) && to.pos < to.size) {
+		size_t before = in.pos + to.pos;
+		left = ZSTD_decompressStream(context, &to, &in);
+		if (left == 0 || in.pos + to.pos == before)
+			break;
+	}
+	ZSTD_freeDCtx(context);
+	if (ZSTD_isError(left) && ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation)
+		return HEARTH_NOMEM;
+	return !ZSTD_isError(left) && to.pos == want ? HEARTH_OK : HEARTH_DAMAGED;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* block_zstd: one zstd frame to bytes, with contexts kept between calls: making one costs as much as
- * unpacking a small block. Several threads may use one pool at once, no lock. Floor 1 only. */
+ * unpacking a small block. Several threads may use one pool at once, no lock. For floor 1 and
+ * recovery. */
 #ifndef FORMAT_BLOCK_ZSTD_H
 #define FORMAT_BLOCK_ZSTD_H
 
@@ -18,5 +19,9 @@ void block_pool_close(struct block_pool **pool);
  * pool may be NULL. HEARTH_OK, HEARTH_DAMAGED, HEARTH_NOMEM. */
 enum hearth_status block_unpack_frame(
     struct block_pool *pool, const void *data, size_t len, void *out, size_t raw_len);
+
+/* The first `want` bytes of what a frame holds, of which the first `len` bytes are there. Memory is bounded by what
+ * Hearth writes: a frame that needs a larger window is damaged. HEARTH_OK, HEARTH_DAMAGED, HEARTH_NOMEM. */
+enum hearth_status block_unpack_head(const void *data, size_t len, void *out, size_t want);
 
 #endif

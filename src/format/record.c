@@ -195,6 +195,25 @@ enum hearth_status record_decode(const void *data, size_t len, struct record *re
 	return status;
 }
 
+enum hearth_status record_decode_head(const void *data, size_t len, uint64_t whole, struct record *ret_r)
+{
+	struct bytes_reader in = bytes_reader(data, len < whole ? len : (size_t)whole);
+	*ret_r = (struct record){0};
+	ret_r->type = bytes_get8(&in);
+	uint64_t body_len = bytes_get_varint(&in);
+	uint64_t head_len = (uint64_t)(in.at - (const uint8_t *)data);
+	if (in.bad || body_len != whole - head_len)
+		return HEARTH_DAMAGED;
+	if (ret_r->type & RECORD_MAY_SKIP)
+		return HEARTH_OK;
+	if (ret_r->type != RECORD_SET)
+		return ret_r->type <= RECORD_FLUSH_AT ? HEARTH_DAMAGED : HEARTH_NEWER;
+	enum hearth_status status = get_set(&in, ret_r);
+	ret_r->value = NULL;
+	ret_r->value_len += body_len - (uint64_t)(in.at - (const uint8_t *)data - head_len);
+	return status == HEARTH_OK && ret_r->value_len > RECORD_VALUE_MAX ? HEARTH_DAMAGED : status;
+}
+
 const char *record_type_name(uint8_t type)
 {
 	switch (type) {

@@ -18,32 +18,21 @@ struct evidence {
 	uint64_t first;  /* first number behind the hole */
 };
 
-static bool good_block(const struct replay *rp, uint64_t offset, struct block_header *ret_h)
+static bool good_block(struct replay *rp, uint64_t offset, struct block_header *ret_h)
 {
-	const uint8_t *at = rp->data + offset;
-	return offset + BLOCK_HEADER_SIZE <= rp->end &&
-	       block_decode_header(at, rp->end - offset, ret_h) == HEARTH_OK &&
-	       block_verify(at, rp->salt, at + BLOCK_HEADER_SIZE, ret_h->stored_len) == HEARTH_OK &&
+	return window_verify(&rp->window, offset, rp->end, rp->salt, ret_h) == HEARTH_OK &&
 	       ret_h->first >= rp->expected;
 }
 
 /* The next offset in the segment at which a block verifies and belongs behind the hole. The search reads each byte once,
  * whatever a client has put into its values. */
-static bool next_block(
-    const struct replay *rp, uint64_t offset, uint64_t *ret_offset, struct block_header *ret_h)
+static bool next_block(struct replay *rp, uint64_t offset, uint64_t *ret_offset, struct block_header *ret_h)
 {
-	const struct vfs *vfs = datadir_vfs(rp->rec->options->files->dir);
-	const char *name = rp->heads[rp->at].name;
+	const struct window *w = &rp->window;
 	bool found = good_block(rp, offset, ret_h);
-	if (!found) {
-		int fd = vfs_open(vfs, datadir_fd(rp->rec->options->files->dir), name, O_RDONLY);
-		while (fd >= 0 && !found &&
-		       segment_find(vfs, fd, rp->salt, offset, rp->end, &offset) == HEARTH_OK) {
-			found = good_block(rp, offset, ret_h);
-			offset += !found;
-		}
-		if (fd >= 0)
-			vfs->close(vfs->ctx, fd);
+	while (!found && segment_find(w->vfs, w->fd, rp->salt, offset, rp->end, &offset) == HEARTH_OK) {
+		found = good_block(rp, offset, ret_h);
+		offset += !found;
 	}
 	*ret_offset = offset;
 	return found;
@@ -156,6 +145,8 @@ enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next
 	const struct replay_head *head = &rp->heads[rp->at];
 	struct evidence ev = {0};
 	look_here(rp, *offset, &ev);
+	if (atomic_load(&rp->window.failed))
+		return hearth_fail(rec->err, HEARTH_IO, head->name, *offset, "cannot read the segment");
 	look_later(rp, &ev);
 	if (!is_damage(rp, &ev)) {
 		end_here(rp, *offset);

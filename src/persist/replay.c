@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* replay: the log to the store. A segment is read whole, its blocks verified and decoded by all threads, then
- * applied, each key by one thread, in order. Where a block is bad the end-of-log rule decides
+/* replay: the log to the store. A segment is read a window at a time, its blocks verified and decoded by all threads,
+ * then applied, each key by one thread, in order. Where a block is bad the end-of-log rule decides
  * (hearth-log(5)): either the log ends there, or it is damage, and what is older than it goes. */
 #include "persist/replay.h"
 
@@ -10,9 +10,7 @@
 #include <string.h>
 #include "base/check.h"
 #include "base/vfs.h"
-
-/* Bytes of a segment that are verified and then applied at once: what was verified is still in the caches. */
-#define WINDOW (UINT64_C(8) << 20)
+#include "format/block_zstd.h"
 
 /* ---- reading ---- */
 
@@ -46,78 +44,96 @@ static enum hearth_status read_head(struct replay *rp, size_t i)
 	return HEARTH_OK;
 }
 
-static void read_part(void *arg, unsigned i)
+static enum hearth_status fail(const struct replay *rp, enum hearth_status status)
 {
-	struct replay *rp = arg;
-	const struct vfs *vfs = datadir_vfs(rp->rec->options->files->dir);
-	size_t slice = (rp->len + rp->rec->threads - 1) / rp->rec->threads, from = slice * i;
-	if (from >= rp->len)
-		return;
-	size_t len = rp->len - from < slice ? rp->len - from : slice;
-	if (vfs_read_at(vfs, rp->fd, rp->data + from, len, from) != (ssize_t)len)
-		atomic_store(&rp->read_failed, true);
-}
-
-/* The whole file into memory. */
-static enum hearth_status read_segment(struct replay *rp, const struct replay_head *head)
-{
-	struct files *files = rp->rec->options->files;
-	const struct vfs *vfs = datadir_vfs(files->dir);
-	if (rp->size < head->size) {
-		uint8_t *data = realloc(rp->data, head->size);
-		if (!data)
-			return hearth_fail(
-			    rp->rec->err, HEARTH_NOMEM, head->name, 0, "no memory to read the segment");
-		rp->data = data;
-		rp->size = head->size;
-	}
-	rp->fd = vfs_open(vfs, datadir_fd(files->dir), head->name, O_RDONLY);
-	if (rp->fd < 0)
-		return hearth_fail(rp->rec->err, HEARTH_IO, head->name, 0, "cannot open the segment");
-	rp->len = head->size;
-	atomic_store(&rp->read_failed, false);
-	parallel_run(rp->rec->threads, read_part, rp);
-	vfs->close(vfs->ctx, rp->fd);
-	if (atomic_load(&rp->read_failed))
-		return hearth_fail(rp->rec->err, HEARTH_IO, head->name, 0, "cannot read the segment");
-	return HEARTH_OK;
+	return hearth_fail(rp->rec->err, status, rp->heads[rp->at].name, rp->window.at,
+	    status == HEARTH_NOMEM ? "no memory to read the segment" : "cannot read the segment");
 }
 
 /* ---- blocks ---- */
 
-static bool push_span(struct replay *rp, const struct replay_span *span)
-{
-	if (rp->n_spans == rp->spans_size) {
-		size_t size = rp->spans_size ? rp->spans_size * 2 : 1024;
-		struct replay_span *spans = realloc(rp->spans, size * sizeof(*spans));
-		if (!spans)
-			return false;
-		rp->spans = spans;
-		rp->spans_size = size;
-	}
-	rp->spans[rp->n_spans++] = *span;
-	return true;
-}
-
-/* Finds the blocks from `offset` on by their lengths alone, for one window. Returns where that stops. */
+/* Finds the blocks from `offset` on by their lengths alone, as many as one window holds. The first one may be larger
+ * than the window, or unpack to more: then it is alone. Returns where that stops. */
 static uint64_t walk(struct replay *rp, uint64_t offset)
 {
-	uint64_t window = offset + WINDOW;
-	rp->n_spans = 0;
-	while (offset + BLOCK_HEADER_SIZE <= rp->end && offset < window) {
-		struct replay_span span = {.offset = offset};
-		if (block_decode_header(rp->data + offset, rp->end - offset, &span.h) != HEARTH_OK ||
-		    !push_span(rp, &span))
+	const struct window *w = &rp->window;
+	uint64_t stop = w->at + w->len < rp->end ? w->at + w->len : rp->end, raw = 0, records = 0;
+	for (rp->n_spans = 0; rp->n_spans < REPLAY_SPANS && offset + BLOCK_HEADER_SIZE <= stop;) {
+		struct replay_span span = {.offset = offset, .status = HEARTH_END};
+		if (block_decode_header(window_bytes(w, offset), rp->end - offset, &span.h) != HEARTH_OK)
 			break;
-		offset += BLOCK_HEADER_SIZE + (uint64_t)span.h.stored_len;
+		uint64_t behind = offset + BLOCK_HEADER_SIZE + span.h.stored_len;
+		raw += span.h.raw_len;
+		records += span.h.count;
+		bool fits = behind <= stop && raw <= WINDOW_SIZE && records <= REPLAY_RECORDS;
+		if (rp->n_spans > 0 && !fits)
+			break;
+		rp->spans[rp->n_spans++] = span;
+		offset = behind;
+		if (!fits)
+			break;
 	}
 	return offset;
+}
+
+static bool is_alone(const struct replay *rp)
+{
+	const struct replay_span *span = &rp->spans[0];
+	uint64_t behind = span->offset + BLOCK_HEADER_SIZE + span->h.stored_len;
+	return rp->n_spans == 1 && (behind > rp->window.at + rp->window.len || span->h.raw_len > WINDOW_SIZE);
+}
+
+/* The key and state of a record whose value is too large to be of use. */
+static enum hearth_status decode_giant(struct replay *rp, const struct replay_span *span)
+{
+	struct replay_giant *giant = &rp->giant;
+	uint64_t at = span->offset + BLOCK_HEADER_SIZE;
+	size_t len = span->h.stored_len < WINDOW_SIZE ? span->h.stored_len : WINDOW_SIZE;
+	enum hearth_status status = window_fill(&rp->window, at, len);
+	if (status != HEARTH_OK)
+		return status;
+	const uint8_t *stored = window_bytes(&rp->window, at);
+	if (span->h.flags & ~(unsigned)BLOCK_ZSTD)
+		return HEARTH_NEWER;
+	if (span->h.flags & BLOCK_ZSTD)
+		status = block_unpack_head(stored, len, giant->head, sizeof(giant->head));
+	else
+		memcpy(giant->head, stored, sizeof(giant->head));
+	if (status == HEARTH_OK)
+		status = record_decode_head(giant->head, sizeof(giant->head), span->h.raw_len, &giant->r);
+	if (status != HEARTH_OK)
+		return status;
+	bool takes = record_takes_number(giant->r.type);
+	if (span->h.count != takes || (giant->r.seq && giant->r.seq != span->h.first))
+		return HEARTH_DAMAGED;
+	giant->r.seq = span->h.first;
+	giant->here = takes && giant->r.type == RECORD_SET && giant->r.seq > rp->rec->s0;
+	return HEARTH_OK;
+}
+
+/* A block larger than the window. Nothing of its size is allocated before it has been verified, and nothing at all
+ * when no record in it can be applied. */
+static enum hearth_status prepare_alone(struct replay *rp)
+{
+	struct replay_span *span = &rp->spans[0];
+	enum hearth_status status = window_verify(&rp->window, span->offset, rp->end, rp->salt, &span->h);
+	uint64_t whole = BLOCK_HEADER_SIZE + (uint64_t)span->h.stored_len;
+	bool giant = whole > rp->block_max || span->h.raw_len > rp->block_max;
+	if (status == HEARTH_OK && giant)
+		status = decode_giant(rp, span);
+	else if (status == HEARTH_OK)
+		status = window_fill(&rp->window, span->offset, (size_t)whole);
+	if (status == HEARTH_IO || status == HEARTH_NOMEM)
+		return fail(rp, status);
+	if (giant || status != HEARTH_OK)
+		span->status = status;
+	return HEARTH_OK;
 }
 
 static bool bin_push(struct replay_bin *bin, const struct replay_entry *e)
 {
 	if (bin->n == bin->size) {
-		size_t size = bin->size ? bin->size * 2 : 4096;
+		size_t size = bin->size ? bin->size * 2 : 64;
 		struct replay_entry *entries = realloc(bin->entries, size * sizeof(*entries));
 		if (!entries)
 			return false;
@@ -159,10 +175,12 @@ static enum hearth_status bin_records(struct replay *rp, unsigned i, const struc
 
 static enum hearth_status verify_span(struct replay *rp, struct replay_span *span)
 {
-	const uint8_t *head = rp->data + span->offset, *stored = head + BLOCK_HEADER_SIZE;
+	const uint8_t *head = window_bytes(&rp->window, span->offset), *stored = head + BLOCK_HEADER_SIZE;
 	enum hearth_status status = block_verify(head, rp->salt, stored, span->h.stored_len);
 	if (status != HEARTH_OK)
 		return status;
+	if (span->h.flags & ~(unsigned)BLOCK_ZSTD)
+		return HEARTH_NEWER;
 	span->payload = stored;
 	if (span->h.flags & BLOCK_ZSTD) {
 		span->unpacked = malloc(span->h.raw_len);
@@ -182,6 +200,8 @@ static void verify_part(void *arg, unsigned i)
 		rp->bins[i][k].n = 0;
 	for (size_t n = from; n < from + slice && n < rp->n_spans; n++) {
 		struct replay_span *span = &rp->spans[n];
+		if (span->status != HEARTH_END)
+			continue; /* it was looked at alone */
 		span->status = verify_span(rp, span);
 		/* Blocks wholly before the snapshot need no decoding. */
 		if (span->status == HEARTH_OK && span->h.first + span->h.count > rp->rec->s0 + 1)
@@ -248,6 +268,18 @@ static void apply_serially(struct replay *rp, size_t n)
 	}
 }
 
+/* A record that nothing can hold deletes its key. */
+static void apply_giant(struct replay *rp)
+{
+	const struct record *r = &rp->giant.r;
+	if (!rp->giant.here)
+		return;
+	struct store_key key = store_key(rp->rec->options->store, r->key, r->key_len);
+	if (!apply_record(rp->rec->thread[0], &key, r, false))
+		atomic_fetch_add(&rp->rec->dropped, 1);
+	atomic_fetch_add(&rp->rec->items_applied, 1);
+}
+
 /* How many spans from the first on verify and chain. */
 static size_t good_spans(struct replay *rp)
 {
@@ -274,20 +306,35 @@ static void free_spans(struct replay *rp)
 	rp->n_spans = 0;
 }
 
+static enum hearth_status verify_window(struct replay *rp, uint64_t offset, uint64_t *ret_stop)
+{
+	rp->n_spans = 0;
+	rp->giant.here = false;
+	*ret_stop = offset;
+	enum hearth_status status = window_fill(&rp->window, offset, WINDOW_SIZE);
+	if (status != HEARTH_OK)
+		return fail(rp, status);
+	*ret_stop = walk(rp, offset);
+	if (is_alone(rp))
+		status = prepare_alone(rp);
+	atomic_store(&rp->has_flush, false);
+	if (status == HEARTH_OK)
+		parallel_run(rp->rec->threads, verify_part, rp);
+	return status;
+}
+
 /* Verifies and applies one window. *ret_offset: how far everything is good; *ret_more: all of it was, and there may be more. */
 static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_t *ret_offset, bool *ret_more)
 {
 	struct recovery *rec = rp->rec;
-	uint64_t stop = walk(rp, offset);
-	atomic_store(&rp->has_flush, false);
-	for (size_t i = 0; i < rp->n_spans; i++)
-		rp->spans[i].status = HEARTH_END;
-	parallel_run(rec->threads, verify_part, rp);
-	size_t n = good_spans(rp);
-	enum hearth_status status = HEARTH_OK;
-	if (n < rp->n_spans && (rp->spans[n].status == HEARTH_NEWER || rp->spans[n].status == HEARTH_NOMEM))
-		status = hearth_fail(rec->err, rp->spans[n].status, rp->heads[rp->at].name,
-		    rp->spans[n].offset, "a record that cannot be read by this version");
+	uint64_t stop;
+	enum hearth_status status = verify_window(rp, offset, &stop);
+	size_t n = status == HEARTH_OK ? good_spans(rp) : 0;
+	if (n < rp->n_spans && rp->spans[n].status == HEARTH_NOMEM)
+		status = fail(rp, HEARTH_NOMEM);
+	else if (n < rp->n_spans && rp->spans[n].status == HEARTH_NEWER)
+		status = hearth_fail(rec->err, HEARTH_NEWER, rp->heads[rp->at].name, rp->spans[n].offset,
+		    "a record that cannot be read by this version");
 	*ret_offset = n == rp->n_spans ? stop : rp->spans[n].offset;
 	*ret_more = status == HEARTH_OK && n > 0 && n == rp->n_spans;
 	if (n > 0 && status == HEARTH_OK) {
@@ -298,6 +345,7 @@ static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_
 			apply_serially(rp, n);
 		else
 			parallel_run(rec->threads, apply_part, rp);
+		apply_giant(rp);
 		rec->result->log_records += behind - rp->expected;
 		rp->expected = behind;
 		rp->prev_crc = last->h.crc;
@@ -378,9 +426,12 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 {
 	const struct replay_head *head = &rp->heads[i], *next = successor(rp, i);
 	rp->at = i;
-	enum hearth_status status = read_segment(rp, head);
+	struct datadir *dir = rp->rec->options->files->dir;
+	rp->len = head->size;
+	enum hearth_status status =
+	    window_open(&rp->window, datadir_vfs(dir), datadir_fd(dir), head->name, head->size);
 	if (status != HEARTH_OK)
-		return status;
+		return fail(rp, status);
 	rp->end = next && next->h.prev_end < rp->len ? next->h.prev_end : rp->len;
 	/* Numbers before this segment that nobody has read, or that an earlier recovery found missing below the snapshot's
 	 * end: it left a jump. What the snapshot covers matters no more. */
@@ -403,6 +454,7 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 			break;
 		status = hole_decide(rp, next, &offset);
 	}
+	window_close(&rp->window);
 	leave(rp, offset < rp->end ? offset : rp->end);
 	atomic_fetch_add(&rp->rec->done_bytes, rp->len);
 	recover_progress(rp->rec);
@@ -459,17 +511,21 @@ static void replay_free(struct replay *rp)
 	free(rp->bins);
 	free(rp->heads);
 	free(rp->spans);
-	free(rp->data);
+	window_free(&rp->window);
 }
 
 enum hearth_status replay_log(struct recovery *rec)
 {
 	const struct manifest *m = &rec->options->files->manifest;
-	struct replay rp = {.rec = rec, .n = m->n_segments, .fd = -1, .hole_at = SIZE_MAX};
+	struct replay rp = {.rec = rec, .n = m->n_segments, .hole_at = SIZE_MAX};
+	uint64_t applicable = store_item_max(rec->options->store) + RECORD_OVERHEAD_MAX + BLOCK_HEADER_SIZE;
+	rp.block_max = applicable > WINDOW_SIZE ? applicable : WINDOW_SIZE;
+	rp.window = (struct window){.fd = -1, .threads = rec->threads};
 	enum hearth_status status = HEARTH_NOMEM;
 	rp.heads = calloc(rp.n + 1, sizeof(*rp.heads));
 	rp.bins = calloc(rec->threads, sizeof(*rp.bins));
-	bool ok = rp.heads && rp.bins;
+	rp.spans = calloc(REPLAY_SPANS, sizeof(*rp.spans));
+	bool ok = rp.heads && rp.bins && rp.spans;
 	for (unsigned i = 0; ok && i < rec->threads; i++)
 		ok = (rp.bins[i] = calloc(rec->threads, sizeof(**rp.bins))) != NULL;
 	if (!ok) {

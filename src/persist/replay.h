@@ -4,8 +4,12 @@
 #define PERSIST_REPLAY_H
 
 #include "persist/recover_private.h"
+#include "persist/window.h"
 
 #define REPLAY_AHEAD 12u /* records whose buckets are fetched ahead */
+/* Of one window: with these its memory has a bound, whatever the headers claim. */
+#define REPLAY_SPANS   16384u
+#define REPLAY_RECORDS (256u * 1024)
 
 /* A segment of the manifest, as its file looks. */
 struct replay_head {
@@ -23,6 +27,13 @@ struct replay_span {
 	enum hearth_status status; /* HEARTH_END = not looked at */
 	const uint8_t *payload;
 	uint8_t *unpacked;
+};
+
+/* The record of a block that is larger than anything that can be applied: all but its value. */
+struct replay_giant {
+	bool here;
+	struct record r;
+	uint8_t head[RECORD_OVERHEAD_MAX];
 };
 
 struct replay_entry {
@@ -43,15 +54,14 @@ struct replay {
 	struct replay_head *heads;
 	size_t n, at; /* segments; the one being read */
 	uint8_t boot_id[HEARTH_ID_SIZE];
-	/* The segment in memory. */
-	int fd;
-	uint8_t *data;
-	size_t size;       /* of data */
+	/* The segment, a window of it in memory. */
+	struct window window;
 	uint64_t len, end; /* of the file; of the part that belongs to the log */
-	_Atomic bool read_failed;
 	uint8_t salt[BLOCK_SALT_SIZE];
-	struct replay_span *spans;
-	size_t n_spans, spans_size;
+	uint64_t block_max;        /* no block that can be applied is larger, stored or raw */
+	struct replay_span *spans; /* REPLAY_SPANS of them */
+	size_t n_spans;
+	struct replay_giant giant;
 	struct replay_bin **bins; /* [decoding thread][applying thread] */
 	_Atomic bool has_flush;
 	/* Where the log stands. */

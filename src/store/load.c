@@ -136,6 +136,11 @@ void store_load_flush(struct store_thread *t, uint64_t seq)
 		store_kill_all(t->store, seq);
 }
 
+uint64_t store_item_max(const struct store *s)
+{
+	return s->options.item_max;
+}
+
 void store_reserve(struct store_thread *t, uint64_t items)
 {
 	struct store *s = t->store;

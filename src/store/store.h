@@ -128,6 +128,8 @@ void store_load_begin(struct store *s);
 /* Fits the index to what was loaded (part of parts, by several threads), then, alone, ends the loading. */
 void store_load_fit(struct store_thread *t, unsigned part, unsigned parts);
 void store_load_done(struct store *s);
+/* Bytes of header, key and value that an item may have. */
+uint64_t store_item_max(const struct store *s);
 /* Prepares an empty index for so many items. Alone. */
 void store_reserve(struct store_thread *t, uint64_t items);
 /* One sweep for expired items over a part of the shards (part of parts), after the last record. Returns the

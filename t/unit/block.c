@@ -132,6 +132,7 @@ static void change_to_2_32(struct block_header *h)
 static void change_to_most(struct block_header *h)
 {
 	h->stored_len = h->raw_len = BLOCK_RAW_MAX;
+	h->count = 1;
 }
 static void change_to_more_than_most(struct block_header *h)
 {
@@ -166,6 +167,17 @@ static void change_to_many(struct block_header *h)
 {
 	h->count = 51;
 }
+/* Only one record may be larger than a block of many. */
+static void change_to_large_of_many(struct block_header *h)
+{
+	h->stored_len = h->raw_len = BLOCK_PAYLOAD_MAX + 1;
+	h->count = 2;
+}
+static void change_to_full_of_many(struct block_header *h)
+{
+	h->stored_len = h->raw_len = BLOCK_PAYLOAD_MAX;
+	h->count = 2;
+}
 static void change_to_wrapping(struct block_header *h)
 {
 	h->first = UINT64_MAX - 1;
@@ -189,6 +201,8 @@ static void lengths_have_limits(void **state)
 	assert_int_equal(decode_changed(change_to_packed_nothing, 1000), HEARTH_DAMAGED);
 	assert_int_equal(decode_changed(change_to_empty, 64), HEARTH_OK);
 	assert_int_equal(decode_changed(change_to_many, 1000), HEARTH_DAMAGED);
+	assert_int_equal(decode_changed(change_to_large_of_many, 1u << 20), HEARTH_DAMAGED);
+	assert_int_equal(decode_changed(change_to_full_of_many, 1u << 20), HEARTH_OK);
 	assert_int_equal(decode_changed(change_to_wrapping, 1000), HEARTH_DAMAGED);
 }
 
