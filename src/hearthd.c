@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 		goto out;
 	if ((code = open_engine(&d)) != 0)
 		goto out;
-	if (d.path && (code = exit_of_server(server_admin(d.server, d.dirfd))) != 0)
+	if (d.path && (code = exit_of_server(server_admin(d.server, d.dirfd, d.path))) != 0)
 		goto out;
 	if ((code = recover(&d)) != 0)
 		goto out;

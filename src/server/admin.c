@@ -317,7 +317,7 @@ fail:
 	return -1;
 }
 
-enum server_status admin_open(struct admin **ret_admin, struct server *s, int dirfd)
+enum server_status admin_open(struct admin **ret_admin, struct server *s, int dirfd, const char *path)
 {
 	struct admin *a = calloc(1, sizeof *a);
 
@@ -341,7 +341,7 @@ enum server_status admin_open(struct admin **ret_admin, struct server *s, int di
 		goto fail;
 	return SERVER_OK;
 fail:
-	msg(MSG_ERROR, "--data-dir: %s: %s", DATADIR_ADMIN, strerror(errno));
+	msg(MSG_ERROR, "%s/%s: %s", path, DATADIR_ADMIN, strerror(errno));
 	return SERVER_IO;
 }
 

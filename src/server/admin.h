@@ -9,7 +9,7 @@
 struct admin;
 
 /* The lock on the directory is held, so a socket that lies there is nobody's any more. */
-enum server_status admin_open(struct admin **ret_admin, struct server *s, int dirfd);
+enum server_status admin_open(struct admin **ret_admin, struct server *s, int dirfd, const char *path);
 void admin_close(struct admin **admin);
 
 #endif

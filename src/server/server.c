@@ -193,9 +193,9 @@ void server_set_engine(struct server *s, struct engine *engine)
 	__atomic_store_n(&s->loading, true, __ATOMIC_RELAXED);
 }
 
-enum server_status server_admin(struct server *s, int dirfd)
+enum server_status server_admin(struct server *s, int dirfd, const char *path)
 {
-	return admin_open(&s->admin, s, dirfd);
+	return admin_open(&s->admin, s, dirfd, path);
 }
 
 void server_progress(void *arg)

@@ -44,9 +44,9 @@ int server_port(const struct server *s);
 /* Hands a unix socket to the user that the daemon becomes. */
 void server_chown(struct server *s, uid_t uid, gid_t gid);
 void server_set_engine(struct server *s, struct engine *engine);
-/* Opens the admin socket in the data directory; it answers from here on, while loading from within
+/* Opens the admin socket in the data directory (path is for messages); it answers from here on, while loading from within
  * server_loading. */
-enum server_status server_admin(struct server *s, int dirfd);
+enum server_status server_admin(struct server *s, int dirfd, const char *path);
 /* For engine_options: arg is the server. */
 void server_progress(void *arg);
 void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
