@@ -2,6 +2,8 @@
 /* store_rules: single rules of the store: overwriting in place, pins, expiry, refusals for memory, accounts and
  * their bound under churn, and what the observer is told. */
 #include "support.h"
+#include <sched.h>
+#include <stdatomic.h>
 #include "store/private.h"
 
 #define NOW 1700000000
@@ -276,10 +278,28 @@ struct told {
 
 static struct told told;
 
+/* The key's lock is held, for a flush those of all shards. */
+static bool locked(struct store *s, const struct store_change *change)
+{
+	uint32_t first = 0, n = index_shards(&s->index);
+	if (change->key) {
+		first = index_shard_of(&s->index, change->key->hash);
+		n = first + 1;
+	}
+	for (uint32_t shard = first; shard < n; shard++) {
+		if (pthread_mutex_trylock(&s->index.shard[shard].lock) == EBUSY)
+			continue;
+		pthread_mutex_unlock(&s->index.shard[shard].lock);
+		return false;
+	}
+	return true;
+}
+
 static uint64_t note(void *owner, const struct store_change *change)
 {
 	struct store_pin pin = change->pin;
 	assert_ptr_equal(owner, &told);
+	assert_true(locked(told.store, change));
 	told.calls++;
 	told.kind = change->kind;
 	told.value_len = change->value_len;
@@ -407,6 +427,60 @@ static void trap06_flush_kills_by_number(void **state)
 	store_close(&s);
 }
 
+struct peek {
+	struct store *store;
+	uint32_t shard;
+	_Atomic bool begun;
+	uint64_t flush_seq;
+};
+
+/* Waits for the lock of the shard that a flush lets go first, and looks at what is dead then. */
+static void *peek(void *arg)
+{
+	struct peek *p = arg;
+	pthread_mutex_t *lock = &p->store->index.shard[p->shard].lock;
+	atomic_store(&p->begun, true);
+	pthread_mutex_lock(lock);
+	p->flush_seq = atomic_load(&p->store->flush_seq);
+	pthread_mutex_unlock(lock);
+	return NULL;
+}
+
+static struct peek peeking;
+static pthread_t peeker;
+
+static uint64_t note_and_peek(void *owner, const struct store_change *change)
+{
+	(void)owner;
+	(void)change;
+	atomic_store(&peeking.begun, false);
+	MUST(pthread_create(&peeker, NULL, peek, &peeking) == 0);
+	while (!atomic_load(&peeking.begun))
+		sched_yield();
+	nanosleep(
+	    &(struct timespec){0, 200000}, NULL); /* it sleeps at the lock by now, as far as can be told */
+	return ++told.last;
+}
+
+/* trap 6: whoever enters a shard behind a flush finds it done, or an incr would straddle it. */
+static void trap06_a_flush_is_published_before_its_locks_go(void **state)
+{
+	(void)state;
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_outcome out;
+	told = (struct told){.store = s};
+	peeking = (struct peek){.store = s, .shard = index_shards(&s->index) - 1};
+	store_set_observer(s, note_and_peek);
+	struct store_thread *t = store_thread_open(s, &told);
+	for (unsigned i = 0; i < 200; i++) {
+		store_flush(t, 0, &out);
+		pthread_join(peeker, NULL);
+		assert_int_equal(peeking.flush_seq, out.seq);
+	}
+	store_thread_close(&t);
+	store_close(&s);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(same_size_is_overwritten_in_place),
     cmocka_unit_test(expiry_is_judged_by_the_threads_time),
@@ -418,5 +492,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(trap01_each_mutating_miss_leaves_a_tombstone),
     cmocka_unit_test(trap05_touches_keep_the_number),
     cmocka_unit_test(trap06_flush_kills_by_number),
+    cmocka_unit_test(trap06_a_flush_is_published_before_its_locks_go),
 };
 UNIT_MAIN(tests)

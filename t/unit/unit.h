@@ -20,10 +20,13 @@
 #include <cmocka.h>
 #include "base/vfs.h"
 
+/* A test's name as argument (with * and ?) runs only that. */
 #define UNIT_MAIN(tests) \
-	int main(void) \
+	int main(int argc, char **argv) \
 	{ \
 		cmocka_set_message_output(CM_OUTPUT_TAP); \
+		if (argc > 1) \
+			cmocka_set_test_filter(argv[1]); \
 		return cmocka_run_group_tests(tests, NULL, NULL); \
 	}
 
