@@ -24,7 +24,8 @@ FORMAT  = status record records block block_zstd segment segment_header segment_
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item large policy lane change put load reclaim scan store
 PROTO   = command parse reply
-PERSIST = ring files wal sync parallel snap apply load window replay hole report recover
+PERSIST = ring files wal sync parallel snap apply load window replay hole report recover \
+	rate
 ENGINE  = engine commands background
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process

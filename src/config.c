@@ -117,6 +117,8 @@ static const struct row rows[] = {
         "between snapshots; 0 = off", NULL},
     {0, "snapshot-log-ratio", "PERCENT", UINT, AT(engine.snapshot_ratio), 0, 1000000, "100", NULL,
         "snapshot when the log has grown by this much of the last one; 0 = off", NULL},
+    {0, "snapshot-rate", "MB", MEBI, AT(engine.snapshot_rate), 0, 1 << 20, "64", NULL,
+        "MiB a second that a snapshot writes at most; 0 = no limit", NULL},
     {0, "keep", "NUM", UINT, AT(engine.keep), 1, 10000, "1", NULL, "snapshots that stay", NULL},
     {0, "eviction", "POLICY", CHOICE, AT(engine.policy), 0, 0, "s3fifo", "s3fifo|lru",
         "which items go when memory is full", NULL},

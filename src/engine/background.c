@@ -57,6 +57,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	    .wal = e->wal,
 	    .clock = e->clock,
 	    .level = 1,
+	    .rate = e->options.snapshot_rate,
 	    .cancel = &e->stopping,
 	    .flush_due = &e->flush_due,
 	};

@@ -31,6 +31,7 @@ struct engine_options {
 	enum engine_fsync fsync;
 	int64_t snapshot_interval; /* seconds, 0 = off */
 	unsigned snapshot_ratio;   /* percent of the last snapshot's size, 0 = off */
+	uint64_t snapshot_rate;    /* bytes a second, 0 = no limit */
 	unsigned keep;             /* snapshots kept, 1 or more */
 	uint64_t segment_bytes;    /* tests: a segment is left once it is larger; 0 = 64 MiB */
 	bool strict;

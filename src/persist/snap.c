@@ -5,13 +5,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/vfs.h"
+#include "persist/rate.h"
 #include "store/item.h"
 
 /* Encoded bytes that may wait to be written: reclaim never waits for the disk, it gives the snapshot up. */
 #define PENDING_MAX (64u << 20)
+/* With more than this waiting the rate is lifted: reclaim is handing regions over faster than it lets them go. */
+#define PENDING_LIFTS (8u << 20)
+#define SLICE_US      20000 /* a wait looks at what else there is this often */
 
 struct chunk {
 	struct buf buf;
@@ -30,6 +35,8 @@ struct snap {
 	struct snapshot_footer footer;
 	const struct vfs *vfs;
 	uint64_t position; /* of the log at S0 */
+	struct rate rate;
+	uint64_t paid; /* bytes of the file that the rate has seen */
 	int fd;
 };
 
@@ -123,6 +130,32 @@ static void give_back(struct snap *snap, struct chunk *c)
 	store_scan_unlock(snap->options->store);
 }
 
+static size_t pending(struct snap *snap)
+{
+	store_scan_lock(snap->options->store);
+	size_t bytes = snap->pending;
+	store_scan_unlock(snap->options->store);
+	return bytes;
+}
+
+/* Waits as the rate says. What reclaim adds meanwhile lies in memory: with too much of it the rate is lifted, so that
+ * a slow rate never makes a snapshot fail. */
+static void hold_back(struct snap *snap)
+{
+	uint64_t bytes = snapshot_writer_bytes(snap->writer), news = bytes - snap->paid;
+	int64_t us = rate_take(&snap->rate, news, clock_mono_us());
+	snap->paid = bytes;
+	while (us > 0 && !atomic_load(snap->options->cancel)) {
+		if (pending(snap) > PENDING_LIFTS) {
+			rate_forgive(&snap->rate);
+			return;
+		}
+		struct timespec slice = {0, (long)(us < SLICE_US ? us : SLICE_US) * 1000};
+		nanosleep(&slice, NULL);
+		us -= SLICE_US;
+	}
+}
+
 static enum hearth_status write_ready(struct snap *snap, bool all, struct hearth_error *ret_err)
 {
 	struct chunk *c;
@@ -134,6 +167,7 @@ static enum hearth_status write_ready(struct snap *snap, bool all, struct hearth
 		give_back(snap, c);
 		if (status != HEARTH_OK)
 			return status;
+		hold_back(snap);
 	}
 	return HEARTH_OK;
 }
@@ -248,7 +282,7 @@ static enum hearth_status finish(struct snap *snap, struct hearth_error *ret_err
 enum hearth_status snap_run(
     const struct snap_options *options, struct snap_result *ret_result, struct hearth_error *ret_err)
 {
-	struct snap snap = {.options = options, .fd = -1};
+	struct snap snap = {.options = options, .fd = -1, .rate = {.per_second = options->rate}};
 	enum hearth_status status = begin(&snap, ret_err);
 	if (status == HEARTH_OK)
 		status = scan(&snap, ret_err);

@@ -15,7 +15,8 @@ struct snap_options {
 	struct store_thread *thread; /* the calling thread's */
 	struct wal *wal;
 	const struct clock *clock;
-	int level; /* zstd's */
+	int level;     /* zstd's */
+	uint64_t rate; /* bytes a second that are written at most, 0 = no limit */
 	_Atomic bool *cancel;
 	_Atomic int64_t *flush_due; /* the pending delayed flush */
 };
