@@ -105,7 +105,7 @@ tsan:
 cov:
 	etc/install-packages test
 	HEARTH_SANITIZER=coverage $(MAKE) -j$(JOBS) prove BUILD=build/cov CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage; \
-	status=$$?; t/coverage build/cov; exit $$status
+	status=$$?; t/coverage build/cov && exit $$status
 
 demo:
 	etc/install-packages demo
