@@ -19,12 +19,12 @@ ALL_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 # The floors, bottom up: src/README.md is the map.
 BASE    = check crc32c buf vfs
 BASE_D  = hash clock msg
-FORMAT  = status record records block block_zstd segment segment_header segment_pack segment_resync \
+FORMAT  = status record records keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item large policy lane change put load reclaim scan store
 PROTO   = command parse reply
-PERSIST = ring files wal sync parallel snap apply load window replay hole report recover \
+PERSIST = ring files keys wal sync parallel snap apply load window replay hole report recover \
 	rate
 ENGINE  = engine commands background
 SERVER  = out conn worker listener dispatch stats admin server

@@ -17,7 +17,8 @@ sub dump_of
 	my (@args) = @_;
 	my ($code, $out, $err) = hearth('dump', '--json', @args);
 	is($code, 0, "dump --json @args") or diag $err;
-	return map { decode_json($_) } split /\n/, $out;
+	# A log that was idle for a second has a seal.
+	return grep { $_->{op} !~ /^(?:seal|key_block)$/ } map { decode_json($_) } split /\n/, $out;
 }
 
 my $daemon = Hearth::Daemon->start(args => ['--snapshot-interval', 0, '--snapshot-log-ratio', 0]);
@@ -67,7 +68,7 @@ is(scalar(my @p = dump_of('--prefix', 'prefix:', $dir)), 4, '--prefix');
 is(scalar(my @log = dump_of(newest($dir, 'log'))), 12, 'a file alone');
 my ($code, $out, $err) = hearth('dump', '--values', $dir);
 is($code, 0, 'dump for people');
-is($out =~ tr/\n//, 12, 'one line a record');
+is(scalar(grep { !/ seal / } split /\n/, $out), 12, 'one line a record');
 unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f]/, 'without control bytes');
 like($out, qr/plain/, 'with keys');
 

@@ -10,6 +10,7 @@
  *   TOUCH  i64 expiry | key
  *   FLUSH  nothing: kills every item whose number is lower than this record's
  *   FLUSH_AT i64 due: the one slot for a delayed flush is set to this time; 0 empties it
+ *   KEY_BLOCK, SEAL: which keys earlier records touched, see keyblock.h
  * Zero is no valid type, so zero-filled tails never decode. hearth-log(5) is the page for users.
  *
  * To change the format: add a type or a bit here and in record.c, say in hearth-log(5) what older readers do
@@ -42,8 +43,8 @@ enum record_type {
 	RECORD_FLUSH_AT = 0x05,
 	RECORD_MARK = 0x06,      /* reserved: stale and win-sent bits change, value stays */
 	RECORD_DICT = 0x47,      /* reserved: a compression dictionary and its id */
-	RECORD_KEY_BLOCK = 0xC1, /* reserved: fingerprints of the keys in a stretch of the log */
-	RECORD_SEAL = 0xC2,      /* reserved: key block at an idle second or a clean stop */
+	RECORD_KEY_BLOCK = 0xC1, /* fingerprints of the keys in a stretch of the log, some way behind it */
+	RECORD_SEAL = 0xC2,      /* the same for what is not yet described, at an idle second or a stop */
 };
 
 enum record_bit {
@@ -70,7 +71,7 @@ struct record {
 	uint16_t bits; /* SET: state, use and queue bits; the encoder adds HAS_ bits for the fields below */
 	uint8_t key_len;
 	const uint8_t *key;
-	const uint8_t *value;
+	const uint8_t *value; /* KEY_BLOCK, SEAL: the body */
 	uint64_t value_len;
 	uint64_t seq;   /* sequence number (LSN); 0 = not in the record */
 	uint64_t cas;   /* 0 = the same as seq */
@@ -100,6 +101,9 @@ enum hearth_status record_decode(const void *data, size_t len, struct record *re
  * or more: for a value too large to be of use. ret_r->value is NULL. HEARTH_OK; HEARTH_DAMAGED, also for any other type
  * that is known; HEARTH_NEWER. A type that may be skipped comes back as above. */
 enum hearth_status record_decode_head(const void *data, size_t len, uint64_t whole, struct record *ret_r);
+/* The key of an encoded record of which only the head may be there, as record_encode_head has written it. False: it has
+ * none, or these bytes are no record. */
+bool record_find_key(const void *head, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len);
 /* "set", "delete", ...; "unknown" for others. */
 const char *record_type_name(uint8_t type);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "base/check.h"
+#include <hearth/keyblock.h>
 #include <hearth/record.h>
 
 /* What the caller may set in struct record's bits; the rest says which fields follow. */
@@ -153,6 +154,14 @@ static enum hearth_status get_set(struct bytes_reader *b, struct record *r)
 	return r->value_len <= RECORD_VALUE_MAX ? HEARTH_OK : HEARTH_DAMAGED;
 }
 
+static enum hearth_status get_keys(struct bytes_reader *b, struct record *r)
+{
+	struct keyblock keys;
+	r->value_len = bytes_left(b);
+	r->value = bytes_take(b, bytes_left(b));
+	return keyblock_decode(r->value, (size_t)r->value_len, &keys) ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
 static enum hearth_status get_body(struct bytes_reader *b, struct record *r)
 {
 	enum hearth_status status = HEARTH_OK;
@@ -169,6 +178,9 @@ static enum hearth_status get_body(struct bytes_reader *b, struct record *r)
 		break;
 	case RECORD_FLUSH:
 		break;
+	case RECORD_KEY_BLOCK:
+	case RECORD_SEAL:
+		return get_keys(b, r);
 	default:
 		return r->type & RECORD_MAY_SKIP ? HEARTH_OK : HEARTH_NEWER;
 	}
@@ -212,6 +224,55 @@ enum hearth_status record_decode_head(const void *data, size_t len, uint64_t who
 	ret_r->value = NULL;
 	ret_r->value_len += body_len - (uint64_t)(in.at - (const uint8_t *)data - head_len);
 	return status == HEARTH_OK && ret_r->value_len > RECORD_VALUE_MAX ? HEARTH_DAMAGED : status;
+}
+
+/* Where the key of a set begins, whose body begins at p: the two lengths and the fields that bits 0 to 3 announce, as
+ * body_head_size counts them; the rarer ones one by one. */
+static size_t set_key_at(const uint8_t *p, size_t len)
+{
+	static const uint8_t fixed[16] = {3, 11, 11, 19, 7, 15, 15, 23, 11, 19, 19, 27, 15, 23, 23, 31};
+	unsigned bits = bytes_load16(p);
+	size_t at = fixed[bits & 15];
+	if (bits & (RECORD_HAS_ACCESS | RECORD_HAS_DICT)) {
+		while (bits & RECORD_HAS_ACCESS && at < len && p[at++] & 0x80)
+			;
+		at += bits & RECORD_HAS_DICT ? 4 : 0;
+	}
+	return at;
+}
+
+/* Behind type and length; 0: these bytes are no record. */
+static size_t body_at(const uint8_t *p, size_t len, uint64_t *ret_body_len)
+{
+	*ret_body_len = 0;
+	for (size_t at = 1; at < len && at < 6; at++) {
+		*ret_body_len |= (uint64_t)(p[at] & 0x7f) << (7 * at - 7);
+		if (p[at] < 0x80)
+			return at + 1;
+	}
+	return 0;
+}
+
+/* The log thread asks this of each record: no cursor, no look at what follows the key. */
+bool record_find_key(const void *head, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len)
+{
+	const uint8_t *p = head;
+	uint64_t body;
+	size_t key_len = 0, at = body_at(p, len, &body);
+	if (at == 0)
+		return false;
+	if (p[0] == RECORD_SET && len - at > 3) {
+		key_len = p[at + 2];
+		at += set_key_at(p + at, len - at);
+	} else if (p[0] == RECORD_DELETE) {
+		key_len = (size_t)body;
+	} else if (p[0] == RECORD_TOUCH && body > 8) {
+		at += 8;
+		key_len = (size_t)body - 8;
+	}
+	*ret_key = p + at;
+	*ret_key_len = (uint8_t)key_len;
+	return key_len > 0 && key_len <= RECORD_KEY_MAX && at < len && len - at >= key_len;
 }
 
 const char *record_type_name(uint8_t type)

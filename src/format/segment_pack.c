@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* segment_pack: a segment that is kept only for going back in time, compressed: the same records under the same numbers,
  * blocks merged up to BLOCK_PAYLOAD_MAX and packed by zstd. One thread; no state. Only blocks of the same second are
- * merged: a moment to go back to is named by a block's time. */
+ * merged: a moment to go back to is named by a block's time. A key block stays a block of its own, and no block reaches
+ * across one: else one bad block took a stretch and what describes it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct packer {
 	uint8_t *raw, *out;
 	size_t raw_len, raw_size, out_size;
 	int64_t began_ms; /* time of the first of them */
+	bool alone;       /* they are a key block */
 	uint32_t prev_crc;
 	struct hearth_error *err;
 };
@@ -72,11 +74,16 @@ static enum hearth_status flush(struct packer *p)
 	return HEARTH_OK;
 }
 
+static bool is_key_block(const struct segment_block *b)
+{
+	return b->payload_len > 0 && b->payload[0] == RECORD_KEY_BLOCK;
+}
+
 /* The merged block is as late, as durable and as flushed as its last part. */
 static enum hearth_status add(struct packer *p, const struct segment_block *b)
 {
-	bool later = b->head.time_ms - p->began_ms > SPAN_MS;
-	if (p->raw_len && (later || p->raw_len + b->payload_len > BLOCK_PAYLOAD_MAX)) {
+	bool later = b->head.time_ms - p->began_ms > SPAN_MS, alone = is_key_block(b);
+	if (p->raw_len && (later || alone || p->alone || p->raw_len + b->payload_len > BLOCK_PAYLOAD_MAX)) {
 		enum hearth_status status = flush(p);
 		if (status != HEARTH_OK)
 			return status;
@@ -94,6 +101,7 @@ static enum hearth_status add(struct packer *p, const struct segment_block *b)
 	}
 	memcpy(p->raw + p->raw_len, b->payload, b->payload_len);
 	p->raw_len += b->payload_len;
+	p->alone = alone;
 	return HEARTH_OK;
 }
 

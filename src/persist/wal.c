@@ -128,15 +128,64 @@ static void follow_flush(struct wal *wal, const struct ring_entry *e)
 		wal->flush_due = r.expiry;
 }
 
+/* ---- key blocks ---- */
+
+/* Where the log is, in bytes since the start. */
+static uint64_t position(const struct wal *wal)
+{
+	return atomic_load_explicit(&wal->written_bytes, memory_order_relaxed) + wal->out_len;
+}
+
+/* A block of its own for a key block or seal of so many bytes. NULL: the log has failed. */
+static uint8_t *open_key_block(struct wal *wal, size_t len)
+{
+	close_block(wal);
+	if (wal->out_len + BLOCK_HEADER_SIZE + len > WAL_OUT && !flush_out(wal))
+		return NULL;
+	open_block(wal, wal->taken + 1);
+	uint8_t *at = wal->out + wal->out_len;
+	wal->out_len += len;
+	return at;
+}
+
+/* The record is in the log, from position `at` on. A stretch and what describes it never share a block. */
+static bool note_key(struct wal *wal, const struct ring_entry *e, uint64_t at)
+{
+	if (!keys_note(&wal->keys, e->seq, e->head, e->head_len, at, position(wal)))
+		return true;
+	close_block(wal);
+	size_t len = keys_due(&wal->keys);
+	uint8_t *out = len ? open_key_block(wal, len) : NULL;
+	if (out) {
+		keys_encode(&wal->keys, out);
+		close_block(wal);
+	}
+	keys_turn(&wal->keys);
+	return out || !len;
+}
+
+/* Describes what no key block has described yet. */
+static bool put_seal(struct wal *wal)
+{
+	size_t len = keys_seal_due(&wal->keys);
+	uint8_t *out = len ? open_key_block(wal, len) : NULL;
+	if (out)
+		keys_encode_seal(&wal->keys, out);
+	return out || !len;
+}
+
+/* ---- records ---- */
+
 static bool take(struct wal *wal, const struct ring_entry *e)
 {
 	size_t len = e->head_len + e->value_len;
+	uint64_t at = position(wal);
 	CHECK(e->seq == wal->taken + 1);
 	if (BLOCK_HEADER_SIZE + len > BLOCK_PAYLOAD_MAX) {
 		wal->taken = e->seq;
-		return write_large(wal, e);
+		return write_large(wal, e) && note_key(wal, e, at);
 	}
-	if (wal->block_open && wal->out_len - wal->block_at - BLOCK_HEADER_SIZE + len > BLOCK_PAYLOAD_MAX)
+	if (wal->block_open && wal->out_len - wal->block_at - BLOCK_HEADER_SIZE + len > WAL_BLOCK)
 		close_block(wal);
 	if (wal->out_len + BLOCK_HEADER_SIZE + len > WAL_OUT && !flush_out(wal))
 		return false;
@@ -151,7 +200,7 @@ static bool take(struct wal *wal, const struct ring_entry *e)
 	wal->block_count++;
 	wal->taken = e->seq;
 	follow_flush(wal, e);
-	return true;
+	return note_key(wal, e, at);
 }
 
 /* ---- segments ---- */
@@ -244,12 +293,23 @@ static void note_behind(struct wal *wal)
 		atomic_store(&wal->held, true);
 }
 
-static bool write_batch(struct wal *wal)
+/* Whether a seal is in place: an idle second, or the end. */
+static bool seal_due(const struct wal *wal)
+{
+	return wal->out_len == 0 && wal->taken == wal->written &&
+	       (atomic_load(&wal->stopping) || clock_mono_us() - wal->taken_us >= 1000000);
+}
+
+static bool write_batch(struct wal *wal, bool some)
 {
 	struct ring_entry e;
 	bool ok = true;
+	if (some)
+		wal->taken_us = clock_mono_us();
 	while (ok && ring_next(wal->ring, &e))
 		ok = take(wal, &e);
+	if (ok && !some && seal_due(wal))
+		ok = put_seal(wal);
 	if (ok && atomic_exchange(&wal->time_wanted, false) && wal->out_len == 0 &&
 	    wal->taken == wal->written)
 		open_block(wal, wal->taken + 1);
@@ -295,7 +355,7 @@ static void *log_main(void *arg)
 			nanosleep(&pause, NULL);
 			continue;
 		}
-		if (!write_batch(wal))
+		if (!write_batch(wal, some))
 			continue;
 		if (!some && stopping)
 			break;
@@ -354,7 +414,7 @@ enum hearth_status wal_open(struct wal **ret_wal, const struct wal_options *opti
 	init(wal, options, files, start);
 	wal->ring = ring_open(options->ring_bytes, start->last_seq, options->unpin, options->unpin_arg);
 	wal->out = malloc(WAL_OUT + BLOCK_HEADER_SIZE);
-	if (!wal->ring || !wal->out) {
+	if (!wal->ring || !wal->out || !keys_init(&wal->keys)) {
 		hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the log's ring");
 		goto fail;
 	}
@@ -440,6 +500,7 @@ void wal_close(struct wal **ref)
 	pthread_mutex_destroy(&wal->lock);
 	pthread_cond_destroy(&wal->wake);
 	pthread_cond_destroy(&wal->done);
+	keys_destroy(&wal->keys);
 	free(wal->old);
 	free(wal->out);
 	wal->magic = 0;

@@ -4,12 +4,14 @@
 #define PERSIST_WAL_PRIVATE_H
 
 #include <pthread.h>
+#include "persist/keys.h"
 #include "persist/wal.h"
 
 #define WAL_MAGIC     0x57414c20u
 #define WAL_SEGMENT   (UINT64_C(64) << 20)
-#define WAL_OUT       (1u << 20) /* one write takes this much */
-#define WAL_BEHIND_MS 2000       /* everysec: older unsynced bytes hold changes back */
+#define WAL_OUT       (1u << 20)  /* one write takes this much */
+#define WAL_BLOCK     (16u << 10) /* a block is closed once it has this much: what one flipped bit can cost */
+#define WAL_BEHIND_MS 2000        /* everysec: older unsynced bytes hold changes back */
 
 struct wal_job {
 	enum hearth_status (*run)(void *arg, struct files *files);
@@ -65,6 +67,8 @@ struct wal {
 	bool block_open;
 	uint64_t taken; /* last number put into out */
 	int64_t flush_due;
+	struct keys keys;
+	int64_t taken_us; /* clock_mono_us of the last batch that held a record */
 };
 
 /* No success leaves any more. Says so once, with errno's reason. Any thread. */

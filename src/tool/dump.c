@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <hearth/keyblock.h>
 #include "base/msg.h"
 #include "tool/json.h"
 #include "tool/options.h"
@@ -82,7 +83,29 @@ static bool has_expiry(uint8_t type)
 	return type == RECORD_SET || type == RECORD_TOUCH || type == RECORD_FLUSH_AT;
 }
 
-/* Fields that a type does not have are null, so that each object has the same. */
+static bool has_numbers(uint8_t type)
+{
+	return type == RECORD_KEY_BLOCK || type == RECORD_SEAL;
+}
+
+/* The numbers that a key block or seal describes. */
+static void find_numbers(const struct record *r, uint64_t *ret_first, uint64_t *ret_last)
+{
+	struct keyblock b;
+	keyblock_decode(r->value, (size_t)r->value_len, &b); /* has held: the record was decoded */
+	*ret_first = b.first;
+	*ret_last = b.first + b.count - 1;
+}
+
+static void json_numbers(struct json *j, const struct record *r)
+{
+	uint64_t first, last;
+	find_numbers(r, &first, &last);
+	json_u64(j, "first", first);
+	json_u64(j, "last", last);
+}
+
+/* Fields that a type does not have are null, so that each object has the same; those of few types are left out. */
 static void print_json(struct dump *d, uint64_t offset, const struct record *r)
 {
 	struct json j = json_begin(&d->out);
@@ -122,6 +145,8 @@ static void print_json(struct dump *d, uint64_t offset, const struct record *r)
 		json_u64(&j, "dict", r->dict);
 	if (set && d->values)
 		json_bytes(&j, "value", r->value, (size_t)r->value_len);
+	if (has_numbers(r->type))
+		json_numbers(&j, r);
 	json_end(&j);
 }
 
@@ -178,6 +203,11 @@ static void print_text(struct dump *d, uint64_t offset, const struct record *r)
 	} else if (has_expiry(r->type)) {
 		out_text(out, " exp=");
 		out_i64(out, r->expiry);
+	} else if (has_numbers(r->type)) {
+		uint64_t first, last;
+		find_numbers(r, &first, &last);
+		print_number(out, " first=", first);
+		print_number(out, " last=", last);
 	}
 	out_char(out, '\n');
 }

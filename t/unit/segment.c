@@ -6,6 +6,7 @@
 #include "unit.h"
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include <hearth/keyset.h>
 #include <hearth/segment.h>
 
 #define NAME "log-0000000007"
@@ -389,7 +390,7 @@ static void counts_records(void **state)
 {
 	(void)state;
 	/* two numbered ones and one that takes none between them */
-	static const uint8_t payload[] = {RECORD_FLUSH, 0, RECORD_KEY_BLOCK, 1, 9, RECORD_DELETE, 1, 'k'};
+	static const uint8_t payload[] = {RECORD_FLUSH, 0, 0xC3, 1, 9, RECORD_DELETE, 1, 'k'};
 	struct segment_block b = {
 	    .payload = payload, .payload_len = sizeof(payload), .head = {.first = 50, .count = 2}};
 	struct record r;
@@ -397,7 +398,7 @@ static void counts_records(void **state)
 	assert_int_equal(segment_next_record(&w, &r), HEARTH_OK);
 	assert_int_equal(r.seq, 50);
 	assert_int_equal(segment_next_record(&w, &r), HEARTH_OK);
-	assert_int_equal(r.type, RECORD_KEY_BLOCK);
+	assert_int_equal(r.type, 0xC3);
 	assert_int_equal(r.seq, 51);
 	assert_int_equal(segment_next_record(&w, &r), HEARTH_OK);
 	assert_int_equal(r.seq, 51);
@@ -811,6 +812,149 @@ static void claims_that_the_file_can_hold(void **state)
 	unit_scratch_end(&s);
 }
 
+/* ---- key blocks ---- */
+
+/* A block that describes the keys of log_sets for these numbers. */
+static void log_keys(struct log *log, uint8_t type, uint64_t first, uint32_t count)
+{
+	uint8_t out[1024];
+	size_t len = keyblock_encode_head(type, first, count, out);
+	for (uint32_t i = 0; i < count; i++, len += 4) {
+		char key[32];
+		int n = snprintf(key, sizeof(key), "key-%u", (unsigned)(first + i));
+		bytes_store32(out + len, keyblock_fingerprint(key, (size_t)n));
+	}
+	log_block(log, out, len, 0, false);
+}
+
+/* Numbers from `first` on: ten a stretch of two blocks, each described behind the next one, a seal at the end. */
+static struct log keyed_log(uint64_t *ret_first)
+{
+	struct segment_header h = sample_header(0x40);
+	struct log log = log_begin(&h);
+	*ret_first = log.next;
+	for (unsigned i = 0; i < 5; i++) {
+		if (i >= 2)
+			log_keys(&log, RECORD_KEY_BLOCK, *ret_first + 10 * (i - 2), 10);
+		log_sets(&log, 4, 300, false);
+		log_sets(&log, 6, 300, false);
+	}
+	log_keys(&log, RECORD_SEAL, *ret_first + 30, 20);
+	return log;
+}
+
+/* What is found of the numbers of block `lost`, behind it, when the blocks of `also` are bad, too. */
+static enum keyset_verdict look(
+    const struct unit_scratch *s, const struct log *log, unsigned lost, uint64_t also, bool expect_all)
+{
+	uint8_t *data = malloc(log->len);
+	memcpy(data, log->data, log->len);
+	also |= UINT64_C(1) << lost;
+	for (unsigned i = 0; i < log->n; i++)
+		if (also >> i & 1)
+			data[log->offsets[i] + BLOCK_HEADER_SIZE + 3] ^= 4;
+	unit_write_file(s->fd, NAME, data, log->len);
+	uint64_t first = bytes_load64(data + log->offsets[lost] + 16);
+	uint32_t count = bytes_load32(data + log->offsets[lost] + 24);
+	free(data);
+	struct segment_reader *r = open_log(s, NULL);
+	struct keyset *set = keyset_new();
+	keyset_begin(set, first, first + count);
+	segment_seek(r, log->offsets[lost + 1]);
+	assert_true(keyset_search(set, r, UINT64_MAX) == expect_all);
+	enum keyset_verdict verdict = keyset_end(set);
+	assert_int_equal(keyset_size(set), verdict == KEYSET_FOUND ? count : 0);
+	keyset_seal(set);
+	for (uint64_t n = first - 30; verdict == KEYSET_FOUND && n < first + 60; n++) {
+		char key[32];
+		size_t len = (size_t)snprintf(key, sizeof(key), "key-%u", (unsigned)n);
+		assert_int_equal(
+		    keyset_below(set, key, len), n >= first && n < first + count ? first + count : 0);
+	}
+	keyset_free(&set);
+	segment_close(&r);
+	return verdict;
+}
+
+static void keys_are_found_behind_a_hole(void **state)
+{
+	(void)state;
+	struct unit_scratch s = unit_scratch_begin();
+	uint64_t first;
+	struct log log = keyed_log(&first);
+	/* sets sets sets sets KEYS sets sets KEYS sets sets KEYS sets sets SEAL */
+	static const unsigned sets[] = {0, 1, 2, 3, 5, 6, 8, 9, 11, 12};
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(look(&s, &log, sets[i], 0, true), KEYSET_FOUND);
+	/* Its own key block is gone: the next one tells that none will follow. */
+	assert_int_equal(look(&s, &log, 1, 1u << 4, true), KEYSET_UNKNOWN);
+	assert_int_equal(look(&s, &log, 5, 1u << 10, false), KEYSET_UNKNOWN);
+	/* Any other is of no matter. */
+	assert_int_equal(look(&s, &log, 2, 1u << 4 | 1u << 5 | 1u << 10, true), KEYSET_FOUND);
+	assert_int_equal(look(&s, &log, 8, 1u << 10, true), KEYSET_FOUND);
+	assert_int_equal(look(&s, &log, 8, 1u << 13, false), KEYSET_UNKNOWN);
+	/* Not beyond the limit. */
+	unit_write_file(s.fd, NAME, log.data, log.len);
+	struct segment_reader *r = open_log(&s, NULL);
+	struct keyset *set = keyset_new();
+	keyset_begin(set, first, first + 4);
+	assert_false(keyset_search(set, r, log.offsets[5] - 1));
+	assert_int_equal(keyset_end(set), KEYSET_UNKNOWN);
+	/* What it claims of numbers to come is not believed. */
+	log_keys(&log, RECORD_SEAL, log.next - 3, 10);
+	unit_write_file(s.fd, NAME, log.data, log.len);
+	segment_close(&r);
+	r = open_log(&s, NULL);
+	segment_seek(r, log.offsets[13]);
+	keyset_begin(set, log.next - 3, log.next + 7);
+	assert_false(keyset_search(set, r, UINT64_MAX));
+	assert_int_equal(keyset_end(set), KEYSET_UNKNOWN);
+	keyset_free(&set);
+	segment_close(&r);
+	free(log.data);
+	unit_scratch_end(&s);
+}
+
+/* Packed, a key block has a block of its own, and tells of others than its neighbours. */
+static void packed_segments_keep_key_blocks_apart(void **state)
+{
+	(void)state;
+	struct unit_scratch s = unit_scratch_begin();
+	uint64_t first;
+	struct log log = keyed_log(&first);
+	unit_write_file(s.fd, NAME, log.data, log.len);
+	struct hearth_error err;
+	assert_int_equal(segment_pack(NULL, s.fd, NAME, "packed", log.len, &err), HEARTH_OK);
+	struct segment_reader *r;
+	assert_int_equal(segment_open(&r, NULL, s.fd, "packed", NULL, &err), HEARTH_OK);
+	assert_int_equal(segment_get_header(r)->features.compatible, SEGMENT_PACKED);
+	struct segment_block b;
+	struct record rec;
+	unsigned blocks = 0, key_blocks = 0, seals = 0;
+	uint64_t next = first;
+	while (segment_next(r, &b, &err) == HEARTH_OK) {
+		struct segment_records walk = segment_records(&b);
+		unsigned here = 0, others = 0;
+		assert_int_equal(b.head.first, next);
+		while (segment_next_record(&walk, &rec) == HEARTH_OK) {
+			here += rec.type == RECORD_KEY_BLOCK;
+			seals += rec.type == RECORD_SEAL;
+			others += rec.type != RECORD_KEY_BLOCK;
+		}
+		assert_true(here == 0 || (here == 1 && others == 0));
+		key_blocks += here;
+		blocks++;
+		next += b.head.count;
+	}
+	assert_int_equal(next, log.next);
+	assert_int_equal(key_blocks, 3);
+	assert_int_equal(seals, 1);
+	assert_int_equal(blocks, 7); /* sets KEYS sets KEYS sets KEYS sets with seal */
+	segment_close(&r);
+	free(log.data);
+	unit_scratch_end(&s);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(golden_header),
     cmocka_unit_test(damaged_headers),
@@ -830,5 +974,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(resync_at_window_edges),
     cmocka_unit_test(beyond_4_gib),
     cmocka_unit_test(claims_that_the_file_can_hold),
+    cmocka_unit_test(keys_are_found_behind_a_hole),
+    cmocka_unit_test(packed_segments_keep_key_blocks_apart),
 };
 UNIT_MAIN(tests)
