@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* datadir_rebuild: what the headers of the files say, for when the manifest says nothing or too little. Names
  * only lead to files: a file counts by its header, and only when name and header agree. Writes nothing. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
@@ -75,6 +76,13 @@ static enum hearth_status look_at_snapshot(
 	return status;
 }
 
+/* Whether this failure says that the name belongs to no file of ours. Any other means that a file which may count could
+ * not be read: it is not to be left out silently. */
+static bool is_no_file(int error)
+{
+	return error == EINVAL || error == ELOOP || error == ENOENT;
+}
+
 /* All files with a name of ours; those whose header verifies go into the list. */
 static enum hearth_status look_at_files(
     const struct datadir *dir, struct finds *finds, struct hearth_error *ret_err)
@@ -89,19 +97,24 @@ static enum hearth_status look_at_files(
 		    ret_err, HEARTH_NOMEM, datadir_path(dir), 0, "no memory for the list of files");
 	for (size_t i = 0; status == HEARTH_OK && i < names.n; i++) {
 		struct found f = {0};
+		struct hearth_error err = {0};
 		if (!datadir_parse_name(names.names[i], &f.kind, &f.number))
 			continue;
 		if (f.number > finds->last[f.kind])
 			finds->last[f.kind] = f.number;
 		enum hearth_status looked = f.kind == DATADIR_LOG
-		                                ? look_at_segment(dir, names.names[i], &f, ret_err)
-		                                : look_at_snapshot(dir, names.names[i], &f, ret_err);
+		                                ? look_at_segment(dir, names.names[i], &f, &err)
+		                                : look_at_snapshot(dir, names.names[i], &f, &err);
 		if (looked == HEARTH_OK)
 			finds->list[finds->n++] = f;
 		/* A file of a later format is not to be left out silently: that program knows what it holds.
 		 */
-		if (looked == HEARTH_NEWER || looked == HEARTH_NOMEM)
+		bool unread = looked == HEARTH_IO && !is_no_file(err.sys_errno);
+		if (looked == HEARTH_NEWER || looked == HEARTH_NOMEM || unread) {
 			status = looked;
+			if (ret_err)
+				*ret_err = err;
+		}
 	}
 	datadir_free_names(&names);
 	return status;

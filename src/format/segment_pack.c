@@ -144,9 +144,13 @@ enum hearth_status segment_pack(const struct vfs *vfs, int dirfd, const char *fr
 		goto out;
 	}
 	p.zstd = ZSTD_createCCtx();
+	if (!p.zstd) {
+		status = fail(&p, HEARTH_NOMEM, "no memory to pack the segment");
+		goto out;
+	}
 	p.fd = vfs_open(p.vfs, dirfd, to, O_WRONLY | O_CREAT | O_EXCL);
-	if (!p.zstd || p.fd < 0) {
-		status = fail(&p, p.fd < 0 ? HEARTH_IO : HEARTH_NOMEM, "cannot create the packed segment");
+	if (p.fd < 0) {
+		status = fail(&p, HEARTH_IO, "cannot create the packed segment");
 		goto out;
 	}
 	status = copy(&p, reader, end);

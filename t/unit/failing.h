@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* failing: the n-th allocation of the program fails (glibc lets a program bring its own malloc), or the n-th call through
+ * a vfs, whatever it is; once, or from there on. For tests of one thread, included by one file of a program. Under a
+ * sanitizer, which brings its own, allocations do not fail. */
+#ifndef UNIT_FAILING_H
+#define UNIT_FAILING_H
+
+#include "unit.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FAILING_MEMORY 0
+#else
+#define FAILING_MEMORY 1
+#endif
+
+struct failing {
+	unsigned calls, at; /* the at-th fails; 0 = none */
+	bool on;            /* and all that follow */
+	bool hit;
+};
+
+static inline bool failing_now(struct failing *f)
+{
+	if (f->at == 0 || ++f->calls < f->at || (!f->on && f->calls > f->at))
+		return false;
+	f->hit = true;
+	return true;
+}
+
+/* ---- memory ---- */
+
+static struct failing failing_memory;
+
+#if FAILING_MEMORY
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t size);
+
+static inline bool failing_memory_now(void)
+{
+	if (!failing_now(&failing_memory))
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *malloc(size_t size)
+{
+	return failing_memory_now() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return failing_memory_now() ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t size)
+{
+	return failing_memory_now() ? NULL : __libc_realloc(p, size);
+}
+
+void *reallocarray(void *p, size_t n, size_t size)
+{
+	size_t bytes;
+	if (__builtin_mul_overflow(n, size, &bytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(p, bytes);
+}
+#endif
+
+/* ---- files ---- */
+
+struct failing_vfs {
+	struct vfs vfs;
+	struct failing failing;
+	int error;
+	bool no_links; /* linkat says EPERM */
+};
+
+static inline bool failing_vfs_now(void *ctx)
+{
+	struct failing_vfs *u = ctx;
+	if (!failing_now(&u->failing))
+		return false;
+	errno = u->error;
+	return true;
+}
+
+static inline int failing_openat(void *ctx, int dirfd, const char *name, int flags, mode_t mode)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->openat(NULL, dirfd, name, flags, mode);
+}
+
+/* The descriptor is gone all the same. */
+static inline int failing_close(void *ctx, int fd)
+{
+	int ret = vfs_posix()->close(NULL, fd);
+	return failing_vfs_now(ctx) ? -1 : ret;
+}
+
+static inline ssize_t failing_pread(void *ctx, int fd, void *data, size_t len, off_t at)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->pread(NULL, fd, data, len, at);
+}
+
+static inline ssize_t failing_writev(void *ctx, int fd, const struct iovec *iov, int n)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->writev(NULL, fd, iov, n);
+}
+
+static inline int failing_fsync(void *ctx, int fd)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->fsync(NULL, fd);
+}
+
+static inline int failing_fdatasync(void *ctx, int fd)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->fdatasync(NULL, fd);
+}
+
+static inline int failing_fallocate(void *ctx, int fd, int mode, off_t at, off_t len)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->fallocate(NULL, fd, mode, at, len);
+}
+
+static inline int failing_fstat(void *ctx, int fd, struct stat *ret_st)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->fstat(NULL, fd, ret_st);
+}
+
+static inline int failing_renameat(void *ctx, int dirfd, const char *from, const char *to)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->renameat(NULL, dirfd, from, to);
+}
+
+static inline int failing_linkat(void *ctx, int olddir, const char *from, int newdir, const char *to)
+{
+	struct failing_vfs *u = ctx;
+	if (failing_vfs_now(ctx))
+		return -1;
+	if (u->no_links) {
+		errno = EPERM;
+		return -1;
+	}
+	return vfs_posix()->linkat(NULL, olddir, from, newdir, to);
+}
+
+static inline int failing_unlinkat(void *ctx, int dirfd, const char *name)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->unlinkat(NULL, dirfd, name);
+}
+
+static inline int failing_mkdirat(void *ctx, int dirfd, const char *name, mode_t mode)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->mkdirat(NULL, dirfd, name, mode);
+}
+
+static inline int failing_flock(void *ctx, int fd, int how)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->flock(NULL, fd, how);
+}
+
+static inline int failing_list(void *ctx, int dirfd, bool (*each)(void *arg, const char *name), void *arg)
+{
+	return failing_vfs_now(ctx) ? -1 : vfs_posix()->list(NULL, dirfd, each, arg);
+}
+
+static inline void failing_vfs_init(struct failing_vfs *u)
+{
+	*u = (struct failing_vfs){.error = EIO};
+	u->vfs = (struct vfs){u, failing_openat, failing_close, failing_pread, failing_writev, failing_fsync,
+	    failing_fdatasync, failing_fallocate, failing_fstat, failing_renameat, failing_linkat,
+	    failing_unlinkat, failing_mkdirat, failing_flock, failing_list};
+}
+
+static inline unsigned failing_open_files(void)
+{
+	unsigned n = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+#endif
