@@ -18,6 +18,8 @@
 #define DATADIR_MANIFEST  "MANIFEST"
 #define DATADIR_SET_ASIDE "set-aside"
 #define DATADIR_ADMIN     "admin.sock"
+/* A text that a backup begins with: a directory with it and without MANIFEST is a backup that was not finished. */
+#define DATADIR_BACKUP    "BACKUP"
 #define DATADIR_NAME_SIZE 32
 
 enum datadir_kind { DATADIR_LOG, DATADIR_SNAPSHOT };
@@ -95,6 +97,9 @@ enum hearth_status datadir_read_manifest(
 /* Replaces it durably. */
 enum hearth_status datadir_write_manifest(
     struct datadir *dir, const struct manifest *m, struct hearth_error *ret_err);
+/* The bytes of a MANIFEST, for who writes it elsewhere: malloc'ed, the caller frees. NULL when memory is short or the
+ * lists are too long. */
+uint8_t *datadir_manifest_image(const struct manifest *m, size_t *ret_len);
 /* Rebuilds what MANIFEST said from the headers of the files that are there, by chain, not by name or time: the
  * lineage is that of the newest snapshot or segment that verifies. Writes nothing. */
 enum hearth_status datadir_rebuild_manifest(

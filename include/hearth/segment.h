@@ -75,6 +75,8 @@ void segment_close(struct segment_reader **reader);
 const struct segment_header *segment_get_header(const struct segment_reader *reader);
 /* Bytes of the file, as of the last look. */
 uint64_t segment_size(const struct segment_reader *reader);
+/* The reader's own descriptor, to read or sync by offset: the file, whatever its name is by now. */
+int segment_get_fd(const struct segment_reader *reader);
 /* Where the next call reads. */
 uint64_t segment_offset(const struct segment_reader *reader);
 /* Continue at an offset (of a block header known from before, or SEGMENT_HEADER_SIZE). */

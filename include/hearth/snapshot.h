@@ -85,6 +85,8 @@ const struct snapshot_header *snapshot_get_header(const struct snapshot_reader *
 const struct snapshot_footer *snapshot_get_footer(const struct snapshot_reader *reader);
 /* Bytes of the file when it was opened. */
 uint64_t snapshot_size(const struct snapshot_reader *reader);
+/* As segment_get_fd. */
+int snapshot_get_fd(const struct snapshot_reader *reader);
 size_t snapshot_blocks(const struct snapshot_reader *reader);
 const struct snapshot_block *snapshot_get_block(const struct snapshot_reader *reader, size_t i);
 /* Reads, verifies and unpacks block i into *buf as segment_load does; walk it with snapshot_records(). */

@@ -229,6 +229,7 @@ void background_stop(struct engine *e)
 	pthread_cond_signal(&e->wake_evictor);
 	pthread_cond_signal(&e->wake_snapshots);
 	pthread_mutex_unlock(&e->lock);
+	rotate_wait(e);
 	if (e->snapshotter_running)
 		pthread_join(e->snapshotter, NULL);
 	if (e->evictor_running)

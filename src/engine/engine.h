@@ -127,6 +127,11 @@ void engine_tick(struct engine *e);
 enum hearth_status engine_snapshot(struct engine *e,
     void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes),
     void *arg);
+/* Begins a new segment of the log, and calls done from a thread of its own when all before it is durable, or could not
+ * be: segment is the new one's number, last the last number before it. One thread asks. HEARTH_OK (done will be
+ * called), HEARTH_BUSY (one is under way), HEARTH_END (no data directory), HEARTH_NOMEM. */
+enum hearth_status engine_rotate(struct engine *e,
+    void (*done)(void *arg, enum hearth_status status, uint64_t segment, uint64_t last), void *arg);
 /* Tests only. */
 void engine_jump(struct engine *e, int64_t seconds);
 

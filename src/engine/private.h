@@ -57,6 +57,12 @@ struct engine {
 	_Atomic bool stopping;
 	struct snapshot_request *requests;
 	bool snapshot_running;
+	/* A rotation; the thread that asks for one is the one that waits for the last. */
+	pthread_t rotator;
+	bool rotator_started;
+	_Atomic bool rotating;
+	void (*rotation_done)(void *arg, enum hearth_status status, uint64_t segment, uint64_t last);
+	void *rotation_arg;
 	uint64_t snapshots, snapshot_errors, last_number, last_items, last_bytes, last_us;
 	int64_t last_time; /* wall seconds */
 	int64_t last_try;  /* monotonic seconds */
@@ -69,6 +75,8 @@ enum store_result engine_fire_flush(struct engine_worker *w, int64_t due);
 /* Starts and ends the background threads. */
 bool background_start(struct engine *e);
 void background_stop(struct engine *e);
+/* Until the last rotation has ended, before the log does. */
+void rotate_wait(struct engine *e);
 /* store -> engine: regions run short. */
 void background_wake_evictor(void *arg);
 

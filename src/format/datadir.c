@@ -148,11 +148,15 @@ static bool is_empty_log(const struct datadir *dir, const char *name, enum datad
 	return empty;
 }
 
-/* What a directory without MANIFEST is: new, ours with the manifest lost, or somebody else's. */
+/* What a directory without MANIFEST is: new, ours with the manifest lost, or somebody else's. A backup's manifest comes
+ * last: without it not all of its files need be there. */
 static enum hearth_status judge_names(
     const struct datadir *dir, const struct datadir_names *names, bool have_manifest)
 {
 	enum hearth_status status = HEARTH_END;
+	for (size_t i = 0; i < names->n && !have_manifest; i++)
+		if (strcmp(names->names[i], DATADIR_BACKUP) == 0)
+			return HEARTH_FOREIGN;
 	for (size_t i = 0; i < names->n; i++) {
 		const char *name = names->names[i];
 		enum datadir_kind kind;
@@ -186,8 +190,8 @@ static enum hearth_status judge_directory(
 		return hearth_fail(
 		    ret_err, status, DATADIR_MANIFEST, 0, "files, but no manifest that verifies");
 	if (status == HEARTH_FOREIGN)
-		return hearth_fail(
-		    ret_err, status, dir->path, 0, "not a Hearth data directory, and not empty");
+		return hearth_fail(ret_err, status, dir->path, 0,
+		    "not a Hearth data directory (or a backup that was not finished), and not empty");
 	return status;
 }
 
@@ -279,6 +283,17 @@ enum hearth_status datadir_write_manifest(
 out:
 	buf_free(&content);
 	return status;
+}
+
+uint8_t *datadir_manifest_image(const struct manifest *m, size_t *ret_len)
+{
+	struct buf content = {0};
+	if (manifest_encode(m, &content) != HEARTH_OK) {
+		buf_free(&content);
+		return NULL;
+	}
+	*ret_len = buf_len(&content);
+	return content.data; /* a new buffer begins at its front */
 }
 
 /* ---- small things ---- */

@@ -144,6 +144,12 @@ uint64_t segment_size(const struct segment_reader *reader)
 	return reader->size;
 }
 
+int segment_get_fd(const struct segment_reader *reader)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	return reader->fd;
+}
+
 uint64_t segment_offset(const struct segment_reader *reader)
 {
 	CHECK_MAGIC(reader, READER_MAGIC);

@@ -207,6 +207,12 @@ uint64_t snapshot_size(const struct snapshot_reader *reader)
 	return reader->size;
 }
 
+int snapshot_get_fd(const struct snapshot_reader *reader)
+{
+	CHECK_MAGIC(reader, READER_MAGIC);
+	return reader->fd;
+}
+
 size_t snapshot_blocks(const struct snapshot_reader *reader)
 {
 	CHECK_MAGIC(reader, READER_MAGIC);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* admin: the admin socket, see admin.h. A client that waits for a snapshot is answered from the main thread,
- * which the snapshot's thread wakes: results wait in a list under a lock. A client that went away in between
- * is not found then. */
+/* admin: the admin socket, see admin.h. A client that waits for a snapshot or a rotation is answered from the main
+ * thread, which the snapshot's or rotation's thread wakes: results wait in a list under a lock. A client that went
+ * away in between is not found then. */
 #include "server/admin.h"
 
 #include <errno.h>
@@ -35,18 +35,20 @@ struct client {
 	struct admin *admin;
 	uint64_t id; /* never used twice */
 	int fd;
-	bool waits; /* for a snapshot */
+	bool waits; /* for a snapshot or a rotation */
 	struct buf in, out;
 	struct event *read_event, *write_event;
 	TAILQ_ENTRY(client) list;
 };
 
-/* The end of a snapshot, on its way to the client that asked. */
+/* The end of a snapshot or a rotation, on its way to the client that asked. */
 struct result {
 	struct admin *admin;
 	uint64_t client;
+	bool rotation;
 	enum hearth_status status;
-	uint64_t number, items, bytes;
+	uint64_t number, items, bytes; /* of a snapshot */
+	uint64_t last;                 /* of a rotation; number is the segment's */
 	STAILQ_ENTRY(result) list;
 };
 
@@ -99,23 +101,30 @@ static bool flush(struct client *c)
 	return true;
 }
 
-/* From the snapshot's thread. */
-static void snapshot_done(
-    void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes)
+/* From whichever thread has it. */
+static void deliver(struct result *r)
 {
-	struct result *r = arg;
 	struct admin *a = r->admin;
 	uint64_t one = 1;
 
-	r->status = status;
-	r->number = number;
-	r->items = items;
-	r->bytes = bytes;
 	pthread_mutex_lock(&a->lock);
 	STAILQ_INSERT_TAIL(&a->results, r, list);
 	ssize_t n = write(a->wake_fd, &one, sizeof one);
 	pthread_mutex_unlock(&a->lock);
 	(void)n;
+}
+
+/* From the snapshot's thread. */
+static void snapshot_done(
+    void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes)
+{
+	struct result *r = arg;
+
+	r->status = status;
+	r->number = number;
+	r->items = items;
+	r->bytes = bytes;
+	deliver(r);
 }
 
 static void tell_snapshot(struct client *c, const struct result *r)
@@ -130,22 +139,72 @@ static void tell_snapshot(struct client *c, const struct result *r)
 	say(c, text);
 }
 
-static void ask_snapshot(struct client *c)
+static void tell_rotation(struct client *c, const struct result *r)
 {
-	struct server *s = c->admin->server;
-	struct result *r;
+	char text[160];
+	if (r->status == HEARTH_OK)
+		snprintf(text, sizeof text, "OK log-%010" PRIu64 " %" PRIu64 "\n", r->number, r->last);
+	else
+		snprintf(text, sizeof text, "ERROR %s\n",
+		    r->status == HEARTH_BUSY ? "stopping" : "the log cannot begin a new segment");
+	say(c, text);
+}
 
-	if (__atomic_load_n(&s->loading, __ATOMIC_RELAXED)) {
+/* A result to be, for this client; NULL after an answer that says why not. */
+static struct result *promise(struct client *c)
+{
+	struct result *r = NULL;
+
+	if (__atomic_load_n(&c->admin->server->loading, __ATOMIC_RELAXED)) {
 		say(c, "ERROR loading\n");
-		return;
+		return NULL;
 	}
 	r = calloc(1, sizeof *r);
 	if (!r) {
 		say(c, "ERROR out of memory\n");
-		return;
+		return NULL;
 	}
 	r->admin = c->admin;
 	r->client = c->id;
+	return r;
+}
+
+/* From the rotation's thread. */
+static void rotation_done(void *arg, enum hearth_status status, uint64_t segment, uint64_t last)
+{
+	struct result *r = arg;
+
+	r->status = status;
+	r->number = segment;
+	r->last = last;
+	deliver(r);
+}
+
+static void ask_rotation(struct client *c)
+{
+	struct result *r = promise(c);
+
+	if (!r)
+		return;
+	r->rotation = true;
+	enum hearth_status status = engine_rotate(c->admin->server->engine, rotation_done, r);
+	if (status == HEARTH_OK) {
+		c->waits = true;
+		return;
+	}
+	free(r);
+	say(c, status == HEARTH_BUSY  ? "ERROR a rotation is under way\n"
+	       : status == HEARTH_END ? "ERROR no data directory\n"
+	                              : "ERROR no thread for it\n");
+}
+
+static void ask_snapshot(struct client *c)
+{
+	struct server *s = c->admin->server;
+	struct result *r = promise(c);
+
+	if (!r)
+		return;
 	enum hearth_status status = engine_snapshot(s->engine, snapshot_done, r);
 	/* BUSY: one runs; ours is queued behind it and its end is told as well. */
 	if (status == HEARTH_OK || status == HEARTH_BUSY) {
@@ -166,6 +225,8 @@ static void run_line(struct client *c, const char *text)
 			say(c, "END\r\n");
 	} else if (strcmp(text, "snapshot") == 0) {
 		ask_snapshot(c);
+	} else if (strcmp(text, "rotate") == 0) {
+		ask_rotation(c);
 	} else if (strcmp(text, "version") == 0) {
 		say(c, "VERSION " HEARTH_VERSION " ");
 		say(c, dispatch_protocol());
@@ -250,7 +311,10 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		{
 			if (c->id == r->client) {
 				c->waits = false;
-				tell_snapshot(c, r);
+				if (r->rotation)
+					tell_rotation(c, r);
+				else
+					tell_snapshot(c, r);
 				run_lines(c);
 				break;
 			}

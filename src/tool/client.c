@@ -114,7 +114,7 @@ static int connect_admin(const char *directory)
 	return fd;
 }
 
-int client_open_admin(struct client **ret_client, const char *directory)
+int client_try_admin(struct client **ret_client, const char *directory)
 {
 	*ret_client = NULL;
 	int fd = connect_admin(directory);
@@ -122,10 +122,8 @@ int client_open_admin(struct client **ret_client, const char *directory)
 		int err = errno;
 		struct stat st;
 		bool there = stat(directory, &st) == 0;
-		if (there && (err == ENOENT || err == ECONNREFUSED)) {
-			msg(MSG_ERROR, "%s: no daemon runs on this directory", directory);
-			return TOOL_NO_DAEMON;
-		}
+		if (there && (err == ENOENT || err == ECONNREFUSED))
+			return TOOL_OK;
 		msg(MSG_ERROR, "%s/%s: %s", directory, DATADIR_ADMIN, strerror(err));
 		return TOOL_IO;
 	}
@@ -140,6 +138,15 @@ int client_open_admin(struct client **ret_client, const char *directory)
 	snprintf(c->name, sizeof(c->name), "%s/%s", directory, DATADIR_ADMIN);
 	*ret_client = c;
 	return TOOL_OK;
+}
+
+int client_open_admin(struct client **ret_client, const char *directory)
+{
+	int exit_code = client_try_admin(ret_client, directory);
+	if (exit_code != TOOL_OK || *ret_client)
+		return exit_code;
+	msg(MSG_ERROR, "%s: no daemon runs on this directory", directory);
+	return TOOL_NO_DAEMON;
 }
 
 void client_close(struct client **client)

@@ -25,6 +25,8 @@ struct client; /* a line-speaking connection, blocking */
 
 /* The admin socket of the daemon on a directory: TOOL_OK, or after a message TOOL_NO_DAEMON or TOOL_IO. */
 int client_open_admin(struct client **ret_client, const char *directory);
+/* The same, but without a daemon *ret_client is NULL, nothing is said, and the answer is TOOL_OK. */
+int client_try_admin(struct client **ret_client, const char *directory);
 void client_close(struct client **client);
 /* Sends a line (without its newline). False after a message. */
 bool client_send(struct client *client, const char *line);

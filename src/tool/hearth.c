@@ -16,6 +16,7 @@ static const struct command COMMANDS[] = {
     {"dump", dump_main, "print the records of a log, a snapshot or a whole data directory"},
     {"check", check_main, "verify a log, a snapshot or a whole data directory"},
     {"restore", restore_main, "make a new data directory from a snapshot or a data directory"},
+    {"backup", backup_main, "copy a data directory, whose daemon may be running"},
     {"snapshot", snapshot_main, "have a running daemon write a snapshot"},
     {"stats", stats_main, "print the counters of a running daemon"},
     {"bench", bench_main, "load a server and measure it"},

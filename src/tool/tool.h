@@ -12,7 +12,7 @@
 #define TOOL_EXITS(X) \
 	X(TOOL_OK, 0, "done, nothing wrong") \
 	X(TOOL_TORN, 1, "dump, check: the end of the log is torn") \
-	X(TOOL_DAMAGE, 2, "dump, check: damage") \
+	X(TOOL_DAMAGE, 2, "dump, check, backup: damage") \
 	X(TOOL_USAGE, 64, "wrong usage") \
 	X(TOOL_DATA, 65, \
 	    "damage beyond use, a foreign file, a newer format, a moment out of reach; bench: a wrong " \
@@ -30,6 +30,7 @@ enum tool_exit { TOOL_EXITS(TOOL_EXIT_ENUM) };
 int dump_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int restore_main(int argc, char **argv);
+int backup_main(int argc, char **argv);
 int snapshot_main(int argc, char **argv);
 int stats_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
