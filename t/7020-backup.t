@@ -223,7 +223,7 @@ play($daemon->client, 10);
 $daemon->kill9;
 my $copy = copy_dir($dir);
 my $log = newest($dir, 'log') =~ s{.*/}{}r;
-my @blocks = blocks(slurp("$copy/$log"));
+my @blocks = grep { $_->[2] } blocks(slurp("$copy/$log")); # those with changes
 cut("$copy/$log", $blocks[-1][1] - 1);
 $backup = fresh();
 ($code, $out, $err) = hearth('backup', $copy, '--to', $backup);

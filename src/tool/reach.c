@@ -59,7 +59,8 @@ static void take_point(struct search *x, uint64_t number, int64_t ms)
 		x->run = x->n - 1;
 		x->number = run->last;
 		x->time_ms = q->time_ms;
-	} else if (!q->by_time && !x->found && q->number + 1 >= run->first && q->number <= run->last) {
+	} else if (!q->by_time && !x->found && q->number + !run->damaged >= run->first &&
+	           q->number <= run->last) {
 		x->found = true;
 		x->run = x->n - 1;
 		x->number = q->number;

@@ -417,6 +417,19 @@ static void without_its_beginning_the_log_needs_one(void **state)
 	assert_reached(seq(22), 22, 1, 6);
 }
 
+static void a_moment_in_a_hole_is_none(void **state)
+{
+	(void)state;
+	add_segment(true, 0);
+	add_blocks(3, true); /* 1 to 9 */
+	publish();
+	damage(1, b.block_at[1] + 70);
+	assert_reached(seq(3), 3, NO_SNAPSHOT, 3);
+	for (uint64_t n = 4; n <= 6; n++)
+		assert_out_of_reach(seq(n));
+	assert_out_of_reach(at(2500));
+}
+
 static void an_older_generation_ends_in_a_hole(void **state)
 {
 	(void)state;
@@ -490,6 +503,7 @@ static const struct CMUnitTest TESTS[] = {
     TEST(a_directory_with_a_hole_is_refused),
     TEST(a_moment_needs_all_of_a_snapshot),
     TEST(without_its_beginning_the_log_needs_one),
+    TEST(a_moment_in_a_hole_is_none),
     TEST(an_older_generation_ends_in_a_hole),
     TEST(an_older_snapshot_may_be_all_there_is),
     TEST(a_lost_manifest_is_rebuilt),
