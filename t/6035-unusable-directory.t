@@ -163,6 +163,7 @@ SKIP: {
 			$book->problem("$what: not one line: $err") if @lines != 1;
 		} elsif ($err =~ /left out/) {
 			$seen{'left out'}++;
+			$book->problem("$what: left out what may be whole: $err") unless $error eq 'EIO';
 			my $items = $book->read(sort keys %{ $book->{may} });
 			for my $key (sort keys %$items) {
 				$book->fits($key, $items->{$key}, "$what: after leaving something out");

@@ -3,6 +3,7 @@
  * its keys and no more. */
 #include "persist/recover_private.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,18 @@ struct ahead {
 	struct store_key key;
 };
 
+/* A file that cannot be opened or read for want of descriptors, memory or permission may be whole: a refusal keeps it,
+ * leaving it out would not. Only a file that is missing and a sector that cannot be read are damage. */
+static bool refuses(enum hearth_status status, const struct hearth_error *err)
+{
+	return status == HEARTH_NEWER || status == HEARTH_NOMEM ||
+	       (status == HEARTH_IO && err->sys_errno != EIO && err->sys_errno != ENOENT);
+}
+
 static void fail_block(struct loading *l, enum hearth_status status, const struct hearth_error *err)
 {
 	pthread_mutex_lock(&l->lock);
-	if (status == HEARTH_NOMEM || status == HEARTH_NEWER) {
+	if (refuses(status, err)) {
 		l->status = status;
 		*l->rec->err = *err;
 	} else {
@@ -111,7 +120,7 @@ static enum hearth_status load_one(struct recovery *rec, const struct manifest_s
 	datadir_name(DATADIR_SNAPSHOT, entry->number, l.name);
 	enum hearth_status status = snapshot_open(&l.reader, datadir_vfs(files->dir), datadir_fd(files->dir),
 	    l.name, files->manifest.lineage, &err);
-	if (status == HEARTH_NEWER || status == HEARTH_NOMEM) {
+	if (refuses(status, &err)) {
 		*rec->err = err;
 		return status;
 	}
