@@ -56,7 +56,7 @@ sub killed_before
 	my $daemon = eval {
 		Hearth::Daemon->start(dir => $dir, args => [@still], strace('-P', "$snapshot.tmp", '-e', 'trace=openat', '-e', $kill));
 	};
-	my $end = $daemon ? $daemon->ended(60) : $@ =~ /ended with 9:/ ? 137 : $@;
+	my $end = $daemon ? $daemon->ended(60) : $@ =~ /ended with 137:/ ? 137 : $@;
 	return is($end, 137, 'a start is killed before it heals');
 }
 
