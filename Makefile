@@ -25,8 +25,9 @@ FORMAT  = status record records keyblock keyset block block_zstd segment segment
 STORE   = arena index ghost item large policy lane change put load reclaim scan store
 PROTO   = command parse reply
 PERSIST = ring files keys wal sync parallel snap apply load window replay hole report recover \
-	rate
-ENGINE  = engine commands background rotate
+	rate life
+ENGINE  = engine commands background rotate \
+	start
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk dump verdict check reach plan target copy \

@@ -33,6 +33,7 @@ enum kind {
 	CHOICE,   /* int: place in `choices` */
 	ACCEPTED, /* no effect: told once */
 	REFUSED,  /* choices says why */
+	RESTART,
 	PROTOCOLS,
 	EXTENDED,
 	HELP,
@@ -120,6 +121,12 @@ static const struct row rows[] = {
     {0, "snapshot-rate", "MB", MEBI, AT(engine.snapshot_rate), 0, 1 << 20, "64", NULL,
         "MiB a second that a snapshot writes at most; 0 = no limit", NULL},
     {0, "keep", "NUM", UINT, AT(engine.keep), 1, 10000, "1", NULL, "snapshots that stay", NULL},
+    {0, "max-downtime", "SECONDS", LONG, AT(engine.max_downtime), 0, INT32_MAX, "0", NULL,
+        "start empty when it was down for longer; 0 = off", NULL},
+    {0, "restart-mode", "MODE", RESTART, AT(engine.ttl_cap), 0, 0, "fresh", NULL,
+        "fresh, or ttl-cap=SECONDS: what was loaded has no longer to live", NULL},
+    {0, "clock-check", "WHAT", CHOICE, AT(engine.clock_check), 0, 0, "warn", "warn|refuse",
+        "what to do at start when the clock contradicts the data", NULL},
     {0, "eviction", "POLICY", CHOICE, AT(engine.policy), 0, 0, "s3fifo", "s3fifo|lru",
         "which items go when memory is full", NULL},
     {0, "strict", NULL, FLAG, AT(engine.strict), 0, 0, NULL, NULL, "do not start on a damaged directory",
@@ -269,6 +276,22 @@ static bool read_text(const struct row *row, const char *value, char **at)
 	return true;
 }
 
+/* "fresh" or "ttl-cap=N". */
+static bool read_restart(const struct row *row, const char *value, int64_t *ret_cap)
+{
+	static const char cap[] = "ttl-cap=";
+	const struct row number = {.name = row->name, .min = 1, .max = INT32_MAX};
+	if (strcmp(value, "fresh") == 0) {
+		*ret_cap = 0;
+		return true;
+	}
+	if (strcmp(value, "stale") == 0)
+		return wrong(row, value, "needs the meta protocol, which is not there yet");
+	if (strncmp(value, cap, sizeof cap - 1) == 0)
+		return read_number(&number, value + sizeof cap - 1, 10, false, ret_cap);
+	return wrong(row, value, "must be fresh or ttl-cap=SECONDS");
+}
+
 static bool read_extended_key(struct config *c, const struct row *row, const char *key)
 {
 	char why[96];
@@ -365,6 +388,8 @@ static bool set(struct config *c, const struct row *row, const char *value, bool
 		return true;
 	case REFUSED:
 		return wrong(row, value, row->choices);
+	case RESTART:
+		return read_restart(row, value, at);
 	case PROTOCOLS:
 		if (strcmp(value, "ascii") == 0 || strcmp(value, "auto") == 0)
 			return true;

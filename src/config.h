@@ -14,7 +14,9 @@
 #define EXIT_TABLE(X) \
 	X(DONE, 0, "stopped as asked") \
 	X(USAGE, 64, "an option that is unknown, wrong, or not to be had") \
-	X(DATA, 65, "damage under --strict, or a directory that is newer or not Hearth's") \
+	X(DATA, 65, \
+	    "damage under --strict, a clock refused by --clock-check, a directory that is newer or not " \
+	    "Hearth's") \
 	X(NOUSER, 67, "the user of -u does not exist") \
 	X(UNAVAILABLE, 69, "an address is in use or not to be had") \
 	X(OSERR, 71, "the system refuses memory, threads, or descriptors") \

@@ -109,6 +109,19 @@ static int open_engine(struct daemon *d)
 	return 0;
 }
 
+/* One line for each thing that a start did not take as it was. */
+static void tell_times(const struct engine_recovery *r, const struct config *c)
+{
+	if (r->empty)
+		msg(MSG_WARN, "down for %.0f seconds, longer than --max-downtime %" PRId64 ": started empty",
+		    r->downtime, c->engine.max_downtime);
+	if (r->clock && r->clock_back)
+		msg(MSG_WARN, "%s: time goes on by the clock, and what is left keeps the time it had left",
+		    r->clock);
+	else if (r->clock)
+		msg(MSG_WARN, "%s: expiry is judged by the later of the two", r->clock);
+}
+
 static int recover(struct daemon *d)
 {
 	struct engine_recovery r = {0};
@@ -118,8 +131,10 @@ static int recover(struct daemon *d)
 		return failed(d, status, &err);
 	if (d->path) {
 		msg(MSG_INFO, "data directory %s", d->path);
-		msg(MSG_INFO, "recovered %" PRIu64 " items, %" PRIu64 " bytes in %.3f seconds%s%s", r.items,
-		    r.bytes, r.seconds, r.note[0] ? "; left out: " : "", r.note);
+		msg(MSG_INFO,
+		    "recovered %" PRIu64 " items, %" PRIu64 " bytes in %.3f seconds after %.0f down%s%s",
+		    r.items, r.bytes, r.seconds, r.downtime, r.note[0] ? "; left out: " : "", r.note);
+		tell_times(&r, &d->config);
 	} else {
 		msg(MSG_INFO, "keeping nothing: --data-dir none");
 	}

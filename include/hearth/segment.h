@@ -49,6 +49,7 @@ struct segment_header {
 	uint8_t salt[BLOCK_SALT_SIZE];
 	int64_t flush_due;   /* pending delayed flush, 0 = none */
 	uint64_t high_water; /* no number beyond this was given out before a later mark was durable */
+	int64_t boot_ms;     /* CLOCK_BOOTTIME beside wall_ms; 0 = not said */
 	uint32_t crc;        /* of this header; set by decode and encode */
 };
 

@@ -21,6 +21,8 @@ int64_t clock_ms(const struct clock *clock);
 int64_t clock_now(const struct clock *clock);
 /* Wall clock, milliseconds: for file headers and messages only. */
 int64_t clock_wall_ms(void);
+/* CLOCK_BOOTTIME, milliseconds: nobody sets it, and it goes on while the machine sleeps. */
+int64_t clock_boot_ms(void);
 /* Monotonic microseconds with no epoch: for durations. */
 int64_t clock_mono_us(void);
 /* So many milliseconds from now on CLOCK_MONOTONIC, for condition variables that wait by it. */

@@ -57,7 +57,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	    .wal = e->wal,
 	    .clock = e->clock,
 	    .level = 1,
-	    .rate = e->options.snapshot_rate,
+	    .rate = e->serving ? e->options.snapshot_rate : 0,
 	    .cancel = &e->stopping,
 	    .flush_due = &e->flush_due,
 	};
@@ -178,6 +178,18 @@ static void fire_flush(struct engine *e)
 	pthread_mutex_unlock(&e->own_lock);
 }
 
+/* With --max-downtime an idle log says now and then that somebody is there. */
+static void note_life(struct engine *e)
+{
+	int64_t now = clock_mono_us() / 1000000, every = e->options.max_downtime / 4;
+	if (every > 60)
+		every = 60;
+	if (!e->options.max_downtime || now - e->noted_alive < every)
+		return;
+	e->noted_alive = now;
+	wal_note_time(e->wal);
+}
+
 /* What was shown to have expired stays so: the log's last block carries a time no earlier. */
 static void note_expiries(struct engine *e)
 {
@@ -196,6 +208,7 @@ void engine_tick(struct engine *e)
 	if (!e->wal || wal_failed(e->wal))
 		return;
 	note_expiries(e);
+	note_life(e);
 	if (snapshot_due(e))
 		engine_snapshot(e, NULL, NULL);
 }

@@ -118,6 +118,10 @@ static void fill_recovery(struct engine *e, double seconds)
 	e->recovery.dropped = r->dropped + st.load_evictions;
 	e->recovery.left_out_bytes = r->left_out_bytes;
 	e->recovery.damaged = r->damaged;
+	e->recovery.downtime = (double)r->life.down_ms / 1e3;
+	e->recovery.empty = r->empty;
+	e->recovery.clock = r->life.odd ? r->life.what : NULL;
+	e->recovery.clock_back = r->life.back_ms / 1000;
 	snprintf(e->recovery.note, sizeof(e->recovery.note), "%s", r->note);
 }
 
@@ -134,6 +138,9 @@ enum hearth_status engine_recover(
 		    .clock = e->clock,
 		    .threads = cores(),
 		    .strict = e->options.strict,
+		    .max_downtime = e->options.max_downtime,
+		    .ttl_cap = e->options.ttl_cap,
+		    .refuse_clock = e->options.clock_check == ENGINE_CLOCK_REFUSE,
 		    .progress = e->options.loading,
 		    .progress_arg = e->options.loading_arg,
 		};
@@ -150,11 +157,17 @@ enum hearth_status engine_recover(
 	fill_recovery(e, (double)(clock_mono_us() - began) / 1e6);
 	if (!background_start(e))
 		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "cannot start the background threads");
+	if (e->persist) {
+		status = start_settle(e, ret_err);
+		if (status != HEARTH_OK)
+			return status;
+	}
+	e->serving = true;
 	/* A flush that fell due while nobody ran, before the port opens. */
 	engine_tick(e);
 	/* What was damaged or left out is superseded by a fresh snapshot, so that the next start need not
 	 * judge it again. */
-	if (e->persist && e->recovery.damaged)
+	if (e->persist && (e->recovery.damaged || e->recovery.empty))
 		engine_snapshot(e, NULL, NULL);
 	if (ret_recovery)
 		*ret_recovery = e->recovery;
@@ -165,6 +178,9 @@ enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err)
 {
 	CHECK_MAGIC(e, ENGINE_MAGIC);
 	background_stop(e);
+	/* The last sign of life, from which downtime counts. */
+	if (e->wal)
+		wal_note_time(e->wal);
 	return e->wal ? wal_stop(e->wal, ret_err) : HEARTH_OK;
 }
 

@@ -19,6 +19,8 @@
 #include "store/types.h"
 
 enum engine_fsync { ENGINE_FSYNC_ALWAYS, ENGINE_FSYNC_EVERYSEC, ENGINE_FSYNC_OS };
+/* What a start does when the clock contradicts the data. */
+enum engine_clock { ENGINE_CLOCK_WARN, ENGINE_CLOCK_REFUSE };
 enum engine_policy { ENGINE_S3FIFO, ENGINE_LRU };
 
 struct engine_options {
@@ -33,7 +35,10 @@ struct engine_options {
 	unsigned snapshot_ratio;   /* percent of the last snapshot's size, 0 = off */
 	uint64_t snapshot_rate;    /* bytes a second, 0 = no limit */
 	unsigned keep;             /* snapshots kept, 1 or more */
-	uint64_t segment_bytes;    /* tests: a segment is left once it is larger; 0 = 64 MiB */
+	int64_t max_downtime;      /* seconds; start empty after a longer one; 0 = off */
+	int64_t ttl_cap;           /* seconds that what was loaded has left at most; 0 = no cap */
+	enum engine_clock clock_check;
+	uint64_t segment_bytes; /* tests: a segment is left once it is larger; 0 = 64 MiB */
 	bool strict;
 	/* wal -> server (the second of the two upward calls): replies that waited may leave now, or room is
 	 * back. Called by the log's threads, without locks held. It must not wait. */
@@ -57,6 +62,10 @@ struct engine_recovery {
 	uint64_t expired, dropped; /* dropped: too large now, no memory, evicted while loading */
 	uint64_t left_out_bytes;   /* torn tail and damage */
 	uint64_t damaged;          /* places */
+	double downtime;           /* seconds since the last sign of life on disk */
+	bool empty;                /* longer than --max-downtime: everything was dropped */
+	const char *clock;         /* how clock and data contradict each other; NULL = not */
+	int64_t clock_back;        /* seconds by which Hearth time was set back for that */
 	char note[512];            /* what was left out and where it lies; empty = nothing */
 };
 

@@ -48,6 +48,8 @@ struct engine {
 	pthread_mutex_t own_lock;   /* of the engine's own worker */
 	pthread_mutex_t flush_lock; /* outside of the store's locks: slot and log in one order */
 	uint64_t expired_noted;
+	int64_t noted_alive; /* monotonic seconds of the last sign of life in the log */
+	bool serving;        /* recovery is over */
 
 	/* The background threads: eviction and snapshots. */
 	pthread_mutex_t lock;
@@ -72,6 +74,8 @@ struct engine {
 uint64_t engine_observe(void *owner, const struct store_change *change);
 /* Flushes now if the slot still holds this time. */
 enum store_result engine_fire_flush(struct engine_worker *w, int64_t due);
+/* Before the port opens: makes durable what recovery has decided against the files. */
+enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err);
 /* Starts and ends the background threads. */
 bool background_start(struct engine *e);
 void background_stop(struct engine *e);

@@ -38,6 +38,7 @@ void segment_encode_header(struct segment_header *h, uint8_t out[SEGMENT_HEADER_
 	bytes_put(&w, h->salt, sizeof(h->salt));
 	bytes_put64(&w, (uint64_t)h->flush_due);
 	bytes_put64(&w, h->high_water);
+	bytes_put64(&w, (uint64_t)h->boot_ms);
 	CHECK(!w.bad && w.at <= out + CRC_AT);
 	h->crc = crc32c(0, out, CRC_AT);
 	bytes_store32(out + CRC_AT, h->crc);
@@ -71,6 +72,7 @@ static void get_fields(struct bytes_reader *r, struct segment_header *h)
 	get_array(r, h->salt, sizeof(h->salt));
 	h->flush_due = (int64_t)bytes_get64(r);
 	h->high_water = bytes_get64(r);
+	h->boot_ms = (int64_t)bytes_get64(r);
 }
 
 enum hearth_status segment_decode_header(const uint8_t *in, size_t len, struct segment_header *ret_h)

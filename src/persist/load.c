@@ -71,6 +71,7 @@ static enum hearth_status apply_block(
 		if (head == tail)
 			break;
 		struct ahead *a = &queue[head++ % AHEAD];
+		recover_cap(rec, &a->r);
 		if (!apply_record(t, &a->key, &a->r, true))
 			atomic_fetch_add_explicit(&rec->dropped, 1, memory_order_relaxed);
 		++*ret_items;
@@ -134,8 +135,7 @@ static enum hearth_status load_one(struct recovery *rec, const struct manifest_s
 	rec->snapshot_end = f ? f->end : entry->end;
 	rec->result->snapshot = entry->number;
 	rec->result->start.flush_due = f ? f->flush_due : h->flush_due;
-	if (h->hearth_ms > rec->time_ms)
-		rec->time_ms = h->hearth_ms;
+	life_note(&rec->life, h->hearth_ms);
 	if (h->high_water > rec->high_water)
 		rec->high_water = h->high_water;
 	pthread_mutex_init(&l.lock, NULL);

@@ -8,27 +8,70 @@
 struct sweep {
 	struct recovery *rec;
 	_Atomic uint64_t expired;
+	int64_t latest; /* nothing expires later; 0 = no cap */
 };
+
+/* Rounded so that nothing lives longer than it had left. */
+static int64_t back_seconds(const struct recover_result *r)
+{
+	return (r->life.back_ms + 999) / 1000;
+}
 
 static void sweep_part(void *arg, unsigned i)
 {
 	struct sweep *sweep = arg;
 	struct recovery *rec = sweep->rec;
+	const struct recover_result *r = rec->result;
 	atomic_fetch_add(&sweep->expired, store_sweep(rec->thread[i], i, rec->threads));
+	if (r->retimed)
+		store_load_retime(rec->thread[i], i, rec->threads, back_seconds(r), sweep->latest);
 	store_load_fit(rec->thread[i], i, rec->threads);
 }
 
-/* One judgement for all, after the last record: by the wall clock, but never before the latest time on disk.
- */
+/* One judgement for all, after the last record: by the wall clock, but never before the latest time on disk; life.h has
+ * the rule. */
 static void sweep_expired(struct recovery *rec)
 {
+	const struct recover_options *o = rec->options;
+	struct recover_result *r = rec->result;
 	struct sweep sweep = {.rec = rec};
-	clock_raise(rec->options->clock, rec->time_ms);
+	clock_raise(o->clock, r->life.start_ms);
+	r->retimed = r->life.back_ms > 0 || o->ttl_cap > 0;
+	if (o->ttl_cap)
+		sweep.latest = clock_now(o->clock) + o->ttl_cap;
+	int64_t now = r->life.back_ms > 0 ? r->life.judge_ms / 1000 : clock_now(o->clock);
 	for (unsigned i = 0; i < rec->threads; i++)
-		store_thread_set_now(rec->thread[i], clock_now(rec->options->clock));
+		store_thread_set_now(rec->thread[i], now);
 	parallel_run(rec->threads, sweep_part, &sweep);
-	store_load_done(rec->options->store);
-	rec->result->expired = atomic_load(&sweep.expired);
+	store_load_done(o->store);
+	r->expired = atomic_load(&sweep.expired);
+	if (r->life.back_ms > 0 && r->start.flush_due) {
+		int64_t due = r->start.flush_due - back_seconds(r);
+		r->start.flush_due = due > 0 ? due : 1;
+	}
+}
+
+/* Down for too long: nothing of it is worth having. It is dropped here; whoever opens the log says so in it. */
+static void drop_all(struct recovery *rec)
+{
+	struct store_stats st;
+	store_get_stats(rec->options->store, &st);
+	store_load_reset(rec->thread[0]);
+	atomic_fetch_add(&rec->dropped, st.items);
+	rec->result->empty = true;
+}
+
+/* What the times on disk mean for this start. */
+static enum hearth_status judge_times(struct recovery *rec)
+{
+	const struct recover_options *o = rec->options;
+	struct life_verdict *v = &rec->result->life;
+	*v = life_judge(&rec->life, clock_boot_ms());
+	if (v->odd && o->refuse_clock)
+		return hearth_fail(rec->err, HEARTH_DAMAGED, NULL, 0, v->what);
+	if (o->max_downtime && v->down_ms > o->max_downtime * 1000)
+		drop_all(rec);
+	return HEARTH_OK;
 }
 
 static bool open_threads(struct recovery *rec)
@@ -72,6 +115,7 @@ enum hearth_status recover_run(
 	struct hearth_error err = {0};
 	struct recovery rec = {.options = options, .result = ret, .err = &err};
 	*ret = (struct recover_result){0};
+	rec.life.wall_ms = clock_wall_ms();
 	enum hearth_status status = HEARTH_NOMEM;
 	if (!open_threads(&rec)) {
 		hearth_fail(&err, HEARTH_NOMEM, NULL, 0, "no memory for recovery");
@@ -86,6 +130,9 @@ enum hearth_status recover_run(
 	status = load_snapshot(&rec);
 	if (status == HEARTH_OK)
 		status = replay_log(&rec);
+	if (status != HEARTH_OK)
+		goto out;
+	status = judge_times(&rec);
 	if (status != HEARTH_OK)
 		goto out;
 	sweep_expired(&rec);

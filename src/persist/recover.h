@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include "base/clock.h"
 #include "persist/files.h"
+#include "persist/life.h"
 #include "persist/wal.h"
 #include "store/store.h"
 
@@ -24,6 +25,9 @@ struct recover_options {
 	struct clock *clock;
 	unsigned threads;
 	bool strict;
+	int64_t max_downtime; /* seconds; after a longer one nothing is loaded; 0 = off */
+	int64_t ttl_cap;      /* seconds that anything has left to live at most; 0 = no cap */
+	bool refuse_clock;    /* a clock that contradicts the data: do not start */
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
 	void *progress_arg;
 };
@@ -35,6 +39,10 @@ struct recover_result {
 	uint64_t left_out_bytes, damaged;
 	char note[512];
 	struct wal_start start; /* where the log goes on */
+	struct life_verdict life;
+	bool empty; /* everything was dropped: it had been down for too long */
+	bool
+	    retimed; /* expiries differ from those on disk: a snapshot must say so before anybody is served */
 	/* For recover_settle. */
 	char aside[RECOVER_ASIDE_MAX][DATADIR_NAME_SIZE];
 	unsigned n_aside;

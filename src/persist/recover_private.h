@@ -20,7 +20,7 @@ struct recovery {
 	uint64_t all_bytes;
 	_Atomic uint64_t done_bytes;
 	uint64_t s0, snapshot_end; /* of the snapshot that was loaded */
-	int64_t time_ms;           /* latest Hearth time seen */
+	struct life life;          /* Hearth times seen */
 	uint64_t high_water;
 	bool other_boot; /* the log was last written under another boot of the kernel */
 };
@@ -37,6 +37,13 @@ void recover_forget(struct recovery *rec, uint64_t segment);
  */
 bool apply_record(
     struct store_thread *t, const struct store_key *key, const struct record *r, bool from_snapshot);
+
+/* Under a cap every item gets the field that the cap will be written to. */
+static inline void recover_cap(const struct recovery *rec, struct record *r)
+{
+	if (rec->options->ttl_cap && r->type == RECORD_SET && r->expiry == 0)
+		r->expiry = INT64_MAX;
+}
 
 enum hearth_status load_snapshot(struct recovery *rec);
 enum hearth_status replay_log(struct recovery *rec);

@@ -231,7 +231,8 @@ static void apply_part(void *arg, unsigned p)
 			size_t len;
 			CHECK(record_decode(e->at, e->len, &r, &len) == HEARTH_OK);
 			r.seq = e->seq;
-			r.access = r.access ? r.access : rec->time_ms / 1000;
+			r.access = r.access ? r.access : rec->life.latest_ms / 1000;
+			recover_cap(rec, &r);
 			struct store_key key = {.data = r.key, .len = r.key_len, .hash = e->hash};
 			dropped += !apply_record(rec->thread[p], &key, &r, false);
 			applied++;
@@ -261,6 +262,7 @@ static void apply_serially(struct replay *rp, size_t n)
 			if (r.key_len == 0)
 				continue;
 			struct store_key key = store_key(rec->options->store, r.key, r.key_len);
+			recover_cap(rec, &r);
 			if (!apply_record(rec->thread[0], &key, &r, false))
 				atomic_fetch_add(&rec->dropped, 1);
 			atomic_fetch_add(&rec->items_applied, 1);
@@ -351,8 +353,8 @@ static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_
 		rp->prev_crc = last->h.crc;
 		rp->chained = true;
 		rec->result->start.flush_due = last->h.flush_due;
-		if (last->h.time_ms > rec->time_ms)
-			rec->time_ms = last->h.time_ms;
+		if (rp->counts)
+			life_note(&rec->life, last->h.time_ms);
 	}
 	free_spans(rp);
 	return status;
@@ -384,8 +386,8 @@ static void enter(struct replay *rp, const struct replay_head *head)
 		rec->result->start.flush_due = head->h.flush_due;
 		if (head->h.first > rp->expected)
 			rp->expected = head->h.first;
-		if (head->h.hearth_ms > rec->time_ms)
-			rec->time_ms = head->h.hearth_ms;
+		if (rp->counts)
+			life_header(&rec->life, &head->h, !rp->other_boot);
 		if (head->h.high_water > rec->high_water)
 			rec->high_water = head->h.high_water;
 	} else {
@@ -442,6 +444,8 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 		recover_damage(rp->rec, head->name, 0, "records before this segment are missing");
 		hole_reset(rp, h->first);
 	}
+	/* What is older than the snapshot was judged when it was made. */
+	rp->counts = !next || next->h.first > rp->rec->s0 + 1;
 	enter(rp, head);
 	if (head->status != HEARTH_OK)
 		recover_damage(rp->rec, head->name, 0, "the segment's header does not verify");

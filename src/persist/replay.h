@@ -68,6 +68,7 @@ struct replay {
 	uint64_t expected; /* next number */
 	uint32_t prev_crc;
 	bool chained;    /* prev_crc is known */
+	bool counts;     /* the times in this segment do */
 	bool other_boot; /* the last good header was written under another boot of the kernel */
 	size_t hole_at;  /* segment and offset of the hole decided last */
 	uint64_t hole_offset;

@@ -228,6 +228,7 @@ static bool begin_segment(struct wal *wal, const struct wal_start *prev)
 	    .prev_last = prev->prev_last,
 	    .prev_crc = prev->prev_crc,
 	    .wall_ms = clock_wall_ms(),
+	    .boot_ms = clock_boot_ms(),
 	    .hearth_ms = clock_ms(wal->options.clock),
 	    .flush_due = wal->flush_due,
 	    .high_water = atomic_load(&wal->high_water),

@@ -373,6 +373,10 @@ static void print_recovery(struct print *p)
 	number(p, "recovery_log_records", r->log_records);
 	number(p, "recovery_expired", r->expired);
 	number(p, "recovery_dropped", r->dropped);
+	line(p, "recovery_downtime", "%.3f", r->downtime);
+	line(p, "recovery_started_empty", "%s", yes(r->empty));
+	line(p, "recovery_clock", "%s", r->clock ? r->clock : "agrees");
+	number(p, "recovery_clock_set_back", (uint64_t)r->clock_back);
 	number(p, "recovery_left_out_bytes", r->left_out_bytes);
 	number(p, "recovery_damaged", r->damaged);
 	line(p, "recovery_note", "%s", r->note[0] ? r->note : "none");

@@ -219,3 +219,36 @@ uint64_t store_sweep(struct store_thread *t, unsigned part, unsigned parts)
 	}
 	return gone;
 }
+
+static void retime_item(struct store *s, struct item *it, int64_t back, int64_t latest)
+{
+	int64_t expiry = item_expiry(it);
+	if (!(item_state(it) & ITEM_HAS_EXPIRY))
+		return;
+	if (expiry)
+		expiry = expiry > back ? expiry - back : 1;
+	if (latest && (expiry == 0 || expiry > latest))
+		expiry = latest;
+	item_set_expiry(it, expiry);
+	store_note_expiry(s, it, expiry);
+}
+
+void store_load_retime(struct store_thread *t, unsigned part, unsigned parts, int64_t back, int64_t latest)
+{
+	struct store *s = t->store;
+	for (uint32_t r = part; r < s->arena.regions; r += parts) {
+		const struct region *reg = &s->arena.region[r];
+		if (reg->state != REGION_OPEN && reg->state != REGION_SEALED)
+			continue;
+		uint8_t *base = arena_region_base(&s->arena, r);
+		for (uint32_t at = 0, fill = reg->fill; at < fill;) {
+			struct item *it = (struct item *)(void *)(base + at);
+			at += (uint32_t)item_size(it);
+			uint32_t shard =
+			    index_shard_of(&s->index, hash_bytes(&s->hash, it->body, it->key_len));
+			pthread_mutex_lock(&s->index.shard[shard].lock);
+			retime_item(s, it, back, latest);
+			pthread_mutex_unlock(&s->index.shard[shard].lock);
+		}
+	}
+}

@@ -130,6 +130,9 @@ void store_load_fit(struct store_thread *t, unsigned part, unsigned parts);
 void store_load_done(struct store *s);
 /* Bytes of header, key and value that an item may have. */
 uint64_t store_item_max(const struct store *s);
+/* What expires at all expires `back` seconds earlier, and everything no later than `latest` (0 = any time; items without
+ * expiry need its field for that): part of parts, by several threads, after store_sweep. */
+void store_load_retime(struct store_thread *t, unsigned part, unsigned parts, int64_t back, int64_t latest);
 /* Prepares an empty index for so many items. Alone. */
 void store_reserve(struct store_thread *t, uint64_t items);
 /* One sweep for expired items over a part of the shards (part of parts), after the last record. Returns the

@@ -247,7 +247,12 @@ static void golden_header(void **state)
 	assert_true(back.prev_end == h.prev_end && back.prev_last == 999 && back.prev_crc == h.prev_crc);
 	assert_true(
 	    back.wall_ms == h.wall_ms && back.hearth_ms == h.hearth_ms && back.flush_due == h.flush_due);
-	assert_true(back.high_water == 5000);
+	assert_true(back.high_water == 5000 && back.boot_ms == 0);
+	/* A field that came later: older headers have zero there. */
+	h.boot_ms = 777000;
+	segment_encode_header(&h, out);
+	assert_int_equal(segment_decode_header(out, sizeof(out), &back), HEARTH_OK);
+	assert_int_equal(back.boot_ms, 777000);
 }
 
 static void damaged_headers(void **state)
