@@ -82,11 +82,9 @@ check-long:
 	etc/install-packages test
 	t/harness-table $(BUILD) --clear
 	HEARTH_LONG=1 $(MAKE) -j$(JOBS) prove; status=$$?; t/harness-table $(BUILD); exit $$status
-
 # Takes each rule of t/traps/rules out of a copy of the tree: its test must fail then. A line a rule.
 traps: all units
 	HEARTH_BUILD=$(BUILD) t/traps/run
-
 # The same tests under a sanitizer, but for those that need strace or measure (they look at HEARTH_SANITIZER). A
 # report ends the program with 99, or stands in its messages: both fail the test.
 asan:
