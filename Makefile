@@ -26,12 +26,11 @@ STORE   = arena index ghost item large policy lane change put load reclaim scan 
 PROTO   = command parse reply
 PERSIST = ring files keys wal sync parallel snap apply load window replay hole report recover \
 	rate life
-ENGINE  = engine commands background rotate \
-	start
+ENGINE  = engine commands background rotate start pin
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk dump verdict check reach plan target copy \
-	tar vault restore backup snapshot stats \
+	tar vault restore backup snapshot snapshots pin stats \
 	bench bench_conn bench_cpu bench_hist bench_load bench_random bench_report bench_trace bench_worker
 
 objs = $(patsubst %,$(BUILD)/$(1)/%.o,$(2))

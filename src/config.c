@@ -121,6 +121,8 @@ static const struct row rows[] = {
     {0, "snapshot-rate", "MB", MEBI, AT(engine.snapshot_rate), 0, 1 << 20, "64", NULL,
         "MiB a second that a snapshot writes at most; 0 = no limit", NULL},
     {0, "keep", "NUM", UINT, AT(engine.keep), 1, 10000, "1", NULL, "snapshots that stay", NULL},
+    {0, "keep-days", "DAYS", UINT, AT(engine.keep_days), 0, 36500, "0", NULL,
+        "younger snapshots stay, too; 0 = off", NULL},
     {0, "max-downtime", "SECONDS", LONG, AT(engine.max_downtime), 0, INT32_MAX, "0", NULL,
         "start empty when it was down for longer; 0 = off", NULL},
     {0, "restart-mode", "MODE", RESTART, AT(engine.ttl_cap), 0, 0, "fresh", NULL,

@@ -44,7 +44,7 @@ is("@codes", '', 'the page lists each exit code');
 
 ($code, $help, $err) = run([program('hearth'), '--help']);
 is($code, 0, 'hearth --help exits 0');
-my @subs = qw(dump check restore backup snapshot stats bench);
+my @subs = qw(dump check restore backup snapshot pin unpin stats bench);
 my @unnamed = grep { $help !~ /\b$_\b/ } @subs;
 is("@unnamed", '', 'it names each subcommand');
 my $all = $help;

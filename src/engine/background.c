@@ -101,6 +101,14 @@ static void *snapshot_main(void *arg)
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
 	pthread_mutex_lock(&e->lock);
 	while (t && !atomic_load(&e->stopping)) {
+		struct snapshot_request *pins = e->pins;
+		if (pins) {
+			e->pins = NULL;
+			pthread_mutex_unlock(&e->lock);
+			pin_requests(e, pins, false);
+			pthread_mutex_lock(&e->lock);
+			continue;
+		}
 		if (!e->snapshot_wanted) {
 			pthread_cond_wait(&e->wake_snapshots, &e->lock);
 			continue;
@@ -116,9 +124,10 @@ static void *snapshot_main(void *arg)
 		pthread_mutex_lock(&e->lock);
 		e->snapshot_running = false;
 	}
-	struct snapshot_request *left = e->requests;
-	e->requests = NULL;
+	struct snapshot_request *left = e->requests, *pins = e->pins;
+	e->requests = e->pins = NULL;
 	pthread_mutex_unlock(&e->lock);
+	pin_requests(e, pins, true);
 	answer(left, HEARTH_BUSY, &(struct snap_result){0});
 	if (t)
 		store_thread_close(&t);

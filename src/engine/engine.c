@@ -72,6 +72,7 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 	enum hearth_status status = open_store(e, ret_err);
 	if (status == HEARTH_OK && dir) {
 		status = files_open(&e->files, dir, options->keep, ret_err);
+		e->files.keep_days = options->keep_days;
 		e->persist = status == HEARTH_OK;
 	}
 	if (status != HEARTH_OK)

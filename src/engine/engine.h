@@ -35,6 +35,7 @@ struct engine_options {
 	unsigned snapshot_ratio;   /* percent of the last snapshot's size, 0 = off */
 	uint64_t snapshot_rate;    /* bytes a second, 0 = no limit */
 	unsigned keep;             /* snapshots kept, 1 or more */
+	unsigned keep_days;        /* younger snapshots than this stay, too */
 	int64_t max_downtime;      /* seconds; start empty after a longer one; 0 = off */
 	int64_t ttl_cap;           /* seconds that what was loaded has left at most; 0 = no cap */
 	enum engine_clock clock_check;
@@ -141,6 +142,11 @@ enum hearth_status engine_snapshot(struct engine *e,
  * called), HEARTH_BUSY (one is under way), HEARTH_END (no data directory), HEARTH_NOMEM. */
 enum hearth_status engine_rotate(struct engine *e,
     void (*done)(void *arg, enum hearth_status status, uint64_t segment, uint64_t last), void *arg);
+/* Pins or unpins a snapshot, durably; done is called from another thread: HEARTH_END when there is none of this number.
+ * HEARTH_OK: done will be called; HEARTH_END without a data directory. */
+enum hearth_status engine_pin(struct engine *e, uint64_t number, bool pin,
+    void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes),
+    void *arg);
 /* Tests only. */
 void engine_jump(struct engine *e, int64_t seconds);
 

@@ -31,6 +31,8 @@ struct snapshot_request {
 	void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes);
 	void *arg;
 	struct snapshot_request *next;
+	uint64_t number; /* to pin or unpin, in its list */
+	bool pin;
 };
 
 struct engine {
@@ -57,7 +59,7 @@ struct engine {
 	pthread_t evictor, snapshotter;
 	bool evictor_running, snapshotter_running, evict_wanted, snapshot_wanted;
 	_Atomic bool stopping;
-	struct snapshot_request *requests;
+	struct snapshot_request *requests, *pins;
 	bool snapshot_running;
 	/* A rotation; the thread that asks for one is the one that waits for the last. */
 	pthread_t rotator;
@@ -76,6 +78,8 @@ uint64_t engine_observe(void *owner, const struct store_change *change);
 enum store_result engine_fire_flush(struct engine_worker *w, int64_t due);
 /* Before the port opens: makes durable what recovery has decided against the files. */
 enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err);
+/* Does what a list of pins asks for, answers and frees it; stopping: only answers. */
+void pin_requests(struct engine *e, struct snapshot_request *r, bool stopping);
 /* Starts and ends the background threads. */
 bool background_start(struct engine *e);
 void background_stop(struct engine *e);

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/vfs.h"
 
 #define TEMPORARY ".tmp"
+#define DAY_MS    INT64_C(86400000)
 
 void files_temporary_name(enum datadir_kind kind, uint64_t number, char ret_name[FILES_NAME_SIZE])
 {
@@ -151,11 +153,12 @@ void files_drop_snapshot(struct files *f, uint64_t number)
 static bool retire(struct files *f)
 {
 	struct manifest *m = &f->manifest;
+	int64_t young = f->keep_days ? clock_wall_ms() - f->keep_days * DAY_MS : INT64_MAX;
 	size_t unpinned = 0;
 	for (size_t i = 0; i < m->n_snapshots; i++)
 		unpinned += !m->snapshots[i].pinned;
 	for (size_t i = 0; i < m->n_snapshots && unpinned > f->keep;) {
-		if (m->snapshots[i].pinned) {
+		if (m->snapshots[i].pinned || m->snapshots[i].wall_ms >= young) {
 			i++;
 			continue;
 		}
@@ -195,6 +198,22 @@ enum hearth_status files_publish(
 	retire(f);
 	enum hearth_status status = files_write(f, ret_err);
 	return status == HEARTH_OK ? files_sweep(f, ret_err) : status;
+}
+
+enum hearth_status files_pin(struct files *f, uint64_t number, bool pin, struct hearth_error *ret_err)
+{
+	struct manifest *m = &f->manifest;
+	for (size_t i = 0; i < m->n_snapshots; i++) {
+		if (m->snapshots[i].number != number)
+			continue;
+		bool before = m->snapshots[i].pinned;
+		m->snapshots[i].pinned = pin;
+		enum hearth_status status = before == pin ? HEARTH_OK : files_write(f, ret_err);
+		if (status != HEARTH_OK)
+			m->snapshots[i].pinned = before;
+		return status;
+	}
+	return hearth_fail(ret_err, HEARTH_END, DATADIR_MANIFEST, 0, "no such snapshot");
 }
 
 enum hearth_status files_sweep(struct files *f, struct hearth_error *ret_err)

@@ -22,6 +22,7 @@ struct files {
 	struct manifest manifest;
 	uint64_t begun;     /* highest segment that has begun since the start */
 	unsigned keep;      /* snapshots */
+	unsigned keep_days; /* younger ones than this stay, too */
 	bool fresh;         /* a new directory */
 	bool repaired;      /* one copy of the manifest was bad */
 	bool rebuilt;       /* both were */
@@ -47,6 +48,9 @@ enum hearth_status files_add_snapshot(
 /* Renames the synced temporary file, names it in the manifest and retires what is no longer needed. */
 enum hearth_status files_publish(
     struct files *f, const struct manifest_snapshot *snapshot, struct hearth_error *ret_err);
+/* Marks a published snapshot, durably: a pinned one stays, with the log behind it; one that is unpinned goes with the next
+ * that is published. HEARTH_END: there is none of this number. */
+enum hearth_status files_pin(struct files *f, uint64_t number, bool pin, struct hearth_error *ret_err);
 void files_drop_snapshot(struct files *f, uint64_t number);
 /* The oldest segment that only an older snapshot needs and whose number is above `after`: worth packing. With where it ends
  * by its successor's header. False when there is none. */

@@ -45,7 +45,7 @@ struct client {
 struct result {
 	struct admin *admin;
 	uint64_t client;
-	bool rotation;
+	bool rotation, pin;
 	enum hearth_status status;
 	uint64_t number, items, bytes; /* of a snapshot */
 	uint64_t last;                 /* of a rotation; number is the segment's */
@@ -139,6 +139,14 @@ static void tell_snapshot(struct client *c, const struct result *r)
 	say(c, text);
 }
 
+static void tell_pin(struct client *c, const struct result *r)
+{
+	say(c, r->status == HEARTH_OK     ? "OK\n"
+	       : r->status == HEARTH_END  ? "ERROR no such snapshot\n"
+	       : r->status == HEARTH_BUSY ? "ERROR stopping\n"
+	                                  : "ERROR the manifest cannot be written\n");
+}
+
 static void tell_rotation(struct client *c, const struct result *r)
 {
 	char text[160];
@@ -215,6 +223,26 @@ static void ask_snapshot(struct client *c)
 	say(c, status == HEARTH_END ? "ERROR no data directory\n" : "ERROR snapshot could not start\n");
 }
 
+static void ask_pin(struct client *c, const char *number, bool pin)
+{
+	char *end;
+	unsigned long long n = strtoull(number, &end, 10);
+	struct result *r;
+
+	if (*number < '0' || *number > '9' || *end || n == 0) {
+		say(c, "ERROR not the number of a snapshot\n");
+		return;
+	}
+	if (!(r = promise(c)))
+		return;
+	r->pin = true;
+	c->waits = engine_pin(c->admin->server->engine, n, pin, snapshot_done, r) == HEARTH_OK;
+	if (!c->waits) {
+		free(r);
+		say(c, "ERROR out of memory\n");
+	}
+}
+
 static void run_line(struct client *c, const char *text)
 {
 	struct server *s = c->admin->server;
@@ -227,6 +255,10 @@ static void run_line(struct client *c, const char *text)
 		ask_snapshot(c);
 	} else if (strcmp(text, "rotate") == 0) {
 		ask_rotation(c);
+	} else if (strncmp(text, "pin ", 4) == 0) {
+		ask_pin(c, text + 4, true);
+	} else if (strncmp(text, "unpin ", 6) == 0) {
+		ask_pin(c, text + 6, false);
 	} else if (strcmp(text, "version") == 0) {
 		say(c, "VERSION " HEARTH_VERSION " ");
 		say(c, dispatch_protocol());
@@ -313,6 +345,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 				c->waits = false;
 				if (r->rotation)
 					tell_rotation(c, r);
+				else if (r->pin)
+					tell_pin(c, r);
 				else
 					tell_snapshot(c, r);
 				run_lines(c);

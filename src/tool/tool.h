@@ -31,6 +31,8 @@ int dump_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int restore_main(int argc, char **argv);
 int backup_main(int argc, char **argv);
+int pin_main(int argc, char **argv);
+int unpin_main(int argc, char **argv);
 int snapshot_main(int argc, char **argv);
 int stats_main(int argc, char **argv);
 int bench_main(int argc, char **argv);

@@ -105,9 +105,76 @@ static void the_segment_that_is_written_stays(void **state)
 	place_end(&p);
 }
 
+static void publish_at(struct place *p, uint64_t start, int64_t days_ago)
+{
+	struct manifest_snapshot entry = {.start = start,
+	    .end = start + 10,
+	    .generation = 1,
+	    .wall_ms = clock_wall_ms() - days_ago * 86400000 + 60000};
+	int fd;
+	assert_int_equal(files_add_snapshot(&p->f, &entry.number, &fd, NULL), HEARTH_OK);
+	close(fd);
+	assert_int_equal(files_publish(&p->f, &entry, NULL), HEARTH_OK);
+}
+
+static void young_snapshots_stay(void **state)
+{
+	(void)state;
+	struct place p = place_make(1);
+	p.f.keep_days = 3;
+	files_begin_segment(&p.f, add_segment(&p, 1), 1);
+	files_begin_segment(&p.f, add_segment(&p, 300), 300);
+	publish_at(&p, 100, 5); /* alone, it is the newest */
+	assert_true(there(&p, DATADIR_SNAPSHOT, 1));
+	publish_at(&p, 200, 3);
+	assert_false(there(&p, DATADIR_SNAPSHOT, 1));
+	publish_at(&p, 301, 2);
+	publish_at(&p, 302, 0);
+	assert_true(there(&p, DATADIR_SNAPSHOT, 2) && there(&p, DATADIR_SNAPSHOT, 3));
+	assert_true(there(&p, DATADIR_LOG, 1)); /* the oldest of them needs it */
+	p.f.keep_days = 1;
+	publish_at(&p, 303, 0);
+	assert_false(there(&p, DATADIR_SNAPSHOT, 2) || there(&p, DATADIR_SNAPSHOT, 3));
+	assert_true(there(&p, DATADIR_SNAPSHOT, 4) && there(&p, DATADIR_SNAPSHOT, 5));
+	assert_false(there(&p, DATADIR_LOG, 1));
+	/* Those that an unset option would have kept for their number stay all the same. */
+	p.f.keep_days = 0;
+	publish_at(&p, 304, 0);
+	assert_false(there(&p, DATADIR_SNAPSHOT, 5));
+	place_end(&p);
+}
+
+static void a_pinned_snapshot_stays(void **state)
+{
+	(void)state;
+	struct place p = place_make(1);
+	files_begin_segment(&p.f, add_segment(&p, 1), 1);
+	publish(&p, 50);
+	assert_int_equal(files_pin(&p.f, 7, true, NULL), HEARTH_END);
+	assert_int_equal(files_pin(&p.f, 1, true, NULL), HEARTH_OK);
+	files_begin_segment(&p.f, add_segment(&p, 100), 100);
+	publish(&p, 150);
+	publish(&p, 160);
+	assert_true(there(&p, DATADIR_SNAPSHOT, 1) && there(&p, DATADIR_LOG, 1));
+	assert_false(there(&p, DATADIR_SNAPSHOT, 2));
+	/* It is so on disk. */
+	struct manifest m;
+	bool repaired;
+	assert_int_equal(datadir_read_manifest(p.f.dir, &m, &repaired, NULL), HEARTH_OK);
+	assert_true(m.n_snapshots == 2 && m.snapshots[0].pinned && !m.snapshots[1].pinned);
+	manifest_free(&m);
+	assert_int_equal(files_pin(&p.f, 1, false, NULL), HEARTH_OK);
+	assert_true(there(&p, DATADIR_SNAPSHOT, 1)); /* until the next */
+	publish(&p, 170);
+	assert_false(there(&p, DATADIR_SNAPSHOT, 1) || there(&p, DATADIR_LOG, 1));
+	place_end(&p);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_snapshot_retires_what_lies_before_it),
     cmocka_unit_test(kept_snapshots_keep_their_segments),
     cmocka_unit_test(the_segment_that_is_written_stays),
+    cmocka_unit_test(young_snapshots_stay),
+    cmocka_unit_test(a_pinned_snapshot_stays),
 };
 UNIT_MAIN(tests)

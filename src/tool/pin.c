@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pin: marks a snapshot as one to keep, or as one like the others. A running daemon is asked; without one the manifest is
+ * rewritten here, under the directory's lock. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/msg.h"
+#include "base/vfs.h"
+#include "tool/client.h"
+#include "tool/options.h"
+#include "tool/report.h"
+#include "tool/snapshots.h"
+#include "tool/tool.h"
+#include <hearth/datadir.h>
+
+static const struct options_spec SPECS[] = {
+    {"unpin", "DIR NUMBER", "Lets a pinned snapshot go with the others, at the next snapshot.", NULL, 0},
+    {"pin", "DIR NUMBER", "Keeps a snapshot, and the log behind it, until it is unpinned.", NULL, 0},
+};
+
+int pin_ask(struct client *client, const char *directory, uint64_t number, bool pin)
+{
+	char line[64];
+	snprintf(line, sizeof(line), "%s %" PRIu64, SPECS[pin].command, number);
+	const char *reply = client_send(client, line) ? client_line(client) : NULL;
+	if (!reply)
+		return TOOL_NO_DAEMON;
+	if (strcmp(reply, "OK") == 0)
+		return TOOL_OK;
+	msg(MSG_ERROR, "%s: %s", directory, strncmp(reply, "ERROR ", 6) == 0 ? reply + 6 : reply);
+	return strstr(reply, "no such snapshot") ? TOOL_USAGE : TOOL_IO;
+}
+
+static int failed(const char *where, const struct hearth_error *err)
+{
+	report_error(where, err);
+	return report_exit(err->status);
+}
+
+static int mark(struct manifest *m, struct datadir *dir, uint64_t number, bool pin)
+{
+	struct hearth_error err;
+	for (size_t i = 0; i < m->n_snapshots; i++) {
+		if (m->snapshots[i].number != number)
+			continue;
+		m->snapshots[i].pinned = pin;
+		enum hearth_status status = datadir_write_manifest(dir, m, &err);
+		return status == HEARTH_OK ? TOOL_OK : failed(datadir_path(dir), &err);
+	}
+	msg(MSG_ERROR, "%s: no such snapshot", datadir_path(dir));
+	return TOOL_USAGE;
+}
+
+/* Nobody runs on it. A manifest that is damaged is the daemon's to decide about. */
+static int rewrite(const char *directory, uint64_t number, bool pin)
+{
+	struct hearth_error err;
+	struct datadir *dir;
+	struct manifest m = {0};
+	bool repaired;
+	enum hearth_status status = datadir_open(&dir, vfs_posix(), directory, false, true, NULL, &err);
+	if (status != HEARTH_OK)
+		return failed(directory, &err);
+	status = datadir_read_manifest(dir, &m, &repaired, &err);
+	int exit_code;
+	if (status == HEARTH_END) {
+		msg(MSG_ERROR, "%s: no data directory", directory);
+		exit_code = TOOL_DATA;
+	} else if (status != HEARTH_OK || repaired) {
+		msg(MSG_ERROR, "%s: the manifest is damaged: start the daemon first", directory);
+		exit_code = TOOL_DATA;
+	} else {
+		exit_code = mark(&m, dir, number, pin);
+	}
+	manifest_free(&m);
+	datadir_close(&dir);
+	return exit_code;
+}
+
+static int run(int argc, char **argv, bool pin)
+{
+	struct options o;
+	const char *value;
+	uint64_t number;
+	char *end;
+	int n;
+	options_init(&o, &SPECS[pin], argc, argv);
+	if (options_next(&o, &value) == OPTIONS_EXIT)
+		return o.exit;
+	char **args = options_arguments(&o, 2, 2, &n);
+	if (!args)
+		return TOOL_USAGE;
+	number = strtoull(args[1], &end, 10);
+	if (args[1][0] < '0' || args[1][0] > '9' || *end || number == 0)
+		return options_usage(&SPECS[pin], "not the number of a snapshot: %s", args[1]);
+	struct client *client;
+	int exit_code = client_try_admin(&client, args[0]);
+	if (exit_code == TOOL_OK)
+		exit_code = client ? pin_ask(client, args[0], number, pin) : rewrite(args[0], number, pin);
+	client_close(&client);
+	return exit_code;
+}
+
+int pin_main(int argc, char **argv)
+{
+	return run(argc, argv, true);
+}
+
+int unpin_main(int argc, char **argv)
+{
+	return run(argc, argv, false);
+}
