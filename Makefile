@@ -112,7 +112,7 @@ demo:
 bench:
 	etc/install-packages bench
 	$(MAKE) -j$(JOBS) all
-	HEARTH_BUILD=$(BUILD) t/bench/run
+	HEARTH_BUILD=$(BUILD) t/bench/run && HEARTH_BUILD=$(BUILD) t/bench/compare-redis
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(PREFIX)/lib $(PREFIX)/include/hearth \
