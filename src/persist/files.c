@@ -40,6 +40,9 @@ enum hearth_status files_open(
 	} else if (status == HEARTH_DAMAGED) {
 		f->rebuilt = true;
 		status = datadir_rebuild_manifest(dir, &f->manifest, ret_err);
+	} else if (status == HEARTH_OK && f->manifest.features.read_only) {
+		status = hearth_fail(ret_err, HEARTH_NEWER, DATADIR_MANIFEST, 24,
+		    "a newer version says that this one must not write here");
 	} else if (status == HEARTH_OK) {
 		status = datadir_adopt_segments(dir, &f->manifest, ret_err);
 	}

@@ -121,6 +121,11 @@ static enum hearth_status load_one(struct recovery *rec, const struct manifest_s
 	datadir_name(DATADIR_SNAPSHOT, entry->number, l.name);
 	enum hearth_status status = snapshot_open(&l.reader, datadir_vfs(files->dir), datadir_fd(files->dir),
 	    l.name, files->manifest.lineage, &err);
+	if (l.reader && snapshot_get_header(l.reader)->features.read_only) {
+		snapshot_close(&l.reader);
+		status = hearth_fail(
+		    &err, HEARTH_NEWER, l.name, 24, "a newer version says that this one must not write here");
+	}
 	if (refuses(status, &err)) {
 		*rec->err = err;
 		return status;

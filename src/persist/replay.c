@@ -41,6 +41,9 @@ static enum hearth_status read_head(struct replay *rp, size_t i)
 	    (memcmp(head->h.lineage, files->manifest.lineage, HEARTH_ID_SIZE) != 0 ||
 	        head->h.number != head->entry->number))
 		head->status = HEARTH_FOREIGN;
+	/* We would write behind it, and it says that this version must not. */
+	if (head->status == HEARTH_OK && head->h.features.read_only)
+		head->status = HEARTH_NEWER;
 	return HEARTH_OK;
 }
 
