@@ -95,7 +95,8 @@ enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_f
 	int fd = create_segment(f, &segment, name);
 	if (fd < 0)
 		return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot create the segment");
-	if (vfs->fsync(vfs->ctx, fd) < 0) {
+	/* The name is durable before the manifest has it: a file that is named and missing is damage. */
+	if (vfs->fsync(vfs->ctx, fd) < 0 || vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0) {
 		hearth_fail(ret_err, HEARTH_IO, name, 0, "fsync failed");
 		goto fail;
 	}
@@ -323,4 +324,24 @@ uint64_t files_log_bytes(struct files *f)
 		vfs->close(vfs->ctx, fd);
 	}
 	return bytes;
+}
+
+enum hearth_status files_sync_segments(struct files *f, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	for (size_t i = 0; i < f->manifest.n_segments; i++) {
+		char name[DATADIR_NAME_SIZE];
+		datadir_name(DATADIR_LOG, f->manifest.segments[i].number, name);
+		int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_RDONLY);
+		if (fd < 0)
+			continue; /* missing: recovery has told of it */
+		int ret = vfs->fdatasync(vfs->ctx, fd);
+		int saved = errno;
+		vfs->close(vfs->ctx, fd);
+		errno = saved;
+		if (ret < 0)
+			return hearth_fail(
+			    ret_err, HEARTH_IO, name, 0, "what was recovered cannot be made durable");
+	}
+	return HEARTH_OK;
 }

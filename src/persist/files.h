@@ -65,6 +65,9 @@ void files_forget_segment(struct files *f, uint64_t number);
 /* Unlinks what the manifest lists and clears the list. */
 enum hearth_status files_sweep(struct files *f, struct hearth_error *ret_err);
 enum hearth_status files_write(struct files *f, struct hearth_error *ret_err);
+/* What is in the segments becomes durable: a daemon that was killed may have left it in the page cache alone, and what
+ * comes behind it must not outlive it. */
+enum hearth_status files_sync_segments(struct files *f, struct hearth_error *ret_err);
 /* Sizes of the segments. */
 uint64_t files_log_bytes(struct files *f);
 

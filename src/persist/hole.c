@@ -135,8 +135,27 @@ static bool is_damage(const struct replay *rp, const struct evidence *ev)
 	/* A bad header says nothing of the boot; the one before it does. Headers are written whole, so in the same boot a bad
 	 * one with something behind it was not torn. */
 	bool unreadable = head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE;
+	/* It fits into a sector: a power cut leaves it whole, or zeros. */
+	bool broken = unreadable && !head->zeros;
 	bool told = rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
-	return told || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
+	return told || broken || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
+}
+
+bool hole_ends_before(struct replay *rp, size_t i)
+{
+	const struct manifest *m = &rp->rec->options->files->manifest;
+	struct evidence ev = {0};
+	size_t at = rp->at;
+	if (memcmp(rp->heads[i].h.boot_id, rp->boot_id, HEARTH_ID_SIZE) == 0)
+		return false;
+	rp->at = i - 1;
+	rp->len = rp->heads[i - 1].size;
+	look_later(rp, &ev);
+	bool told = rp->rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
+	if (!told && !ev.durable)
+		end_here(rp, rp->len);
+	rp->at = at;
+	return rp->ended;
 }
 
 enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset)

@@ -165,7 +165,9 @@ enum hearth_status recover_settle(
 {
 	struct recovery rec = {.result = result};
 	bool kept[RECOVER_ASIDE_MAX] = {false};
-	enum hearth_status status = datadir_sweep_temporary(files->dir, ret_err);
+	enum hearth_status status = files_sync_segments(files, ret_err);
+	if (status == HEARTH_OK)
+		status = datadir_sweep_temporary(files->dir, ret_err);
 	for (unsigned i = 0; i < result->n_aside && status == HEARTH_OK; i++) {
 		char aside[96];
 		struct hearth_error err;

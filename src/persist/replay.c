@@ -35,8 +35,9 @@ static enum hearth_status read_head(struct replay *rp, size_t i)
 	head->size = (uint64_t)st.st_size;
 	head->present = true;
 	head->status = head->size == 0 ? HEARTH_END : segment_decode_header(raw, (size_t)n, &head->h);
-	if (head->status == HEARTH_END && head->size > 0)
-		head->status = HEARTH_DAMAGED; /* a header of zeros over something: it was lost */
+	head->zeros = head->status == HEARTH_END && head->size > 0;
+	if (head->zeros)
+		head->status = HEARTH_DAMAGED;
 	if (head->status == HEARTH_OK &&
 	    (memcmp(head->h.lineage, files->manifest.lineage, HEARTH_ID_SIZE) != 0 ||
 	        head->h.number != head->entry->number))
@@ -430,6 +431,14 @@ static void leave(struct replay *rp, uint64_t offset)
 static enum hearth_status replay_segment(struct replay *rp, size_t i)
 {
 	const struct replay_head *head = &rp->heads[i], *next = successor(rp, i);
+	/* Numbers before this segment that nobody has read, or that an earlier recovery found missing below the snapshot's
+	 * end: it left a jump. What the snapshot covers matters no more. */
+	const struct segment_header *h = &head->h;
+	bool unread = h->prev_last >= rp->expected;
+	bool jumped = h->first > h->prev_last + 1 && h->prev_last < rp->rec->snapshot_end;
+	bool gap = head->status == HEARTH_OK && i > 0 && h->first > rp->rec->s0 + 1 && (unread || jumped);
+	if (gap && hole_ends_before(rp, i))
+		return HEARTH_OK;
 	rp->at = i;
 	struct datadir *dir = rp->rec->options->files->dir;
 	rp->len = head->size;
@@ -438,19 +447,14 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	if (status != HEARTH_OK)
 		return fail(rp, status);
 	rp->end = next && next->h.prev_end < rp->len ? next->h.prev_end : rp->len;
-	/* Numbers before this segment that nobody has read, or that an earlier recovery found missing below the snapshot's
-	 * end: it left a jump. What the snapshot covers matters no more. */
-	const struct segment_header *h = &head->h;
-	bool unread = h->prev_last >= rp->expected;
-	bool jumped = h->first > h->prev_last + 1 && h->prev_last < rp->rec->snapshot_end;
-	if (head->status == HEARTH_OK && i > 0 && h->first > rp->rec->s0 + 1 && (unread || jumped)) {
+	if (gap) {
 		recover_damage(rp->rec, head->name, 0, "records before this segment are missing");
 		hole_reset(rp, h->first);
 	}
 	/* What is older than the snapshot was judged when it was made. */
 	rp->counts = !next || next->h.first > rp->rec->s0 + 1;
 	enter(rp, head);
-	if (head->status != HEARTH_OK)
+	if (head->status != HEARTH_OK && !(head->zeros && rp->other_boot))
 		recover_damage(rp->rec, head->name, 0, "the segment's header does not verify");
 	uint64_t offset = SEGMENT_HEADER_SIZE < rp->end ? SEGMENT_HEADER_SIZE : rp->end;
 	while (status == HEARTH_OK && !rp->ended) {
@@ -546,6 +550,8 @@ enum hearth_status replay_log(struct recovery *rec)
 		rec->all_bytes += rp.heads[i].size;
 	}
 	datadir_boot_id(datadir_vfs(rec->options->files->dir), rp.boot_id);
+	/* Until a header says that this boot wrote it: a power cut may have taken the header, too. */
+	rp.other_boot = rec->other_boot = true;
 	rp.expected = rec->s0 + 1;
 	if (rp.n && rp.heads[0].status == HEARTH_OK) {
 		const struct segment_header *h = &rp.heads[0].h;

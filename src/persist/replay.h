@@ -18,6 +18,7 @@ struct replay_head {
 	bool present;
 	uint64_t size;
 	enum hearth_status status; /* of the header; HEARTH_END = never begun */
+	bool zeros; /* in the place of the header, with something behind: a power cut may have done that */
 	struct segment_header h;
 };
 
@@ -83,5 +84,8 @@ struct replay {
 enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset);
 /* The numbers below `first` that were not read may have superseded anything older: it goes. */
 void hole_reset(struct replay *rp, uint64_t first);
+/* Numbers are missing before segment i, which is good itself. True: a power cut took them before they were durable, and
+ * the log ended there (rp->ended). False: it is damage. */
+bool hole_ends_before(struct replay *rp, size_t i);
 
 #endif
