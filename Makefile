@@ -43,7 +43,7 @@ UNITS       = $(patsubst t/unit/%.c,$(BUILD)/t/%,$(sort $(wildcard t/unit/*.c)))
 PAGES8      = $(wildcard man/*.8)
 PAGES1      = $(wildcard man/*.1)
 PAGES5      = $(wildcard man/*.5)
-SOURCES     = $(shell find src include t/unit -name '*.[ch]')
+SOURCES     = $(shell find src include t/unit t/crash -name '*.[ch]')
 
 all: $(BUILD)/hearthd $(BUILD)/hearth
 
@@ -145,4 +145,4 @@ clean:
 
 .PHONY: all units prove check check-long traps asan ubsan tsan cov demo bench install uninstall format lint clean
 .SECONDARY:
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+include t/crash/crash.mk $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -23,12 +23,14 @@ sub new
 	my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
 	srand $seed;
 	my ($test) = $0 =~ m{([^/]+)$};
-	return bless { seed => $seed, test => $test, cases => 0, failures => 0, images => {}, only => $ENV{HEARTH_CASE},
+	return bless { seed => $seed, test => $test, cases => 0, failures => 0, images => {}, more => 0, only => $ENV{HEARTH_CASE},
 		begun => time, end => time + $arg{share} * $minutes * 60 }, $class;
 }
 
 sub seed { my ($self) = @_; return $self->{seed}; }
 sub left { my ($self) = @_; return time < $self->{end}; }
+# Seconds that one part of the work may take: $n, or less near the end.
+sub slice { my ($self, $n) = @_; my $left = ($self->{end} - time) / 2; return $left > $n ? $n : $left < 1 ? 1 : $left; }
 sub seconds { my ($self) = @_; return time - $self->{begun}; }
 
 # Of the numbered cases 0 .. $n-1, in an order drawn from the seed, those that time allows, at least one; $run gets the
@@ -64,7 +66,16 @@ sub case
 sub image { my ($self, $dir) = @_; $self->{images}{ image_digest($dir) } = 1; return; }
 sub cases { my ($self) = @_; return $self->{cases}; }
 sub failures { my ($self) = @_; return $self->{failures}; }
-sub images { my ($self) = @_; return scalar keys %{ $self->{images} }; }
+sub images { my ($self) = @_; return $self->{more} + keys %{ $self->{images} }; }
+# What a program counted by itself.
+sub add
+{
+	my ($self, $cases, $images, $failures) = @_;
+	$self->{cases} += $cases;
+	$self->{more} += $images;
+	$self->{failures} += $failures;
+	return;
+}
 
 # Names and contents of the files of a data directory.
 sub image_digest
