@@ -139,7 +139,7 @@ int expect_replay(const char *path)
 {
 	struct model *m = must_alloc(sizeof(*m));
 	struct dice dice = dice_make(1);
-	struct trial t = {.m = m, .options = life_draw_options(&dice)};
+	struct trial t = {.m = m, .options = stint_draw_options(&dice)};
 	struct image im;
 	char file[500], *line = NULL;
 	size_t size = 0;

@@ -12,16 +12,16 @@ void history_begin(struct history *h, uint64_t seed)
 	memset(h, 0, sizeof(*h));
 	h->dice = dice_make(seed);
 	fake_begin(run_wall(), seed);
-	h->options = life_draw_options(&h->dice);
+	h->options = stint_draw_options(&h->dice);
 }
 
 static void bury(struct history *h)
 {
 	if (!h->alive)
 		return;
-	life_abandon(&h->life);
+	stint_abandon(&h->stint);
 	CHECK(h->n_past < HISTORY_LIVES);
-	h->past[h->n_past++] = h->life.fs;
+	h->past[h->n_past++] = h->stint.fs;
 	h->alive = false;
 }
 
@@ -47,20 +47,20 @@ static bool failed(struct history *h, const char *why, const char *more)
 static bool find(struct history *h)
 {
 	struct found found;
-	struct life *life = &h->life;
-	life_read(life, &found);
+	struct stint *stint = &h->stint;
+	stint_read(stint, &found);
 	struct verdict v = model_judge(&h->m, &found, h->least, h->most, false);
 	found_free(&found);
 	if (!v.ok)
-		return failed(h, v.why, life->recovery.note);
-	life->told = h->told;
-	life_adopt(life, v.n, h->least);
+		return failed(h, v.why, stint->recovery.note);
+	stint->told = h->told;
+	stint_adopt(stint, v.n, h->least);
 	return true;
 }
 
 bool history_live(struct history *h, unsigned steps)
 {
-	struct life_options o = h->options;
+	struct stint_options o = h->options;
 	run_count();
 	/* The same machine may have more cores now; the same boot has the same id. */
 	o.cores = 1 + dice_below(&h->dice, 2);
@@ -68,15 +68,15 @@ bool history_live(struct history *h, unsigned steps)
 		o.boot = h->options.boot = 2 + dice_below(&h->dice, 1000000);
 	h->alive = true;
 	enum hearth_status status =
-	    life_open(&h->life, h->started ? &h->start : NULL, &o, &h->m, dice_next(&h->dice));
+	    stint_open(&h->stint, h->started ? &h->start : NULL, &o, &h->m, dice_next(&h->dice));
 	if (status != HEARTH_OK)
-		return failed(h, hearth_status_text(status), h->life.err.what ? h->life.err.what : "");
+		return failed(h, hearth_status_text(status), h->stint.err.what ? h->stint.err.what : "");
 	if (!find(h))
 		return false;
-	for (unsigned i = 0; i < steps && h->life.why[0] == 0; i++)
-		life_step(&h->life);
-	if (h->life.why[0])
-		return failed(h, h->life.why, "while it ran");
+	for (unsigned i = 0; i < steps && h->stint.why[0] == 0; i++)
+		stint_step(&h->stint);
+	if (h->stint.why[0])
+		return failed(h, h->stint.why, "while it ran");
 	return true;
 }
 
@@ -90,16 +90,16 @@ static void next_start(struct history *h, const char *end)
 
 bool history_stop(struct history *h)
 {
-	enum hearth_status status = h->life.engine ? life_stop(&h->life) : h->life.stopped;
-	for (unsigned i = h->life.first; i <= h->m.n; i++)
+	enum hearth_status status = h->stint.engine ? stint_stop(&h->stint) : h->stint.stopped;
+	for (unsigned i = h->stint.first; i <= h->m.n; i++)
 		if (!h->m.op[i].acked)
 			return failed(h, "a reply had not left at a stop in order", "");
 	if (status != HEARTH_OK)
-		return failed(h, "does not stop in order", h->life.err.what ? h->life.err.what : "");
-	uint32_t at = memfs_last(h->life.fs);
-	h->told = life_told(&h->life, at);
+		return failed(h, "does not stop in order", h->stint.err.what ? h->stint.err.what : "");
+	uint32_t at = memfs_last(h->stint.fs);
+	h->told = stint_told(&h->stint, at);
 	next_start(h, "a stop in order");
-	life_world(&h->life, at, &h->start);
+	stint_world(&h->stint, at, &h->start);
 	h->least = h->most = h->m.n;
 	h->other_boot = dice_one_in(&h->dice, 2);
 	bury(h);
@@ -116,10 +116,10 @@ bool history_stop(struct history *h)
 void history_kill(struct history *h, uint32_t at)
 {
 	struct world w;
-	life_world(&h->life, at, &w);
-	h->least = life_least_kill(&h->life, at);
-	h->most = life_most(&h->life, at);
-	h->told = life_told(&h->life, at);
+	stint_world(&h->stint, at, &w);
+	h->least = stint_least_kill(&h->stint, at);
+	h->most = stint_most(&h->stint, at);
+	h->told = stint_told(&h->stint, at);
 	model_truncate(&h->m, h->most);
 	bury(h);
 	next_start(h, "a kill");
@@ -136,15 +136,15 @@ void history_cut_power(struct history *h, uint32_t at)
 	struct world w;
 	struct unsynced *u;
 	struct image im;
-	life_world(&h->life, at, &w);
+	stint_world(&h->stint, at, &w);
 	size_t n = image_unsynced(&w, &u);
 	struct choice *choice = must_alloc((n + 1) * sizeof(*choice));
 	while (!choose(&h->dice, dice_below(&h->dice, CHOICES), u, n, choice))
 		;
 	image_of_disk(&im, &w, u, n, choice);
-	h->least = life_least_power(&h->life, at, &w);
-	h->most = life_most(&h->life, at);
-	h->told = life_told(&h->life, at);
+	h->least = stint_least_power(&h->stint, at, &w);
+	h->most = stint_most(&h->stint, at);
+	h->told = stint_told(&h->stint, at);
 	model_truncate(&h->m, h->most);
 	bury(h);
 	next_start(h, "a power cut");
@@ -158,8 +158,8 @@ void history_cut_power(struct history *h, uint32_t at)
 
 struct trial history_trial(struct history *h, const char *name, uint32_t at)
 {
-	struct trial t = {.m = &h->m, .options = h->options, .most = life_most(&h->life, at)};
-	t.told = life_told(&h->life, at);
+	struct trial t = {.m = &h->m, .options = h->options, .most = stint_most(&h->stint, at)};
+	t.told = stint_told(&h->stint, at);
 	t.options.cores = 1 + dice_below(&h->dice, 2);
 	snprintf(t.name, sizeof(t.name), "life %u, event %u, %s", h->n_past, at, name);
 	return t;

@@ -11,8 +11,8 @@
 struct history {
 	struct model m;
 	struct dice dice;
-	struct life_options options;
-	struct life life;
+	struct stint_options options;
+	struct stint stint;
 	bool alive;                        /* a life is open, or its file system still there */
 	struct memfs *past[HISTORY_LIVES]; /* pending changes point into their events */
 	unsigned n_past;

@@ -17,7 +17,7 @@ static bool changes_disk(const struct event *e)
 /* The last write has landed in part, to the byte. */
 static void try_torn(struct history *h, const struct world *w, uint32_t at)
 {
-	struct event e = *memfs_event(h->life.fs, at + 1);
+	struct event e = *memfs_event(h->stint.fs, at + 1);
 	struct world torn;
 	struct image im;
 	if (e.kind != EVENT_WRITE || e.len < 2)
@@ -28,7 +28,7 @@ static void try_torn(struct history *h, const struct world *w, uint32_t at)
 	image_of_cache(&im, &torn);
 	struct trial t = history_trial(h, "killed in a write", at);
 	struct outcome o;
-	t.least = life_least_kill(&h->life, at);
+	t.least = stint_least_kill(&h->stint, at);
 	trial_boot(&t, &im, &o);
 	outcome_free(&o);
 	image_free(&im);
@@ -40,7 +40,7 @@ static void try_kill(struct history *h, const struct world *w, uint32_t at)
 	struct image im;
 	struct outcome o;
 	struct trial t = history_trial(h, "killed", at);
-	t.least = life_least_kill(&h->life, at);
+	t.least = stint_least_kill(&h->stint, at);
 	t.never = t.options.boot != 0; /* the real daemon's boot is this machine's */
 	image_of_cache(&im, w);
 	trial_boot(&t, &im, &o);
@@ -53,7 +53,7 @@ static void try_power(struct history *h, const struct world *w, uint32_t at, uns
 	struct unsynced *u;
 	size_t n = image_unsynced(w, &u);
 	struct choice *choice = must_alloc((n + 1) * sizeof(*choice));
-	unsigned least = life_least_power(&h->life, at, w);
+	unsigned least = stint_least_power(&h->stint, at, w);
 	for (unsigned i = 0; i < tries; i++) {
 		unsigned kind = i < 2 ? i : dice_below(&h->dice, CHOICES);
 		struct image im;
@@ -79,12 +79,12 @@ static void try_power(struct history *h, const struct world *w, uint32_t at, uns
 static void try_life(struct history *h, bool power)
 {
 	struct world w;
-	uint32_t last = memfs_last(h->life.fs);
-	world_copy(&w, &h->life.fs->start);
+	uint32_t last = memfs_last(h->stint.fs);
+	world_copy(&w, &h->stint.fs->start);
 	for (uint32_t at = 0; at <= last; at++) {
 		if (at > 0)
-			world_apply(&w, memfs_event(h->life.fs, at), at);
-		if (at < last && !changes_disk(memfs_event(h->life.fs, at + 1)))
+			world_apply(&w, memfs_event(h->stint.fs, at), at);
+		if (at < last && !changes_disk(memfs_event(h->stint.fs, at + 1)))
 			continue;
 		if (power) {
 			try_power(h, &w, at, 8);
@@ -100,7 +100,7 @@ static void try_life(struct history *h, bool power)
 static bool end_life(struct history *h, uint32_t last)
 {
 	unsigned how = dice_below(&h->dice, 6);
-	uint32_t at = h->life.served + dice_below(&h->dice, last - h->life.served + 1);
+	uint32_t at = h->stint.served + dice_below(&h->dice, last - h->stint.served + 1);
 	if (dice_one_in(&h->dice, 2))
 		fake_pass(dice_below(&h->dice, 100)); /* downtime */
 	if (how < 3)
@@ -120,14 +120,14 @@ static void piece(uint64_t seed, bool power)
 			break;
 		if (dice_one_in(&h.dice, 4)) {
 			/* In order: its images are those of stopping, too. */
-			bool stopped = life_stop(&h.life) == HEARTH_OK;
+			bool stopped = stint_stop(&h.stint) == HEARTH_OK;
 			try_life(&h, power);
 			if (!stopped || !history_stop(&h))
 				break;
 			continue;
 		}
-		uint32_t last = memfs_last(h.life.fs);
-		life_abandon(&h.life);
+		uint32_t last = memfs_last(h.stint.fs);
+		stint_abandon(&h.stint);
 		try_life(&h, power);
 		if (!end_life(&h, last))
 			break;
@@ -148,16 +148,17 @@ void power_piece(uint64_t seed)
 /* ---- recovery, cut off ---- */
 
 /* One look at what recovery comes to, all its events recorded. */
-static bool record_recovery(struct life *life, const struct world *start, struct trial *t, struct found *ret)
+static bool record_recovery(
+    struct stint *stint, const struct world *start, struct trial *t, struct found *ret)
 {
-	struct life_options o = t->options;
+	struct stint_options o = t->options;
 	o.record = true;
 	if (t->other_boot)
 		o.boot = 77;
-	if (life_open(life, start, &o, NULL, 7) != HEARTH_OK)
+	if (stint_open(stint, start, &o, NULL, 7) != HEARTH_OK)
 		return false;
-	life_read(life, ret);
-	life_abandon(life);
+	stint_read(stint, ret);
+	stint_abandon(stint);
 	return true;
 }
 
@@ -172,19 +173,19 @@ static void try_again(struct trial *t, const struct image *im, const struct foun
 /* Every moment of a recovery: the next one must come to the same. */
 static void try_recovery(struct history *h, const struct world *start, struct trial *t)
 {
-	struct life life;
+	struct stint stint;
 	struct found first;
 	struct world w;
 	bool power = t->other_boot;
-	if (!record_recovery(&life, start, t, &first)) {
-		run_failed(t, NULL, "does not start: %s", hearth_status_text(life.status));
-		life_free(&life);
+	if (!record_recovery(&stint, start, t, &first)) {
+		run_failed(t, NULL, "does not start: %s", hearth_status_text(stint.status));
+		stint_free(&stint);
 		return;
 	}
-	world_copy(&w, &life.fs->start);
-	for (uint32_t at = 0; at <= memfs_last(life.fs); at++) {
+	world_copy(&w, &stint.fs->start);
+	for (uint32_t at = 0; at <= memfs_last(stint.fs); at++) {
 		if (at > 0)
-			world_apply(&w, memfs_event(life.fs, at), at);
+			world_apply(&w, memfs_event(stint.fs, at), at);
 		struct unsynced *u;
 		struct image im;
 		size_t n = image_unsynced(&w, &u);
@@ -209,7 +210,7 @@ static void try_recovery(struct history *h, const struct world *start, struct tr
 	}
 	world_free(&w);
 	found_free(&first);
-	life_free(&life);
+	stint_free(&stint);
 }
 
 void recovery_piece(uint64_t seed)
@@ -217,14 +218,14 @@ void recovery_piece(uint64_t seed)
 	struct history h;
 	history_begin(&h, seed);
 	if (history_live(&h, 10 + dice_below(&h.dice, STEPS))) {
-		uint32_t last = memfs_last(h.life.fs);
-		life_abandon(&h.life);
+		uint32_t last = memfs_last(h.stint.fs);
+		stint_abandon(&h.stint);
 		for (unsigned i = 0; i < 3; i++) {
-			uint32_t at = h.life.served + dice_below(&h.dice, last - h.life.served + 1);
+			uint32_t at = h.stint.served + dice_below(&h.dice, last - h.stint.served + 1);
 			struct world w, start;
 			struct image im;
 			struct unsynced *u;
-			life_world(&h.life, at, &w);
+			stint_world(&h.stint, at, &w);
 			size_t n = image_unsynced(&w, &u);
 			struct choice *choice = must_alloc((n + 1) * sizeof(*choice));
 			struct trial t = history_trial(&h, "", at);
@@ -234,8 +235,8 @@ void recovery_piece(uint64_t seed)
 				image_of_disk(&im, &w, u, n, choice);
 			else
 				image_of_cache(&im, &w);
-			t.least =
-			    t.other_boot ? life_least_power(&h.life, at, &w) : life_least_kill(&h.life, at);
+			t.least = t.other_boot ? stint_least_power(&h.stint, at, &w)
+			                       : stint_least_kill(&h.stint, at);
 			image_world(&im, &start);
 			try_recovery(&h, &start, &t);
 			world_free(&start);

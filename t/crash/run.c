@@ -140,10 +140,10 @@ static void export(const struct trial *t, const struct image *im)
 	CHECK(expect_write(t, im, tmp) && rename(tmp, path) == 0);
 }
 
-static void judge(const struct trial *t, const struct image *im, struct life *life, struct outcome *ret)
+static void judge(const struct trial *t, const struct image *im, struct stint *stint, struct outcome *ret)
 {
-	life_read(life, &ret->found);
-	ret->found.number = life_number(life);
+	stint_read(stint, &ret->found);
+	ret->found.number = stint_number(stint);
 	ret->verdict = model_judge(t->m, &ret->found, t->least, t->most, t->holes);
 	if (!ret->verdict.ok)
 		run_failed(t, im, "%s; %s", ret->verdict.why, ret->recovery.note);
@@ -177,7 +177,7 @@ static bool booted_before(const struct trial *t, const struct image *im, uint64_
 bool trial_boot(const struct trial *t, const struct image *im, struct outcome *ret)
 {
 	struct world w;
-	struct life life;
+	struct stint stint;
 	*ret = (struct outcome){0};
 	run_count();
 	run_at(t, im);
@@ -186,22 +186,22 @@ bool trial_boot(const struct trial *t, const struct image *im, struct outcome *r
 	if (ret->skipped)
 		return booted_before(t, im, hash);
 	export(t, im);
-	struct life_options o = t->options;
+	struct stint_options o = t->options;
 	o.record = false;
 	if (t->other_boot)
 		o.boot = UINT64_C(0xfffffffffff);
 	image_world(im, &w);
-	ret->status = life_open(&life, &w, &o, NULL, 1);
+	ret->status = stint_open(&stint, &w, &o, NULL, 1);
 	world_free(&w);
-	ret->err = life.err;
-	ret->recovery = life.recovery;
+	ret->err = stint.err;
+	ret->recovery = stint.recovery;
 	if (ret->status == HEARTH_OK && t->m) {
-		judge(t, im, &life, ret);
+		judge(t, im, &stint, ret);
 	} else if (ret->status != HEARTH_OK) {
 		run_failed(t, im, "does not start: %s: %s: %s", hearth_status_text(ret->status),
-		    life.err.file, life.err.what ? life.err.what : "");
+		    stint.err.file, stint.err.what ? stint.err.what : "");
 	}
-	life_free(&life);
+	stint_free(&stint);
 	remember(hash, ret->verdict.n);
 	return ret->status == HEARTH_OK && ret->verdict.ok;
 }

@@ -6,7 +6,7 @@
 #define CRASH_RUN_H
 
 #include "image.h"
-#include "life.h"
+#include "stint.h"
 
 #define RUN_FAMILIES 16
 
@@ -36,7 +36,7 @@ struct trial {
 	bool other_boot; /* than the one that wrote it */
 	bool never;      /* do not export it */
 	uint64_t told;
-	struct life_options options;
+	struct stint_options options;
 	char name[96]; /* of the case, within its family */
 };
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* life: one daemon's life without the daemon: an engine over a memfs, driven op by op beside the model, from one thread;
+/* stint: one daemon's life without the daemon: an engine over a memfs, driven op by op beside the model, from one thread;
  * log, sync, evictor and snapshot thread are the engine's own. An op counts as acknowledged when the server would let its
  * reply leave. Ends in order, or at whatever event a test says it was killed at. */
-#ifndef CRASH_LIFE_H
-#define CRASH_LIFE_H
+#ifndef CRASH_STINT_H
+#define CRASH_STINT_H
 
 #include "engine/engine.h"
 #include "memfs.h"
 #include "model.h"
 
-struct life_options {
+struct stint_options {
 	enum engine_fsync fsync;
 	unsigned workers, keep, cores;
 	uint64_t segment_bytes, memory;
@@ -19,8 +19,8 @@ struct life_options {
 	unsigned lag; /* see memfs */
 };
 
-struct life {
-	struct life_options options;
+struct stint {
+	struct stint_options options;
 	struct memfs *fs;
 	struct engine *engine;
 	struct model *m;
@@ -40,52 +40,52 @@ struct life {
 	char why[256]; /* what went wrong while it lived; empty = nothing */
 };
 
-struct life_options life_draw_options(struct dice *d);
+struct stint_options stint_draw_options(struct dice *d);
 
 /* Opens and recovers: the status. m may be NULL: a life that only looks. The engine is NULL unless HEARTH_OK. */
-enum hearth_status life_open(struct life *life, const struct world *start, const struct life_options *options,
-    struct model *m, uint64_t seed);
+enum hearth_status stint_open(struct stint *stint, const struct world *start,
+    const struct stint_options *options, struct model *m, uint64_t seed);
 /* As open, on a file system that the caller made; it is the life's then. */
-enum hearth_status life_open_on(
-    struct life *life, struct memfs *fs, const struct life_options *options, struct model *m, uint64_t seed);
+enum hearth_status stint_open_on(struct stint *stint, struct memfs *fs, const struct stint_options *options,
+    struct model *m, uint64_t seed);
 /* What all keys hold. */
-void life_read(struct life *life, struct found *ret);
+void stint_read(struct stint *stint, struct found *ret);
 /* A number that the engine gives out now, by setting a key of the harness's own. 0: refused. */
-uint64_t life_number(struct life *life);
-/* One thing that happens: ops, time, a snapshot, waiting. False when something was wrong (life->why). */
-bool life_step(struct life *life);
+uint64_t stint_number(struct stint *stint);
+/* One thing that happens: ops, time, a snapshot, waiting. False when something was wrong (stint->why). */
+bool stint_step(struct stint *stint);
 /* One op, drawn or given. STORE_OK: done, whatever it answered; STORE_REFUSED. */
-enum store_result life_op(struct life *life, struct op *op);
+enum store_result stint_op(struct stint *stint, struct op *op);
 /* Time passes, and the tick that the server does once a second. */
-bool life_pass(struct life *life, int64_t seconds);
+bool stint_pass(struct stint *stint, int64_t seconds);
 /* Looks which replies may have left. */
-void life_acks(struct life *life);
+void stint_acks(struct stint *stint);
 /* Waits until all replies have left, or the log has failed. False after a minute. */
-bool life_settle(struct life *life);
+bool stint_settle(struct stint *stint);
 /* Waits until everything is durable. */
-bool life_sync(struct life *life);
-void life_snapshot(struct life *life);
-bool life_await_snapshots(struct life *life);
+bool stint_sync(struct stint *stint);
+void stint_snapshot(struct stint *stint);
+bool stint_await_snapshots(struct stint *stint);
 /* Ends in order. */
-enum hearth_status life_stop(struct life *life);
+enum hearth_status stint_stop(struct stint *stint);
 /* The engine goes, the file system stays. What it still writes lies behind memfs_last of before. */
-void life_abandon(struct life *life);
-void life_free(struct life *life);
+void stint_abandon(struct stint *stint);
+void stint_free(struct stint *stint);
 
 /* Recovery found state n: the model goes on from there, and all of it is shown from now on. Up to op `least` it had been
  * answered before. */
-void life_adopt(struct life *life, unsigned n, unsigned least);
+void stint_adopt(struct stint *stint, unsigned n, unsigned least);
 
 /* ---- what a crash at event `at` of this life must leave ---- */
 
 /* Ops that had begun. */
-unsigned life_most(const struct life *life, uint32_t at);
+unsigned stint_most(const struct stint *stint, uint32_t at);
 /* Ops that must be there: after a kill; and after a power cut in the world as it was. */
-unsigned life_least_kill(const struct life *life, uint32_t at);
-unsigned life_least_power(const struct life *life, uint32_t at, const struct world *w);
+unsigned stint_least_kill(const struct stint *stint, uint32_t at);
+unsigned stint_least_power(const struct stint *stint, uint32_t at, const struct world *w);
 /* The highest number that a client was told of. */
-uint64_t life_told(const struct life *life, uint32_t at);
+uint64_t stint_told(const struct stint *stint, uint32_t at);
 /* The moment itself. *ret is the caller's. */
-void life_world(const struct life *life, uint32_t at, struct world *ret);
+void stint_world(const struct stint *stint, uint32_t at, struct world *ret);
 
 #endif
