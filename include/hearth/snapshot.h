@@ -17,8 +17,11 @@
 #include <hearth/segment.h>
 #include <hearth/status.h>
 
-#define SNAPSHOT_VERSION     1
-#define SNAPSHOT_PAYLOAD_MAX (256u * 1024) /* raw bytes of a block with more than one record */
+#define SNAPSHOT_VERSION 1
+/* Raw bytes of a block with more than one record; a head that says otherwise is damaged. */
+#define SNAPSHOT_PAYLOAD_MAX (256u * 1024)
+/* Without an index no more blocks than these are found: a terabyte of records. */
+#define SNAPSHOT_FOUND_MAX (1u << 22)
 
 struct snapshot_header {
 	struct hearth_features features;
@@ -88,10 +91,16 @@ uint64_t snapshot_size(const struct snapshot_reader *reader);
 /* As segment_get_fd. */
 int snapshot_get_fd(const struct snapshot_reader *reader);
 size_t snapshot_blocks(const struct snapshot_reader *reader);
-const struct snapshot_block *snapshot_get_block(const struct snapshot_reader *reader, size_t i);
+/* Read from the file at each call: the reader holds no list, which a hostile file could make as long as it likes. All
+ * zero when that fails or the file has changed; snapshot_load says why. */
+struct snapshot_block snapshot_get_block(const struct snapshot_reader *reader, size_t i);
 /* Reads, verifies and unpacks block i into *buf as segment_load does; walk it with snapshot_records(). */
 enum hearth_status snapshot_load(const struct snapshot_reader *reader, size_t i, uint8_t **buf,
     size_t *buf_size, const uint8_t **ret_records, size_t *ret_len, struct hearth_error *ret_err);
+/* Of block i, which holds one record too large to be of use, verifies all and unpacks the record's head: all but its
+ * value (record_decode_head). Reads in pieces. */
+enum hearth_status snapshot_load_head(const struct snapshot_reader *reader, size_t i,
+    uint8_t head[RECORD_OVERHEAD_MAX], struct record *ret_record, struct hearth_error *ret_err);
 /* Walks the records of a loaded block: SET records with their numbers, and types that may be skipped (only type set).
  * HEARTH_OK, HEARTH_END, HEARTH_DAMAGED, HEARTH_NEWER. */
 struct snapshot_records {

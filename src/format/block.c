@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include <hearth/block.h>
+#include <hearth/record.h>
 #include "format/block_crc.h"
 #include "format/block_zstd.h"
 
@@ -60,7 +61,7 @@ static bool lengths_hold(const struct block_header *h)
 		return false;
 	if (h->count > 1 && h->raw_len > BLOCK_PAYLOAD_MAX)
 		return false;
-	if (h->count > h->raw_len / RECORD_SIZE_MIN || h->first > UINT64_MAX - h->count)
+	if (h->count > h->raw_len / RECORD_SIZE_MIN || h->first > RECORD_SEQ_MAX - h->count)
 		return false;
 	if (h->flags == 0)
 		return h->stored_len == h->raw_len;

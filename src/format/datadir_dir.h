@@ -12,7 +12,7 @@
 #define DATADIR_MANIFEST_TEMPORARY DATADIR_MANIFEST ".tmp"
 #define DATADIR_TEMPORARY_SUFFIX   ".tmp"
 /* No directory of ours comes near this; a listing beyond it is refused. */
-#define DATADIR_NAMES_MAX (1u << 20)
+#define DATADIR_NAMES_MAX (1u << 17)
 
 /* Names in a directory, copied out: the listing is not held open while files come and go. */
 struct datadir_names {
@@ -36,7 +36,7 @@ enum hearth_status manifest_encode(const struct manifest *m, struct buf *out);
 /* Reads a manifest out of a whole file. HEARTH_OK; HEARTH_NEWER; HEARTH_DAMAGED when no copy verifies, or two
  * that differ; HEARTH_FOREIGN when there is no trace of one; HEARTH_NOMEM. */
 enum hearth_status manifest_decode(const void *data, size_t len, struct manifest *ret_m, bool *ret_repaired);
-/* Beyond this no manifest is read or written. */
-#define MANIFEST_SIZE_MAX (64u << 20)
+/* Beyond this no manifest is read or written: 100,000 segments. */
+#define MANIFEST_SIZE_MAX (8u << 20)
 
 #endif

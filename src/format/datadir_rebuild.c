@@ -83,7 +83,25 @@ static bool is_no_file(int error)
 	return error == EINVAL || error == ELOOP || error == ENOENT;
 }
 
-/* All files with a name of ours; those whose header verifies go into the list. */
+/* Whether a is newer than b: numbers of changes never run backwards, generations break ties, then the files'
+ * own. */
+static bool is_newer(const struct found *a, const struct found *b)
+{
+	if (a->first != b->first)
+		return a->first > b->first;
+	if (a->generation != b->generation)
+		return a->generation > b->generation;
+	if (a->kind != b->kind)
+		return a->kind == DATADIR_LOG;
+	return a->number > b->number;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	return is_newer(a, b) ? 1 : is_newer(b, a) ? -1 : 0;
+}
+
+/* All files with a name of ours; those whose header verifies go into the list, oldest first. */
 static enum hearth_status look_at_files(
     const struct datadir *dir, struct finds *finds, struct hearth_error *ret_err)
 {
@@ -98,7 +116,7 @@ static enum hearth_status look_at_files(
 	for (size_t i = 0; status == HEARTH_OK && i < names.n; i++) {
 		struct found f = {0};
 		struct hearth_error err = {0};
-		if (!datadir_parse_name(names.names[i], &f.kind, &f.number))
+		if (!datadir_parse_name(names.names[i], &f.kind, &f.number) || f.number > RECORD_SEQ_MAX)
 			continue;
 		if (f.number > finds->last[f.kind])
 			finds->last[f.kind] = f.number;
@@ -117,36 +135,9 @@ static enum hearth_status look_at_files(
 		}
 	}
 	datadir_free_names(&names);
+	if (status == HEARTH_OK)
+		qsort(finds->list, finds->n, sizeof(*finds->list), by_age);
 	return status;
-}
-
-/* Whether a is newer than b: numbers of changes never run backwards, generations break ties, then the files'
- * own. */
-static bool is_newer(const struct found *a, const struct found *b)
-{
-	if (a->first != b->first)
-		return a->first > b->first;
-	if (a->generation != b->generation)
-		return a->generation > b->generation;
-	if (a->kind != b->kind)
-		return a->kind == DATADIR_LOG;
-	return a->number > b->number;
-}
-
-/* The oldest file of a kind and lineage that was not taken yet. */
-static struct found *take_oldest(struct finds *finds, enum datadir_kind kind, const uint8_t *lineage)
-{
-	struct found *oldest = NULL;
-	for (size_t i = 0; i < finds->n; i++) {
-		struct found *f = &finds->list[i];
-		if (f->taken || f->kind != kind || memcmp(f->lineage, lineage, HEARTH_ID_SIZE) != 0)
-			continue;
-		if (oldest == NULL || is_newer(oldest, f))
-			oldest = f;
-	}
-	if (oldest != NULL)
-		oldest->taken = true;
-	return oldest;
 }
 
 static struct manifest_segment segment_entry(const struct found *f)
@@ -169,22 +160,20 @@ static void learn(struct manifest *m, const struct found *f)
 	raise_to(&m->high_water, f->high_water);
 }
 
-/* Fills in the lists, oldest first. */
+/* Fills in the lists, oldest first, from a list in that order. */
 static enum hearth_status collect(struct finds *finds, struct manifest *m)
 {
-	const struct found *f;
-	while ((f = take_oldest(finds, DATADIR_LOG, m->lineage)) != NULL) {
+	bool ok = true;
+	for (size_t i = 0; ok && i < finds->n; i++) {
+		const struct found *f = &finds->list[i];
 		struct manifest_segment s = segment_entry(f);
+		if (memcmp(f->lineage, m->lineage, HEARTH_ID_SIZE) != 0)
+			continue;
 		learn(m, f);
-		if (!manifest_add_segment(m, &s))
-			return HEARTH_NOMEM;
+		ok = f->kind == DATADIR_LOG ? manifest_add_segment(m, &s)
+		                            : manifest_add_snapshot(m, &f->snapshot);
 	}
-	while ((f = take_oldest(finds, DATADIR_SNAPSHOT, m->lineage)) != NULL) {
-		learn(m, f);
-		if (!manifest_add_snapshot(m, &f->snapshot))
-			return HEARTH_NOMEM;
-	}
-	return HEARTH_OK;
+	return ok ? HEARTH_OK : HEARTH_NOMEM;
 }
 
 enum hearth_status datadir_rebuild_manifest(
@@ -195,11 +184,7 @@ enum hearth_status datadir_rebuild_manifest(
 	enum hearth_status status = look_at_files(dir, &finds, ret_err);
 	if (status != HEARTH_OK)
 		goto out;
-	const struct found *newest = NULL;
-	for (size_t i = 0; i < finds.n; i++) {
-		if (newest == NULL || is_newer(&finds.list[i], newest))
-			newest = &finds.list[i];
-	}
+	const struct found *newest = finds.n > 0 ? &finds.list[finds.n - 1] : NULL;
 	if (newest == NULL) {
 		status = hearth_fail(
 		    ret_err, HEARTH_DAMAGED, DATADIR_MANIFEST, 0, "no file has a header that verifies");
@@ -235,9 +220,19 @@ static bool is_listed(const struct manifest *m, uint64_t number)
 static bool chains(const struct manifest *m, const struct found *f)
 {
 	const struct manifest_segment *last = &m->segments[m->n_segments - 1];
-	return f->kind == DATADIR_LOG && !f->taken && !is_listed(m, f->number) &&
-	       memcmp(f->lineage, m->lineage, HEARTH_ID_SIZE) == 0 && f->generation == m->generation &&
-	       f->segment.prev_number == last->number && f->first >= last->first;
+	return f->kind == DATADIR_LOG && !f->taken && f->segment.prev_number == last->number &&
+	       f->first >= last->first && f->generation == m->generation &&
+	       memcmp(f->lineage, m->lineage, HEARTH_ID_SIZE) == 0 && !is_listed(m, f->number);
+}
+
+static enum hearth_status adopt(struct manifest *m, const struct found *f, struct hearth_error *ret_err)
+{
+	struct manifest_segment s = segment_entry(f);
+	learn(m, f);
+	raise_to(&m->next_segment, s.number + 1);
+	if (manifest_add_segment(m, &s))
+		return HEARTH_OK;
+	return hearth_fail(ret_err, HEARTH_NOMEM, DATADIR_MANIFEST, 0, "no memory for the manifest");
 }
 
 enum hearth_status datadir_adopt_segments(
@@ -247,17 +242,15 @@ enum hearth_status datadir_adopt_segments(
 	if (m->n_segments == 0)
 		return HEARTH_OK;
 	enum hearth_status status = look_at_files(dir, &finds, ret_err);
-	for (size_t i = 0; status == HEARTH_OK && i < finds.n; i++) {
-		if (!chains(m, &finds.list[i]))
-			continue;
-		struct manifest_segment s = segment_entry(&finds.list[i]);
-		finds.list[i].taken = true;
-		learn(m, &finds.list[i]);
-		raise_to(&m->next_segment, s.number + 1);
-		if (!manifest_add_segment(m, &s))
-			status = hearth_fail(
-			    ret_err, HEARTH_NOMEM, DATADIR_MANIFEST, 0, "no memory for the manifest");
-		i = SIZE_MAX; /* what chains to this one may stand before it in the list */
+	/* Oldest first, so once is enough but for segments without a record, whose order numbers alone do not tell. */
+	for (bool more = true; status == HEARTH_OK && more;) {
+		more = false;
+		for (size_t i = 0; status == HEARTH_OK && i < finds.n; i++) {
+			if (!chains(m, &finds.list[i]))
+				continue;
+			more = finds.list[i].taken = true;
+			status = adopt(m, &finds.list[i], ret_err);
+		}
 	}
 	free(finds.list);
 	return status;

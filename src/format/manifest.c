@@ -192,6 +192,51 @@ static enum hearth_status get_lists(struct bytes_reader *r, struct manifest *m)
 	return HEARTH_OK;
 }
 
+static int by_value(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Numbers of files: possible ones, and none twice, or one file would be read as often as it is named. Sorts them. */
+static bool files_hold(uint64_t *numbers, size_t n)
+{
+	qsort(numbers, n, sizeof(*numbers), by_value);
+	for (size_t i = 0; i < n; i++) {
+		if (numbers[i] == 0 || numbers[i] > RECORD_SEQ_MAX || (i > 0 && numbers[i] == numbers[i - 1]))
+			return false;
+	}
+	return true;
+}
+
+/* A number that is taken is never given out again, whatever the manifest says. */
+static enum hearth_status check_numbers(struct manifest *m)
+{
+	bool holds = m->next_segment <= RECORD_SEQ_MAX && m->next_snapshot <= RECORD_SEQ_MAX &&
+	             m->generation <= RECORD_SEQ_MAX && m->high_water <= RECORD_SEQ_MAX &&
+	             m->last_seq <= RECORD_SEQ_MAX;
+	uint64_t *numbers = calloc(m->n_segments + m->n_snapshots + 1, sizeof(*numbers));
+	if (numbers == NULL)
+		return HEARTH_NOMEM;
+	for (size_t i = 0; i < m->n_segments; i++) {
+		numbers[i] = m->segments[i].number;
+		holds = holds && m->segments[i].first <= RECORD_SEQ_MAX;
+	}
+	holds = holds && files_hold(numbers, m->n_segments);
+	if (m->n_segments > 0 && m->next_segment <= numbers[m->n_segments - 1])
+		m->next_segment = numbers[m->n_segments - 1] + 1;
+	for (size_t i = 0; i < m->n_snapshots; i++) {
+		numbers[i] = m->snapshots[i].number;
+		holds =
+		    holds && m->snapshots[i].start <= RECORD_SEQ_MAX && m->snapshots[i].end <= RECORD_SEQ_MAX;
+	}
+	holds = holds && files_hold(numbers, m->n_snapshots);
+	if (m->n_snapshots > 0 && m->next_snapshot <= numbers[m->n_snapshots - 1])
+		m->next_snapshot = numbers[m->n_snapshots - 1] + 1;
+	free(numbers);
+	return holds ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
 /* A body whose CRC holds. Bytes behind the lists belong to a compatible feature of a later version. */
 static enum hearth_status get_body(const uint8_t *body, size_t len, struct manifest *m)
 {
@@ -213,7 +258,7 @@ static enum hearth_status get_body(const uint8_t *body, size_t len, struct manif
 		return HEARTH_NOMEM;
 	enum hearth_status status = get_lists(&r, m);
 	CHECK(!r.bad);
-	return status;
+	return status == HEARTH_OK ? check_numbers(m) : status;
 }
 
 /* Length of the copy that begins at data, 0 if none verifies there. */

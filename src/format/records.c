@@ -44,7 +44,8 @@ enum hearth_status snapshot_next_record(struct snapshot_records *records, struct
 	enum hearth_status status = record_decode(records->at, records->left, ret_record, &len);
 	if (status != HEARTH_OK)
 		return status;
-	bool set = ret_record->type == RECORD_SET && ret_record->seq != 0;
+	bool set =
+	    ret_record->type == RECORD_SET && ret_record->seq != 0 && ret_record->seq <= RECORD_SEQ_MAX;
 	if (!set && (ret_record->type & RECORD_MAY_SKIP) == 0)
 		return HEARTH_DAMAGED;
 	records->at += len;

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/vfs.h"
 #include <hearth/segment.h>
 #include "format/magic.h"
+#include "format/block_crc.h"
 #include "format/block_zstd.h"
 
 #define READER_MAGIC 0x5345474du
@@ -262,6 +264,30 @@ static enum hearth_status unpack(const struct segment_reader *r, const uint8_t *
 	return HEARTH_OK;
 }
 
+static const char *large_block_text(enum hearth_status status)
+{
+	return status == HEARTH_IO     ? "cannot read a block"
+	       : status == HEARTH_TORN ? "file ends inside a block"
+	                               : "block checksum does not match";
+}
+
+/* Whether the block holds, read in pieces: nothing of the size that a header claims is allocated before. */
+static enum hearth_status verify_in_pieces(
+    const struct segment_reader *r, const uint8_t *header, const struct segment_block *b)
+{
+	uint8_t piece[16384];
+	uint32_t begun = block_crc_begin(header, r->header.salt), crc = 0;
+	for (uint64_t at = b->offset + BLOCK_HEADER_SIZE; at < b->end;) {
+		size_t len = b->end - at < sizeof(piece) ? (size_t)(b->end - at) : sizeof(piece);
+		ssize_t n = vfs_read_at(r->vfs, r->fd, piece, len, at);
+		if (n < (ssize_t)len)
+			return n < 0 ? HEARTH_IO : HEARTH_TORN;
+		crc = crc32c(crc, piece, len);
+		at += len;
+	}
+	return block_crc_end(begun, crc) == b->head.crc ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
 static enum hearth_status next_block(
     struct segment_reader *r, struct segment_block *b, struct hearth_error *ret_err)
 {
@@ -270,6 +296,11 @@ static enum hearth_status next_block(
 	if (status != HEARTH_OK)
 		return status;
 	size_t len = (size_t)(b->end - b->offset);
+	if (len > WINDOW_SIZE) {
+		status = verify_in_pieces(r, p, b);
+		if (status != HEARTH_OK)
+			return hearth_fail(ret_err, status, r->name, r->offset, large_block_text(status));
+	}
 	status = view(r, len, WINDOW_SIZE, &p, ret_err);
 	if (status != HEARTH_OK)
 		return status;

@@ -75,6 +75,13 @@ static void get_fields(struct bytes_reader *r, struct segment_header *h)
 	h->boot_ms = (int64_t)bytes_get64(r);
 }
 
+static bool numbers_hold(const struct segment_header *h)
+{
+	return h->number <= RECORD_SEQ_MAX && h->first <= RECORD_SEQ_MAX &&
+	       h->prev_number <= RECORD_SEQ_MAX && h->prev_last <= RECORD_SEQ_MAX &&
+	       h->high_water <= RECORD_SEQ_MAX && h->generation <= RECORD_SEQ_MAX;
+}
+
 enum hearth_status segment_decode_header(const uint8_t *in, size_t len, struct segment_header *ret_h)
 {
 	memset(ret_h, 0, sizeof(*ret_h));
@@ -95,5 +102,5 @@ enum hearth_status segment_decode_header(const uint8_t *in, size_t len, struct s
 	CHECK(!r.bad);
 	if (version > SEGMENT_VERSION || ret_h->features.incompatible != 0)
 		return HEARTH_NEWER;
-	return version == 0 ? HEARTH_DAMAGED : HEARTH_OK;
+	return version == 0 || !numbers_hold(ret_h) ? HEARTH_DAMAGED : HEARTH_OK;
 }

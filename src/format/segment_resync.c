@@ -4,7 +4,8 @@
  * one, have the file read thousands of times. So the file is read once, from front to back, under a running
  * CRC. What a candidate's payload is worth follows from the running CRC where the payload begins and where it
  * ends. Candidates wait in a heap, the one that ends first on top. One thread; memory is 32 bytes for each
- * candidate that is waiting. */
+ * candidate that is waiting, and of those there is a limit: whoever fills a file with headers makes us forget the ones
+ * that claim to end last. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/bytes.h"
@@ -15,6 +16,7 @@
 #include <hearth/segment.h>
 
 #define WINDOW_SIZE (256u * 1024)
+#define WAITING_MAX 65536u
 
 struct candidate {
 	uint64_t end;
@@ -37,8 +39,18 @@ struct search {
 	uint64_t found_at;
 };
 
+static int by_end(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	return x->end < y->end ? -1 : x->end > y->end;
+}
+
 static bool heap_push(struct search *s, struct candidate c)
 {
+	if (s->count == WAITING_MAX) {
+		qsort(s->heap, s->count, sizeof(*s->heap), by_end); /* sorted it is a heap still */
+		s->count /= 2;
+	}
 	if (s->count == s->room) {
 		size_t room = s->room ? 2 * s->room : 64;
 		struct candidate *heap = reallocarray(s->heap, room, sizeof(*heap));

@@ -93,12 +93,16 @@ enum hearth_status snapshot_get_header_frame(const uint8_t *in, size_t len, stru
 	CHECK(!r.bad);
 	if (version > SNAPSHOT_VERSION || ret_h->features.incompatible != 0)
 		return HEARTH_NEWER;
-	return version == 0 ? HEARTH_DAMAGED : HEARTH_OK;
+	bool holds = ret_h->number <= RECORD_SEQ_MAX && ret_h->start <= RECORD_SEQ_MAX &&
+	             ret_h->high_water <= RECORD_SEQ_MAX && ret_h->generation <= RECORD_SEQ_MAX;
+	return version == 0 || !holds ? HEARTH_DAMAGED : HEARTH_OK;
 }
 
 bool snapshot_block_holds(const struct snapshot_block *b)
 {
 	/* zstd makes what it cannot compress a little longer, no more than this. */
+	if (b->items > 1 && b->raw_len > SNAPSHOT_PAYLOAD_MAX)
+		return false;
 	return b->raw_len > 0 && b->raw_len <= BLOCK_RAW_MAX && b->items <= b->raw_len && b->stored_len > 0 &&
 	       b->stored_len <= ZSTD_COMPRESSBOUND((size_t)b->raw_len);
 }
@@ -166,31 +170,31 @@ void snapshot_put_index(
 	    snapshot_data_crc(salt, out + FRAME_HEAD_SIZE + 8, size - FRAME_HEAD_SIZE - 8));
 }
 
-enum hearth_status snapshot_get_index(const uint8_t *in, size_t len, const uint8_t salt[BLOCK_SALT_SIZE],
-    struct snapshot_block *blocks, size_t *ret_n)
+bool snapshot_get_index_head(const uint8_t in[SNAPSHOT_INDEX_HEAD_SIZE], uint64_t len,
+    const uint8_t salt[BLOCK_SALT_SIZE], uint64_t *ret_n, uint32_t *ret_stated, uint32_t *ret_crc)
 {
-	struct bytes_reader r = bytes_reader(in, len);
+	struct bytes_reader r = bytes_reader(in, SNAPSHOT_INDEX_HEAD_SIZE);
 	bytes_take(&r, FRAME_HEAD_SIZE);
 	uint32_t magic = bytes_get32(&r);
-	uint32_t crc = bytes_get32(&r);
-	if (r.bad || !frame_head_is(in, FRAME_INDEX, len - FRAME_HEAD_SIZE) || magic != INDEX_MAGIC ||
-	    snapshot_data_crc(salt, r.at, bytes_left(&r)) != crc)
-		return HEARTH_DAMAGED;
-	uint64_t n = bytes_get64(&r);
-	if (r.bad || n != bytes_left(&r) / SNAPSHOT_INDEX_ENTRY || bytes_left(&r) % SNAPSHOT_INDEX_ENTRY != 0)
-		return HEARTH_DAMAGED;
-	for (size_t i = 0; i < n; i++) {
-		blocks[i].offset = bytes_get64(&r);
-		blocks[i].stored_len = bytes_get32(&r);
-		blocks[i].raw_len = bytes_get32(&r);
-		blocks[i].crc = bytes_get32(&r);
-		blocks[i].items = bytes_get32(&r);
-		blocks[i].upto = bytes_get64(&r);
-		if (!snapshot_block_holds(&blocks[i]))
-			return HEARTH_DAMAGED;
-	}
-	*ret_n = (size_t)n;
-	return HEARTH_OK;
+	*ret_stated = bytes_get32(&r);
+	*ret_crc = snapshot_data_crc(salt, r.at, bytes_left(&r));
+	*ret_n = bytes_get64(&r);
+	CHECK(!r.bad);
+	return frame_head_is(in, FRAME_INDEX, (size_t)(len - FRAME_HEAD_SIZE)) && magic == INDEX_MAGIC &&
+	       *ret_n == (len - SNAPSHOT_INDEX_HEAD_SIZE) / SNAPSHOT_INDEX_ENTRY;
+}
+
+bool snapshot_get_index_entry(const uint8_t in[SNAPSHOT_INDEX_ENTRY], struct snapshot_block *ret_b)
+{
+	struct bytes_reader r = bytes_reader(in, SNAPSHOT_INDEX_ENTRY);
+	ret_b->offset = bytes_get64(&r);
+	ret_b->stored_len = bytes_get32(&r);
+	ret_b->raw_len = bytes_get32(&r);
+	ret_b->crc = bytes_get32(&r);
+	ret_b->items = bytes_get32(&r);
+	ret_b->upto = bytes_get64(&r);
+	CHECK(!r.bad);
+	return snapshot_block_holds(ret_b);
 }
 
 void snapshot_put_footer(const struct snapshot_footer *f, uint64_t size, const uint8_t salt[BLOCK_SALT_SIZE],
@@ -234,5 +238,6 @@ enum hearth_status snapshot_get_footer_frame(const uint8_t in[SNAPSHOT_FOOTER_SI
 	ret_f->index_offset = bytes_get64(&r);
 	uint64_t stated = bytes_get64(&r);
 	CHECK(!r.bad);
-	return stated == size ? HEARTH_OK : HEARTH_DAMAGED;
+	bool holds = ret_f->end <= RECORD_SEQ_MAX && ret_f->high_water <= RECORD_SEQ_MAX;
+	return stated == size && holds ? HEARTH_OK : HEARTH_DAMAGED;
 }

@@ -45,9 +45,12 @@ bool snapshot_block_holds(const struct snapshot_block *b);
 /* out: SNAPSHOT_INDEX_HEAD_SIZE + n * SNAPSHOT_INDEX_ENTRY bytes. */
 void snapshot_put_index(
     const struct snapshot_block *blocks, size_t n, const uint8_t salt[BLOCK_SALT_SIZE], uint8_t *out);
-/* The entries of an index frame of len bytes into blocks, which has room for all that len allows. */
-enum hearth_status snapshot_get_index(const uint8_t *in, size_t len, const uint8_t salt[BLOCK_SALT_SIZE],
-    struct snapshot_block *blocks, size_t *ret_n);
+/* The head of an index frame of `len` bytes in all: how many entries follow, the CRC stated, and the CRC so far, which is
+ * to be continued over the entries. False when it is none. */
+bool snapshot_get_index_head(const uint8_t in[SNAPSHOT_INDEX_HEAD_SIZE], uint64_t len,
+    const uint8_t salt[BLOCK_SALT_SIZE], uint64_t *ret_n, uint32_t *ret_stated, uint32_t *ret_crc);
+/* False when the lengths of the block are not possible. */
+bool snapshot_get_index_entry(const uint8_t in[SNAPSHOT_INDEX_ENTRY], struct snapshot_block *ret_b);
 
 /* size: of the whole file, footer included. */
 void snapshot_put_footer(const struct snapshot_footer *f, uint64_t size, const uint8_t salt[BLOCK_SALT_SIZE],

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/vfs.h"
 #include "format/block_zstd.h"
 #include "format/snapshot_frame.h"
@@ -13,6 +14,9 @@
 
 #define READER_MAGIC 0x534e5052u
 #define NAME_SIZE    80
+/* Entries of the index, and bytes of a block's stored form, that are read at once. */
+#define INDEX_PIECE 512u
+#define HEAD_PIECE  (256u * 1024)
 
 struct snapshot_reader {
 	uint32_t magic;
@@ -23,7 +27,7 @@ struct snapshot_reader {
 	struct snapshot_header header;
 	struct snapshot_footer footer;
 	bool footer_good;
-	struct snapshot_block *blocks;
+	uint64_t *offsets; /* of the blocks, where the index is bad */
 	size_t n_blocks;
 	struct block_pool *pool;
 };
@@ -59,21 +63,6 @@ static enum hearth_status read_header(
 	return HEARTH_OK;
 }
 
-/* Whether the index's blocks lie back to back from the header to the index, and add up to what the footer
- * says. */
-static bool index_adds_up(const struct snapshot_reader *r)
-{
-	uint64_t at = SNAPSHOT_HEADER_SIZE, items = 0, raw = 0;
-	for (size_t i = 0; i < r->n_blocks; i++) {
-		if (r->blocks[i].offset != at)
-			return false;
-		at += SNAPSHOT_BLOCK_SIZE + (uint64_t)r->blocks[i].stored_len;
-		items += r->blocks[i].items;
-		raw += r->blocks[i].raw_len;
-	}
-	return at == r->footer.index_offset && items == r->footer.items && raw == r->footer.raw_bytes;
-}
-
 static enum hearth_status read_footer(struct snapshot_reader *r, struct hearth_error *ret_err)
 {
 	uint8_t frame[SNAPSHOT_FOOTER_SIZE];
@@ -91,30 +80,69 @@ static enum hearth_status read_footer(struct snapshot_reader *r, struct hearth_e
 	return HEARTH_OK;
 }
 
+/* Whether the index's blocks lie back to back from the header to the index, and add up to what the footer says. */
+struct sum {
+	uint64_t at, items, raw;
+	uint32_t crc;
+};
+
+static bool add_entries(struct sum *sum, const uint8_t *in, size_t n)
+{
+	sum->crc = crc32c(sum->crc, in, n * SNAPSHOT_INDEX_ENTRY);
+	for (size_t i = 0; i < n; i++) {
+		struct snapshot_block b;
+		if (!snapshot_get_index_entry(in + i * SNAPSHOT_INDEX_ENTRY, &b) || b.offset != sum->at)
+			return false;
+		sum->at += SNAPSHOT_BLOCK_SIZE + (uint64_t)b.stored_len;
+		sum->items += b.items;
+		sum->raw += b.raw_len;
+	}
+	return true;
+}
+
+/* The index, a piece at a time: HEARTH_OK when all of it verifies. */
+static enum hearth_status sum_index(const struct snapshot_reader *r, uint64_t at, uint64_t len)
+{
+	uint8_t piece[INDEX_PIECE * SNAPSHOT_INDEX_ENTRY];
+	struct sum sum = {.at = SNAPSHOT_HEADER_SIZE};
+	uint64_t n, left;
+	uint32_t stated;
+	ssize_t got = vfs_read_at(r->vfs, r->fd, piece, SNAPSHOT_INDEX_HEAD_SIZE, at);
+	if (got < (ssize_t)SNAPSHOT_INDEX_HEAD_SIZE)
+		return got < 0 ? HEARTH_IO : HEARTH_DAMAGED;
+	if (!snapshot_get_index_head(piece, len, r->header.salt, &n, &stated, &sum.crc) ||
+	    n != r->footer.blocks)
+		return HEARTH_DAMAGED;
+	at += SNAPSHOT_INDEX_HEAD_SIZE;
+	for (left = n; left > 0;) {
+		size_t entries = left < INDEX_PIECE ? (size_t)left : INDEX_PIECE;
+		size_t bytes = entries * SNAPSHOT_INDEX_ENTRY;
+		got = vfs_read_at(r->vfs, r->fd, piece, bytes, at);
+		if (got < 0)
+			return HEARTH_IO;
+		if ((size_t)got < bytes || !add_entries(&sum, piece, entries))
+			return HEARTH_DAMAGED;
+		at += bytes;
+		left -= entries;
+	}
+	bool holds = sum.crc == stated && sum.at == r->footer.index_offset && sum.items == r->footer.items &&
+	             sum.raw == r->footer.raw_bytes;
+	return holds ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
 static enum hearth_status read_index(struct snapshot_reader *r, struct hearth_error *ret_err)
 {
 	uint64_t at = r->footer.index_offset, end = r->size - SNAPSHOT_FOOTER_SIZE;
-	uint64_t len = SNAPSHOT_INDEX_HEAD_SIZE + r->footer.blocks * SNAPSHOT_INDEX_ENTRY;
-	if (r->footer.blocks > SNAPSHOT_BLOCKS_MAX || at > end || end - at != len || len > SIZE_MAX)
+	if (r->footer.blocks > SNAPSHOT_BLOCKS_MAX || at > end ||
+	    end - at != SNAPSHOT_INDEX_HEAD_SIZE + r->footer.blocks * SNAPSHOT_INDEX_ENTRY)
 		return fail(r, HEARTH_DAMAGED, end, "snapshot footer is impossible", ret_err);
-	enum hearth_status status = HEARTH_OK;
-	uint8_t *index = malloc((size_t)len);
-	r->blocks = calloc((size_t)r->footer.blocks + 1, sizeof(*r->blocks));
-	if (index == NULL || r->blocks == NULL) {
-		status = fail(r, HEARTH_NOMEM, at, "no memory for the index", ret_err);
-		goto out;
-	}
-	ssize_t n = vfs_read_at(r->vfs, r->fd, index, (size_t)len, at);
-	if (n < 0)
-		status = fail(r, HEARTH_IO, at, "cannot read the index", ret_err);
-	else if ((uint64_t)n < len ||
-	         snapshot_get_index(index, (size_t)len, r->header.salt, r->blocks, &r->n_blocks) !=
-	             HEARTH_OK ||
-	         !index_adds_up(r))
-		status = fail(r, HEARTH_DAMAGED, at, "snapshot index does not verify", ret_err);
-out:
-	free(index);
-	return status;
+	enum hearth_status status = sum_index(r, at, end - at);
+	if (status == HEARTH_IO)
+		return fail(r, status, at, "cannot read the index", ret_err);
+	if (status != HEARTH_OK)
+		return fail(r, status, at, "snapshot index does not verify", ret_err);
+	r->n_blocks = (size_t)r->footer.blocks;
+	return HEARTH_OK;
 }
 
 /* The blocks by index, else by walking; the status says which. */
@@ -125,11 +153,8 @@ static enum hearth_status find_blocks(struct snapshot_reader *r, struct hearth_e
 		status = read_index(r, ret_err);
 	if (status != HEARTH_DAMAGED && status != HEARTH_TORN)
 		return status;
-	free(r->blocks);
-	r->blocks = NULL;
-	r->n_blocks = 0;
 	enum hearth_status walked =
-	    snapshot_walk(r->vfs, r->fd, r->size, r->header.salt, &r->blocks, &r->n_blocks);
+	    snapshot_walk(r->vfs, r->fd, r->size, r->header.salt, &r->offsets, &r->n_blocks);
 	if (walked == HEARTH_IO || walked == HEARTH_NOMEM)
 		return fail(r, walked, 0, "cannot search the snapshot", ret_err);
 	/* No footer, and all up to the end is whole: a file that was cut off. */
@@ -183,7 +208,7 @@ void snapshot_close(struct snapshot_reader **reader)
 	if (r->fd >= 0)
 		r->vfs->close(r->vfs->ctx, r->fd);
 	block_pool_close(&r->pool);
-	free(r->blocks);
+	free(r->offsets);
 	r->magic = 0;
 	free(r);
 	*reader = NULL;
@@ -219,11 +244,30 @@ size_t snapshot_blocks(const struct snapshot_reader *reader)
 	return reader->n_blocks;
 }
 
-const struct snapshot_block *snapshot_get_block(const struct snapshot_reader *reader, size_t i)
+/* Where the index said so when it was verified; looked at again, for the file may have changed since. */
+static bool get_indexed(const struct snapshot_reader *r, size_t i, struct snapshot_block *ret_b)
+{
+	uint8_t entry[SNAPSHOT_INDEX_ENTRY];
+	uint64_t at = r->footer.index_offset + SNAPSHOT_INDEX_HEAD_SIZE + (uint64_t)i * SNAPSHOT_INDEX_ENTRY;
+	return vfs_read_at(r->vfs, r->fd, entry, sizeof(entry), at) == (ssize_t)sizeof(entry) &&
+	       snapshot_get_index_entry(entry, ret_b) && ret_b->offset < r->size;
+}
+
+static bool get_found(const struct snapshot_reader *r, size_t i, struct snapshot_block *ret_b)
+{
+	uint8_t head[SNAPSHOT_BLOCK_SIZE];
+	uint64_t ordinal;
+	return vfs_read_at(r->vfs, r->fd, head, sizeof(head), r->offsets[i]) == (ssize_t)sizeof(head) &&
+	       snapshot_get_block_frame(head, r->offsets[i], r->header.salt, ret_b, &ordinal) == HEARTH_OK;
+}
+
+struct snapshot_block snapshot_get_block(const struct snapshot_reader *reader, size_t i)
 {
 	CHECK_MAGIC(reader, READER_MAGIC);
 	CHECK(i < reader->n_blocks);
-	return &reader->blocks[i];
+	struct snapshot_block b;
+	bool there = reader->offsets ? get_found(reader, i, &b) : get_indexed(reader, i, &b);
+	return there ? b : (struct snapshot_block){0};
 }
 
 static bool grow(uint8_t **buf, size_t *buf_size, size_t want)
@@ -244,12 +288,12 @@ enum hearth_status snapshot_load(const struct snapshot_reader *r, size_t i, uint
 {
 	CHECK_MAGIC(r, READER_MAGIC);
 	CHECK(i < r->n_blocks);
-	/* Lengths and CRC come from an index or a block head that verified, so both lengths are to be
-	 * believed. */
-	const struct snapshot_block *b = &r->blocks[i];
+	const struct snapshot_block block = snapshot_get_block(r, i), *b = &block;
 	size_t stored = b->stored_len;
 	*ret_records = NULL;
 	*ret_len = 0;
+	if (stored == 0)
+		return fail(r, HEARTH_DAMAGED, 0, "index cannot be read", ret_err);
 	if (!grow(buf, buf_size, stored + b->raw_len))
 		return fail(r, HEARTH_NOMEM, b->offset, "no memory for a block", ret_err);
 	ssize_t n = vfs_read_at(r->vfs, r->fd, *buf, stored, b->offset + SNAPSHOT_BLOCK_SIZE);
@@ -265,6 +309,47 @@ enum hearth_status snapshot_load(const struct snapshot_reader *r, size_t i, uint
 	*ret_records = *buf + stored;
 	*ret_len = b->raw_len;
 	return HEARTH_OK;
+}
+
+/* The CRC of a block's stored bytes, of which the first piece stays in `buf`. */
+static enum hearth_status verify_stored(
+    const struct snapshot_reader *r, const struct snapshot_block *b, uint8_t *buf, uint8_t *rest)
+{
+	uint64_t at = b->offset + SNAPSHOT_BLOCK_SIZE;
+	uint32_t crc = snapshot_data_crc(r->header.salt, NULL, 0);
+	for (size_t left = b->stored_len; left > 0; buf = rest) {
+		size_t len = left < HEAD_PIECE ? left : HEAD_PIECE;
+		ssize_t n = vfs_read_at(r->vfs, r->fd, buf, len, at);
+		if (n < (ssize_t)len)
+			return n < 0 ? HEARTH_IO : HEARTH_TORN;
+		crc = crc32c(crc, buf, len);
+		at += len;
+		left -= len;
+	}
+	return crc == b->crc ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
+enum hearth_status snapshot_load_head(const struct snapshot_reader *r, size_t i,
+    uint8_t head[RECORD_OVERHEAD_MAX], struct record *ret_record, struct hearth_error *ret_err)
+{
+	CHECK_MAGIC(r, READER_MAGIC);
+	const struct snapshot_block b = snapshot_get_block(r, i);
+	size_t first = b.stored_len < HEAD_PIECE ? b.stored_len : HEAD_PIECE;
+	if (b.raw_len <= SNAPSHOT_PAYLOAD_MAX)
+		return fail(r, HEARTH_DAMAGED, b.offset, "index cannot be read", ret_err);
+	uint8_t *buf = malloc(2 * HEAD_PIECE);
+	if (buf == NULL)
+		return fail(r, HEARTH_NOMEM, b.offset, "no memory for a block", ret_err);
+	enum hearth_status status = verify_stored(r, &b, buf, buf + HEAD_PIECE);
+	if (status == HEARTH_OK)
+		status = block_unpack_head(buf, first, head, RECORD_OVERHEAD_MAX);
+	if (status == HEARTH_OK)
+		status = record_decode_head(head, RECORD_OVERHEAD_MAX, b.raw_len, ret_record);
+	free(buf);
+	bool set = status == HEARTH_OK && ret_record->type == RECORD_SET;
+	if (status == HEARTH_OK && (b.items != set || (set && ret_record->seq - 1 >= RECORD_SEQ_MAX)))
+		status = HEARTH_DAMAGED;
+	return status == HEARTH_OK ? status : fail(r, status, b.offset, "block does not verify", ret_err);
 }
 
 /* Records of a block: whole, and as many sets as its head says. */
@@ -284,7 +369,7 @@ static enum hearth_status verify_records(const uint8_t *records, size_t len, uin
 static enum hearth_status verify_block(
     const struct snapshot_reader *r, size_t i, uint8_t **buf, size_t *buf_size, struct hearth_error *ret_err)
 {
-	const struct snapshot_block *b = &r->blocks[i];
+	const struct snapshot_block block = snapshot_get_block(r, i), *b = &block;
 	uint8_t head[SNAPSHOT_BLOCK_SIZE];
 	struct snapshot_block stated;
 	uint64_t ordinal;
@@ -319,7 +404,7 @@ enum hearth_status snapshot_verify(const struct snapshot_reader *reader, struct 
 	if (again.vfs->fstat(again.vfs->ctx, again.fd, &st) != 0)
 		return fail(reader, HEARTH_IO, 0, "cannot look at the snapshot's size", ret_err);
 	again.size = (uint64_t)st.st_size;
-	again.blocks = NULL;
+	again.offsets = NULL;
 	status = read_header(&again, reader->header.lineage, ret_err);
 	if (status == HEARTH_OK)
 		status = read_footer(&again, ret_err);
@@ -328,6 +413,5 @@ enum hearth_status snapshot_verify(const struct snapshot_reader *reader, struct 
 	for (size_t i = 0; status == HEARTH_OK && i < again.n_blocks; i++)
 		status = verify_block(&again, i, &buf, &buf_size, ret_err);
 	free(buf);
-	free(again.blocks);
 	return status;
 }

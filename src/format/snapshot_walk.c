@@ -20,7 +20,7 @@ struct walk {
 	uint8_t *window;
 	uint64_t window_at;
 	size_t window_len;
-	struct snapshot_block *blocks;
+	uint64_t *offsets;
 	size_t n, room;
 };
 
@@ -46,17 +46,19 @@ static enum hearth_status view(struct walk *w, uint64_t at, const uint8_t **ret_
 	return HEARTH_OK;
 }
 
-static enum hearth_status add(struct walk *w, const struct snapshot_block *b)
+static enum hearth_status add(struct walk *w, uint64_t offset)
 {
+	if (w->n == SNAPSHOT_FOUND_MAX)
+		return HEARTH_END;
 	if (w->n == w->room) {
 		size_t room = w->room ? 2 * w->room : 64;
-		struct snapshot_block *blocks = reallocarray(w->blocks, room, sizeof(*blocks));
-		if (blocks == NULL)
+		uint64_t *offsets = reallocarray(w->offsets, room, sizeof(*offsets));
+		if (offsets == NULL)
 			return HEARTH_NOMEM;
-		w->blocks = blocks;
+		w->offsets = offsets;
 		w->room = room;
 	}
-	w->blocks[w->n++] = *b;
+	w->offsets[w->n++] = offset;
 	return HEARTH_OK;
 }
 
@@ -72,7 +74,7 @@ static enum hearth_status take(struct walk *w, const uint8_t *p, uint64_t at, ui
 	if (len > w->size - at)
 		return HEARTH_END; /* the file was cut off in this block */
 	*ret_next = at + len;
-	return add(w, &b);
+	return add(w, at);
 }
 
 /* Whether an index begins here that the file ends inside of, or before the footer. */
@@ -103,7 +105,7 @@ static enum hearth_status search(struct walk *w, uint64_t at, uint64_t *ret_at)
 }
 
 enum hearth_status snapshot_walk(const struct vfs *vfs, int fd, uint64_t size,
-    const uint8_t salt[BLOCK_SALT_SIZE], struct snapshot_block **ret_blocks, size_t *ret_n)
+    const uint8_t salt[BLOCK_SALT_SIZE], uint64_t **ret_offsets, size_t *ret_n)
 {
 	struct walk w = {.vfs = vfs, .fd = fd, .size = size, .salt = salt, .window = malloc(WINDOW_SIZE)};
 	enum hearth_status status = w.window ? HEARTH_OK : HEARTH_NOMEM;
@@ -125,10 +127,10 @@ enum hearth_status snapshot_walk(const struct vfs *vfs, int fd, uint64_t size,
 	}
 	free(w.window);
 	if (status != HEARTH_END && status != HEARTH_OK) {
-		free(w.blocks);
+		free(w.offsets);
 		return status;
 	}
-	*ret_blocks = w.blocks;
+	*ret_offsets = w.offsets;
 	*ret_n = w.n;
 	return gap ? HEARTH_DAMAGED : HEARTH_TORN;
 }

@@ -43,6 +43,9 @@ static void sweep_expired(struct recovery *rec)
 	for (unsigned i = 0; i < rec->threads; i++)
 		store_thread_set_now(rec->thread[i], now);
 	parallel_run(rec->threads, sweep_part, &sweep);
+	/* Room for what comes is made while it counts as loading: nobody's item is evicted by the start itself. */
+	while (store_maintain(rec->thread[0]))
+		;
 	store_load_done(o->store);
 	r->expired = atomic_load(&sweep.expired);
 	if (r->life.back_ms > 0 && r->start.flush_due) {

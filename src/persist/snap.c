@@ -12,7 +12,8 @@
 #include "persist/rate.h"
 #include "store/item.h"
 
-/* Encoded bytes that may wait to be written: reclaim never waits for the disk, it gives the snapshot up. */
+/* Encoded bytes that may wait to be written, besides one item of the largest size: reclaim never waits for the disk, it
+ * gives the snapshot up. */
 #define PENDING_MAX (64u << 20)
 /* With more than this waiting the rate is lifted: reclaim is handing regions over faster than it lets them go. */
 #define PENDING_LIFTS (8u << 20)
@@ -88,7 +89,8 @@ static bool visit(void *arg, const struct store_scan_item *item)
 	struct record r = item_record(item);
 	size_t size = record_size(&r);
 	struct chunk *c = snap->last;
-	if (atomic_load_explicit(snap->options->cancel, memory_order_relaxed) || snap->pending > PENDING_MAX)
+	if (atomic_load_explicit(snap->options->cancel, memory_order_relaxed) ||
+	    snap->pending > PENDING_MAX + store_item_max(snap->options->store))
 		return false;
 	if (!c || (c->items && buf_len(&c->buf) + size > SNAPSHOT_PAYLOAD_MAX))
 		c = new_chunk(snap);

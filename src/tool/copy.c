@@ -82,29 +82,29 @@ static enum hearth_status count_items(
 static int copy_block(struct copy *c, const struct source_file *f, size_t i, uint8_t **buf, size_t *buf_size,
     struct snapshot_footer *footer)
 {
-	const struct snapshot_block *b = snapshot_get_block(f->snapshot, i);
+	const struct snapshot_block b = snapshot_get_block(f->snapshot, i);
 	const uint8_t *records;
 	size_t len;
 	uint32_t items;
 	uint64_t last;
-	struct hearth_error err = {.offset = b->offset, .what = "records of a block do not decode"};
+	struct hearth_error err = {.offset = b.offset, .what = "records of a block do not decode"};
 	enum hearth_status status = snapshot_load(f->snapshot, i, buf, buf_size, &records, &len, &err);
-	progress_add(&c->progress, b->stored_len);
+	progress_add(&c->progress, b.stored_len);
 	if (status == HEARTH_OK)
 		err.status = status = count_items(records, len, &items, &last);
 	if (status == HEARTH_OK) {
 		c->items += items;
-		footer->end = largest(footer->end, largest(last, b->upto));
+		footer->end = largest(footer->end, largest(last, b.upto));
 		if (!shift_records(c, &records, &len))
 			return report_no_memory();
-		return target_snapshot_block(c->target, records, len, items, b->upto);
+		return target_snapshot_block(c->target, records, len, items, b.upto);
 	}
 	report_error(f->path, &err);
 	if (status != HEARTH_DAMAGED && status != HEARTH_TORN)
 		return tool_worse(report_exit(status), TOOL_DATA);
 	msg(MSG_WARN, "%s: at offset %" PRIu64 ": %" PRIu32 " items are lost with this block", f->path,
-	    b->offset, b->items);
-	c->items_lost += b->items;
+	    b.offset, b.items);
+	c->items_lost += b.items;
 	c->blocks_lost++;
 	return TOOL_OK;
 }
@@ -283,7 +283,7 @@ uint64_t copy_high_water(const struct source *source, const struct plan *plan)
 			high = largest(high, largest(footer->high_water, footer->end));
 		/* Without footer the blocks tell how far the scan came. */
 		for (size_t k = 0; !footer && k < snapshot_blocks(f->snapshot); k++)
-			high = largest(high, snapshot_get_block(f->snapshot, k)->upto);
+			high = largest(high, snapshot_get_block(f->snapshot, k).upto);
 	}
 	return high;
 }

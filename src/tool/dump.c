@@ -291,7 +291,7 @@ static void dump_segment(struct dump *d)
 
 static bool print_snapshot_block(struct dump *d, size_t i, uint8_t **buf, size_t *buf_size)
 {
-	const struct snapshot_block *b = snapshot_get_block(d->file->snapshot, i);
+	const struct snapshot_block b = snapshot_get_block(d->file->snapshot, i);
 	const uint8_t *records;
 	size_t len;
 	struct hearth_error err;
@@ -299,12 +299,12 @@ static bool print_snapshot_block(struct dump *d, size_t i, uint8_t **buf, size_t
 	struct snapshot_records walk = snapshot_records(records, len);
 	struct record r;
 	while (status == HEARTH_OK && (status = snapshot_next_record(&walk, &r)) == HEARTH_OK)
-		print_record(d, b->offset, &r);
+		print_record(d, b.offset, &r);
 	if (status == HEARTH_END)
 		return true;
 	if (records)
 		err = (struct hearth_error){
-		    .status = status, .offset = b->offset, .what = "record does not decode"};
+		    .status = status, .offset = b.offset, .what = "record does not decode"};
 	complain(d, &err);
 	return status == HEARTH_DAMAGED || status == HEARTH_TORN;
 }

@@ -159,7 +159,7 @@ static uint64_t judge_blocks(struct verdict *v, const struct source_file *file)
 		}
 		bad++;
 		if (records)
-			hearth_fail(&err, status, file->name, snapshot_get_block(file->snapshot, i)->offset,
+			hearth_fail(&err, status, file->name, snapshot_get_block(file->snapshot, i).offset,
 			    "records of a block do not decode");
 		add_error(v, file, &err);
 	}
