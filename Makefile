@@ -26,7 +26,7 @@ STORE   = arena index ghost item large policy lane change put load reclaim scan 
 PROTO   = command parse reply
 PERSIST = ring files keys wal sync parallel snap apply load window replay hole report recover \
 	rate life
-ENGINE  = engine commands background rotate start pin
+ENGINE  = engine commands background rotate start pin keep
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk dump verdict check reach plan target copy \

@@ -30,6 +30,7 @@ enum kind {
 	MEBI,     /* uint64_t, given in MiB */
 	TEXT,     /* char *, ours */
 	LIST,     /* char *, ours: further ones are appended with a comma */
+	LINES,    /* char *, ours: further ones are appended with a newline */
 	CHOICE,   /* int: place in `choices` */
 	ACCEPTED, /* no effect: told once */
 	REFUSED,  /* choices says why */
@@ -121,6 +122,10 @@ static const struct row rows[] = {
     {0, "snapshot-rate", "MB", MEBI, AT(engine.snapshot_rate), 0, 1 << 20, "64", NULL,
         "MiB a second that a snapshot writes at most; 0 = no limit", NULL},
     {0, "keep", "NUM", UINT, AT(engine.keep), 1, 10000, "1", NULL, "snapshots that stay", NULL},
+    {0, "persist-min-ttl", "SECONDS", LONG, AT(engine.keep_ttl), 0, INT32_MAX, "0", NULL,
+        "what is set with less time to live is not kept on disk; 0 = off", NULL},
+    {0, "no-persist-prefix", "PREFIX", LINES, AT(engine.no_keep_prefixes), 0, 0, NULL, NULL,
+        "keys that begin so are not kept on disk; may be given again", NULL},
     {0, "keep-days", "DAYS", UINT, AT(engine.keep_days), 0, 36500, "0", NULL,
         "younger snapshots stay, too; 0 = off", NULL},
     {0, "max-downtime", "SECONDS", LONG, AT(engine.max_downtime), 0, INT32_MAX, "0", NULL,
@@ -265,8 +270,8 @@ static bool read_text(const struct row *row, const char *value, char **at)
 	char *text;
 	if (*value == 0)
 		return wrong(row, value, "is empty");
-	if (row->kind == LIST && *at) {
-		if (asprintf(&text, "%s,%s", *at, value) < 0)
+	if (row->kind != TEXT && *at) {
+		if (asprintf(&text, "%s%c%s", *at, row->kind == LIST ? ',' : '\n', value) < 0)
 			text = NULL;
 	} else {
 		text = strdup(value);
@@ -382,6 +387,7 @@ static bool set(struct config *c, const struct row *row, const char *value, bool
 		return true;
 	case TEXT:
 	case LIST:
+	case LINES:
 		return read_text(row, value, at);
 	case CHOICE:
 		return read_choice(row, value, at);
@@ -584,7 +590,7 @@ bool config_read(struct config *c, int argc, char **argv, int *ret_code)
 void config_free(struct config *c)
 {
 	for (size_t i = 0; i < ROWS; i++) {
-		if (rows[i].kind == TEXT || rows[i].kind == LIST) {
+		if (rows[i].kind == TEXT || rows[i].kind == LIST || rows[i].kind == LINES) {
 			char **at = (char **)((char *)c + rows[i].at);
 			free(*at);
 			*at = NULL;

@@ -9,6 +9,7 @@
  *   DELETE key (the rest of the body, 1 to 250 bytes)
  *   TOUCH  i64 expiry | key
  *   FLUSH  nothing: kills every item whose number is lower than this record's
+ *   PASS   nothing: takes a number and changes nothing on disk
  *   FLUSH_AT i64 due: the one slot for a delayed flush is set to this time; 0 empties it
  *   KEY_BLOCK, SEAL: which keys earlier records touched, see keyblock.h
  * Zero is no valid type, so zero-filled tails never decode. hearth-log(5) is the page for users.
@@ -44,6 +45,7 @@ enum record_type {
 	RECORD_TOUCH = 0x03,
 	RECORD_FLUSH = 0x04,
 	RECORD_FLUSH_AT = 0x05,
+	RECORD_PASS = 0x87,      /* a change of an item that is not kept on disk */
 	RECORD_MARK = 0x06,      /* reserved: stale and win-sent bits change, value stays */
 	RECORD_DICT = 0x47,      /* reserved: a compression dictionary and its id */
 	RECORD_KEY_BLOCK = 0xC1, /* fingerprints of the keys in a stretch of the log, some way behind it */

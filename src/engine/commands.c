@@ -32,6 +32,9 @@ static struct record record_of(const struct store_change *c)
 	case STORE_CHANGE_TOUCH:
 		r.type = RECORD_TOUCH;
 		break;
+	case STORE_CHANGE_PASS:
+		r.type = RECORD_PASS;
+		break;
 	case STORE_CHANGE_FLUSH:
 		r.type = RECORD_FLUSH;
 		break;
@@ -130,7 +133,10 @@ static void note_expired(struct engine_worker *w, const struct store_key *key)
 
 struct store_key engine_key(struct engine_worker *w, const void *data, uint8_t len)
 {
-	return store_key(w->engine->store, data, len);
+	struct store_key key = store_key(w->engine->store, data, len);
+	if (w->engine->n_prefixes)
+		key.not_kept = keep_not(w->engine, data, len);
+	return key;
 }
 
 int64_t engine_expiry(const struct engine_worker *w, int64_t exptime)
@@ -158,10 +164,18 @@ enum store_result engine_touch(
     struct engine_worker *w, const struct store_key *key, int64_t expiry, store_emit *emit, void *arg)
 {
 	struct store_outcome out = {0};
-	enum store_result result = secure(w, key->len, 0);
-	if (result != STORE_OK)
-		return result;
-	result = store_touch(w->thread, key, expiry, emit, arg, &out);
+	size_t secured = 0;
+	enum store_result result;
+	for (;;) {
+		result = secure(w, key->len, secured);
+		if (result != STORE_OK)
+			return result;
+		result = store_touch(w->thread, key, expiry, secured, emit, arg, &out);
+		/* The item was not kept on disk and now is: its value goes there. */
+		if (result != STORE_MORE_ROOM || out.needed <= secured)
+			break;
+		secured = out.needed;
+	}
 	need(w, out.seq);
 	if (out.expired)
 		note_expired(w, key);

@@ -32,6 +32,7 @@ static enum hearth_status open_store(struct engine *e, struct hearth_error *ret_
 	    .item_max = e->options.item_max,
 	    .no_evict = e->options.no_evict,
 	    .policy = policies[e->options.policy],
+	    .keep_ttl = e->options.keep_ttl,
 	    .threads = n,
 	};
 	e->store = store_open(&so);
@@ -69,7 +70,11 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 	pthread_cond_init(&e->wake_evictor, &attr);
 	pthread_cond_init(&e->wake_snapshots, &attr);
 	pthread_condattr_destroy(&attr);
+	if (!dir)
+		e->options.keep_ttl = 0; /* nothing is kept anyway */
 	enum hearth_status status = open_store(e, ret_err);
+	if (status == HEARTH_OK && dir && !keep_open(e))
+		status = hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the prefixes");
 	if (status == HEARTH_OK && dir) {
 		status = files_open(&e->files, dir, options->keep, ret_err);
 		e->files.keep_days = options->keep_days;
@@ -201,6 +206,7 @@ void engine_close(struct engine **ref)
 		if (e->workers[i].thread)
 			store_thread_close(&e->workers[i].thread);
 	free(e->workers);
+	keep_close(e);
 	free(e->recovered);
 	if (e->store)
 		store_close(&e->store);

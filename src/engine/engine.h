@@ -39,6 +39,9 @@ struct engine_options {
 	int64_t max_downtime;      /* seconds; start empty after a longer one; 0 = off */
 	int64_t ttl_cap;           /* seconds that what was loaded has left at most; 0 = no cap */
 	enum engine_clock clock_check;
+	int64_t keep_ttl; /* what is set with less time to live stays in memory only; 0 = off */
+	/* So does what is set under these, a newline between them. The caller's, as long as the engine is open. */
+	const char *no_keep_prefixes;
 	uint64_t segment_bytes; /* tests: a segment is left once it is larger; 0 = 64 MiB */
 	bool strict;
 	/* wal -> server (the second of the two upward calls): replies that waited may leave now, or room is

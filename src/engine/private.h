@@ -27,6 +27,8 @@ struct engine_worker {
 	bool appended; /* since the last kick */
 };
 
+struct keep_prefix;
+
 struct snapshot_request {
 	void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes);
 	void *arg;
@@ -50,8 +52,10 @@ struct engine {
 	pthread_mutex_t own_lock;   /* of the engine's own worker */
 	pthread_mutex_t flush_lock; /* outside of the store's locks: slot and log in one order */
 	uint64_t expired_noted;
-	int64_t noted_alive; /* monotonic seconds of the last sign of life in the log */
-	bool serving;        /* recovery is over */
+	int64_t noted_alive;          /* monotonic seconds of the last sign of life in the log */
+	bool serving;                 /* recovery is over */
+	struct keep_prefix *prefixes; /* of keys that are not kept */
+	size_t n_prefixes;
 
 	/* The background threads: eviction and snapshots. */
 	pthread_mutex_t lock;
@@ -76,6 +80,10 @@ struct engine {
 uint64_t engine_observe(void *owner, const struct store_change *change);
 /* Flushes now if the slot still holds this time. */
 enum store_result engine_fire_flush(struct engine_worker *w, int64_t due);
+/* Which keys' values are not kept on disk. keep_open: false when memory is short. */
+bool keep_open(struct engine *e);
+void keep_close(struct engine *e);
+bool keep_not(const struct engine *e, const void *key, size_t len);
 /* Before the port opens: makes durable what recovery has decided against the files. */
 enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err);
 /* Does what a list of pins asks for, answers and frees it; stopping: only answers. */

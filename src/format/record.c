@@ -44,6 +44,7 @@ static size_t body_head_size(const struct record *r)
 	case RECORD_TOUCH:
 		return 8u + r->key_len;
 	case RECORD_FLUSH:
+	case RECORD_PASS:
 		return 0;
 	case RECORD_FLUSH_AT:
 		return 8;
@@ -177,6 +178,7 @@ static enum hearth_status get_body(struct bytes_reader *b, struct record *r)
 		r->expiry = (int64_t)bytes_get64(b);
 		break;
 	case RECORD_FLUSH:
+	case RECORD_PASS:
 		break;
 	case RECORD_KEY_BLOCK:
 	case RECORD_SEAL:
@@ -288,6 +290,8 @@ const char *record_type_name(uint8_t type)
 		return "flush";
 	case RECORD_FLUSH_AT:
 		return "flush_at";
+	case RECORD_PASS:
+		return "pass";
 	case RECORD_MARK:
 		return "mark";
 	case RECORD_DICT:

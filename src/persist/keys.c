@@ -34,7 +34,8 @@ static uint32_t fingerprint_of(const uint8_t *head, size_t len)
 	uint8_t key_len;
 	if (record_find_key(head, len, &key, &key_len))
 		return keyblock_fingerprint(key, key_len);
-	return head[0] == RECORD_FLUSH_AT ? KEYBLOCK_NO_KEY : KEYBLOCK_ANY;
+	bool none = head[0] == RECORD_FLUSH_AT || head[0] == RECORD_PASS;
+	return none ? KEYBLOCK_NO_KEY : KEYBLOCK_ANY;
 }
 
 bool keys_note(struct keys *k, uint64_t seq, const uint8_t *head, size_t head_len, uint64_t at, uint64_t end)

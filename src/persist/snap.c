@@ -89,6 +89,8 @@ static bool visit(void *arg, const struct store_scan_item *item)
 	struct record r = item_record(item);
 	size_t size = record_size(&r);
 	struct chunk *c = snap->last;
+	if (item->state & ITEM_NOT_KEPT)
+		return true;
 	if (atomic_load_explicit(snap->options->cancel, memory_order_relaxed) ||
 	    snap->pending > PENDING_MAX + store_item_max(snap->options->store))
 		return false;

@@ -29,6 +29,7 @@ enum item_state {
 	ITEM_WIN_SENT = 1 << 6,
 	ITEM_FETCHED = 1 << 7,
 	ITEM_BINARY = 1 << 8,
+	ITEM_NOT_KEPT = 1 << 9, /* not on disk; what the disk has last for its key is a tombstone */
 };
 #define ITEM_LAYOUT (ITEM_HAS_EXPIRY | ITEM_HAS_FLAGS | ITEM_HAS_CAS | ITEM_HAS_DICT | ITEM_LARGE)
 

@@ -95,7 +95,7 @@ void store_load_delete(struct store_thread *t, const struct store_key *key)
 bool store_load_touch(struct store_thread *t, const struct store_key *key, int64_t expiry)
 {
 	struct store_outcome ret;
-	if (store_touch(t, key, expiry, NULL, NULL, &ret) != STORE_NO_MEMORY)
+	if (store_touch(t, key, expiry, SIZE_MAX, NULL, NULL, &ret) != STORE_NO_MEMORY)
 		return true;
 	store_load_delete(t, key);
 	return false;

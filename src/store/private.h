@@ -95,6 +95,13 @@ static inline struct region *store_region(const struct store *s, const struct it
 	return &s->arena.region[arena_region_of(&s->arena, arena_offset(&s->arena, it))];
 }
 
+/* Whether what is set under this key, to expire then, stays in memory only. */
+static inline bool store_not_kept(
+    const struct store *s, const struct store_key *key, int64_t expiry, int64_t now)
+{
+	return key->not_kept || (expiry && s->options.keep_ttl && expiry - now < s->options.keep_ttl);
+}
+
 static inline bool store_flushed(const struct store *s, const struct item *it)
 {
 	return item_seq(it) <= atomic_load_explicit(&s->flush_seq, memory_order_relaxed);

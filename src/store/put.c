@@ -31,6 +31,16 @@ static struct store_change set_change(
 	};
 }
 
+/* What the disk is told of an item that it does not keep: a tombstone for whatever it has of the key, once; as long as
+ * that is the last it has, only the number is taken. */
+static void hide(struct store_change *c, const struct change_site *site)
+{
+	bool told = site->it && item_state(site->it) & ITEM_NOT_KEPT;
+	c->kind = told ? STORE_CHANGE_PASS : STORE_CHANGE_DELETE;
+	c->value = NULL;
+	c->value_len = 0;
+}
+
 /* Whether the new value can take the old one's place byte for byte: the same layout and the same rounded
  * size, and never above STORE_COPY_MAX, where readers hold pins. */
 static bool fits_in_place(const struct change_site *site, const struct item_spec *spec)
@@ -93,9 +103,11 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 	if (made) {
 		/* With regions of 16 KiB a value of its own memory can be small enough to be copied. */
 		change.value = spec->large ? large_data(spec->large) : item_value(made);
-		if (spec->value_len > STORE_COPY_MAX)
+		if (spec->value_len > STORE_COPY_MAX && !(spec->state & ITEM_NOT_KEPT))
 			change.pin = change_pin(s, made, false);
 	}
+	if (spec->state & ITEM_NOT_KEPT)
+		hide(&change, site);
 	ret->seq = spec->seq = change_note(t, &change);
 	ret->cas = spec->cas ? spec->cas : spec->seq;
 	if (!made && fits_in_place(site, spec)) {
@@ -157,6 +169,7 @@ struct rewrite {
 	const uint8_t *before, *after;
 	size_t before_len, after_len;
 	bool touch; /* sets the expiry and keeps the number */
+	bool keep;  /* a touch that makes the item one that goes to disk: a new number, the CAS stays */
 	int64_t expiry;
 };
 
@@ -204,6 +217,10 @@ static bool plan(struct store_thread *t, const struct store_key *key, const stru
 	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
 	if (rw->touch) {
 		spec->expiry = rw->expiry;
+		if (rw->keep) {
+			spec->state &= (uint16_t)~ITEM_NOT_KEPT;
+			spec->cas = o->spec.cas ? o->spec.cas : o->spec.seq;
+		}
 		spec->large = o->spec.large ? large_ref(o->pin.large) : NULL;
 		return true;
 	}
@@ -219,10 +236,17 @@ static bool plan(struct store_thread *t, const struct store_key *key, const stru
 }
 
 static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
-    const struct item_spec *spec, struct item *made)
+    const struct change_site *site, const struct item_spec *spec, struct item *made)
 {
 	struct store_change change = set_change(key, spec, NULL);
-	if (rw->touch) {
+	bool hidden = spec->state & ITEM_NOT_KEPT;
+	if (rw->touch && hidden)
+		return spec->seq; /* nothing that the disk knows of has changed */
+	if (hidden) {
+		hide(&change, site);
+		return change_note(t, &change);
+	}
+	if (rw->touch && !rw->keep) {
 		change.kind = STORE_CHANGE_TOUCH;
 		return change_note(t, &change);
 	}
@@ -258,8 +282,8 @@ static int rewrite_once(struct store_thread *t, const struct store_key *key, con
 		       (item_state(site.it) & ~(unsigned)ITEM_FETCHED) ==
 		           (o->spec.state & ~(unsigned)ITEM_FETCHED);
 		if (done) {
-			ret->seq = note_rewrite(t, key, rw, &spec, made);
-			item_set_seq(made, rw->touch ? o->spec.seq : ret->seq);
+			ret->seq = note_rewrite(t, key, rw, &site, &spec, made);
+			item_set_seq(made, rw->touch && !rw->keep ? o->spec.seq : ret->seq);
 			ret->cas = change_cas(made);
 			CHECK(change_link(t, &site, made));
 			t->lane->total_items -= rw->touch;
@@ -323,7 +347,8 @@ enum store_result store_put(struct store_thread *t, const struct store_key *key,
 	struct item_spec spec = {
 	    .key = key->data,
 	    .key_len = key->len,
-	    .state = key->binary ? ITEM_BINARY : 0,
+	    .state = (uint16_t)((key->binary ? ITEM_BINARY : 0) |
+	                        (store_not_kept(t->store, key, put->expiry, t->now) ? ITEM_NOT_KEPT : 0)),
 	    .expiry = put->expiry,
 	    .access = t->now,
 	    .flags = put->flags,
@@ -348,7 +373,7 @@ enum store_result store_put(struct store_thread *t, const struct store_key *key,
 /* ---- touch ---- */
 
 enum store_result store_touch(struct store_thread *t, const struct store_key *key, int64_t expiry,
-    store_emit *emit, void *arg, struct store_outcome *ret)
+    size_t secured, store_emit *emit, void *arg, struct store_outcome *ret)
 {
 	struct store *s = t->store;
 	for (;;) {
@@ -364,11 +389,18 @@ enum store_result store_touch(struct store_thread *t, const struct store_key *ke
 			return STORE_NOT_FOUND;
 		}
 		bool has_field = item_state(site.it) & ITEM_HAS_EXPIRY;
-		bool in_place = past || has_field || expiry == 0;
+		bool hidden = item_state(site.it) & ITEM_NOT_KEPT;
+		bool keep = hidden && !past && !store_not_kept(s, key, expiry, t->now);
+		bool in_place = past || ((has_field || expiry == 0) && !keep);
+		if (keep && item_value_len(site.it) > secured) {
+			ret->needed = item_value_len(site.it);
+			change_leave(s, &site);
+			return STORE_MORE_ROOM;
+		}
 		if (!in_place) {
 			learn(s, &site, &o);
 			change_leave(s, &site);
-			struct rewrite rw = {.touch = true, .expiry = expiry};
+			struct rewrite rw = {.touch = true, .keep = keep, .expiry = expiry};
 			int done = rewrite_once(t, key, &rw, &o, ret);
 			store_unpin(s, &o.pin);
 			if (done < 0)
@@ -394,7 +426,8 @@ enum store_result store_touch(struct store_thread *t, const struct store_key *ke
 			    .key = key,
 			    .expiry = expiry,
 			    .pin = {NULL, STORE_PIN_NONE}};
-			ret->seq = change_note(t, &change);
+			if (!hidden)
+				ret->seq = change_note(t, &change);
 			if (has_field) {
 				item_set_expiry(site.it, expiry);
 				store_note_expiry(s, site.it, expiry);

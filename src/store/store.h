@@ -21,6 +21,7 @@ enum store_change_kind {
 	STORE_CHANGE_SET,
 	STORE_CHANGE_DELETE,
 	STORE_CHANGE_TOUCH,
+	STORE_CHANGE_PASS, /* of an item that is not kept: it only takes a number */
 	STORE_CHANGE_FLUSH,
 	STORE_CHANGE_FLUSH_AT
 };
@@ -47,6 +48,7 @@ struct store_options {
 	uint64_t item_max; /* bytes: header, key, value */
 	bool no_evict;
 	enum store_policy policy;
+	int64_t keep_ttl; /* an item set with less time to live than this is not kept on disk; 0 = all are */
 	unsigned threads; /* that will call at once: sizes the lanes */
 };
 
@@ -81,8 +83,9 @@ struct store_outcome {
 
 enum store_result store_get(struct store_thread *t, const struct store_key *key, store_emit *emit, void *arg,
     struct store_outcome *ret);
+/* STORE_MORE_ROOM with ret->needed above `secured`: the item goes to disk with this, value and all. */
 enum store_result store_touch(struct store_thread *t, const struct store_key *key, int64_t expiry,
-    store_emit *emit, void *arg, struct store_outcome *ret);
+    size_t secured, store_emit *emit, void *arg, struct store_outcome *ret);
 /* Whether a value of this length gets memory of its own. */
 bool store_wants_large(const struct store *s, const struct store_key *key, size_t value_len);
 /* Evicts until it fits; NULL when it cannot. Unref with store_unpin or hand it to store_put. */

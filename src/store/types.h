@@ -35,8 +35,9 @@ enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPE
 struct store_key {
 	const uint8_t *data;
 	uint64_t hash;
-	uint8_t len; /* 1 to 250 */
-	bool binary; /* came base64-coded: kept with the item */
+	uint8_t len;   /* 1 to 250 */
+	bool binary;   /* came base64-coded: kept with the item */
+	bool not_kept; /* its values do not go to disk */
 };
 
 struct store_large; /* a value with memory of its own, reference counted */

@@ -59,6 +59,7 @@ static void golden_bytes(void **state)
 	    "0f21436500000000"
 	    "6b6579");
 	assert_encodes(&(struct record){.type = RECORD_FLUSH}, "0400");
+	assert_encodes(&(struct record){.type = RECORD_PASS}, "8700");
 	assert_encodes(&(struct record){.type = RECORD_FLUSH_AT, .expiry = -2}, "0508"
 	                                                                        "feffffffffffffff");
 }
@@ -320,6 +321,7 @@ static void knows_what_it_does_not_know(void **state)
 	assert_false(record_takes_number(RECORD_KEY_BLOCK));
 	assert_false(record_takes_number(RECORD_DICT));
 	assert_true(record_takes_number(RECORD_SET) && record_takes_number(RECORD_FLUSH_AT));
+	assert_true(record_takes_number(RECORD_PASS) && (RECORD_PASS & RECORD_MAY_SKIP));
 }
 
 static void keys_have_limits(void **state)
@@ -349,6 +351,7 @@ static void names_its_types(void **state)
 	(void)state;
 	assert_string_equal(record_type_name(RECORD_SET), "set");
 	assert_string_equal(record_type_name(RECORD_FLUSH_AT), "flush_at");
+	assert_string_equal(record_type_name(RECORD_PASS), "pass");
 	assert_string_equal(record_type_name(0), "unknown");
 	assert_string_equal(record_type_name(0x7f), "unknown");
 }

@@ -213,7 +213,7 @@ static void trap13_touched_items_are_visited(void **state)
 	store_scan_begin(b.t, visit, b.seen);
 	for (uint32_t i = 0; i < KEYS; i += 2) {
 		struct store_key k = key_of(b.store, i, name);
-		assert_int_equal(store_touch(b.t, &k, NOW + 1000, NULL, NULL, &out), STORE_OK);
+		assert_int_equal(store_touch(b.t, &k, NOW + 1000, SIZE_MAX, NULL, NULL, &out), STORE_OK);
 	}
 	scan_rest(&b);
 	unsigned missing = 0;
@@ -295,7 +295,7 @@ static void *write_on(void *arg)
 		struct store_key k = key_of(sh->store, key, name);
 		atomic_fetch_add(&sh->changes, 1);
 		if (key % 4 == 0) /* only touched: these must be visited all the same */
-			store_touch(t, &k, r >> 31 ? NOW + 5000 : 0, NULL, NULL, &out);
+			store_touch(t, &k, r >> 31 ? NOW + 5000 : 0, SIZE_MAX, NULL, NULL, &out);
 		if (key % 4 != 1)
 			continue;
 		atomic_store(&sh->changed[key], 1);

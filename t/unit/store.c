@@ -197,7 +197,7 @@ static void do_touch(struct world *w, unsigned key)
 	struct store_outcome out;
 	uint32_t r = unit_random(&w->random);
 	int64_t expiry = r % 8 == 0 ? 1 : r % 3 == 0 ? 0 : w->now + 1 + r % 100;
-	enum store_result got = store_touch(w->t, &k, expiry, NULL, NULL, &out);
+	enum store_result got = store_touch(w->t, &k, expiry, SIZE_MAX, NULL, NULL, &out);
 	if (w->evicts && got == STORE_NOT_FOUND)
 		forget(e);
 	assert_int_equal(got, e->live ? STORE_OK : STORE_NOT_FOUND);

@@ -349,11 +349,11 @@ static void trap01_each_mutating_miss_leaves_a_tombstone(void **state)
 	observed(STORE_CHANGE_DELETE, &out);
 	assert_int_equal(store_arith(t, &k, &(struct store_arith){.delta = 1}, &out), STORE_NOT_FOUND);
 	observed(STORE_CHANGE_DELETE, &out);
-	assert_int_equal(store_touch(t, &k, 1, NULL, NULL, &out), STORE_NOT_FOUND);
+	assert_int_equal(store_touch(t, &k, 1, SIZE_MAX, NULL, NULL, &out), STORE_NOT_FOUND);
 	observed(STORE_CHANGE_DELETE, &out);
 	uint64_t gone = out.seq;
 	/* These change nothing; what they show waits for the last removal. */
-	assert_int_equal(store_touch(t, &k, NOW + 5, NULL, NULL, &out), STORE_NOT_FOUND);
+	assert_int_equal(store_touch(t, &k, NOW + 5, SIZE_MAX, NULL, NULL, &out), STORE_NOT_FOUND);
 	assert_int_equal(told.calls, 0);
 	struct shown shown = {0};
 	assert_int_equal(store_get(t, &k, shown_emit, &shown, &out), STORE_NOT_FOUND);
@@ -383,7 +383,8 @@ static void trap05_touches_keep_the_number(void **state)
 		uint64_t cas = told.last;
 		told.calls = 0;
 		for (unsigned e = 0; e < 5; e++) {
-			assert_int_equal(store_touch(t, &k, expiries[e], NULL, NULL, &out), STORE_OK);
+			assert_int_equal(
+			    store_touch(t, &k, expiries[e], SIZE_MAX, NULL, NULL, &out), STORE_OK);
 			observed(STORE_CHANGE_TOUCH, &out);
 			assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
 			assert_int_equal(shown.cas, cas);
@@ -394,7 +395,7 @@ static void trap05_touches_keep_the_number(void **state)
 		shown_free(&shown);
 	}
 	struct store_outcome out;
-	assert_int_equal(store_touch(t, &k, 1, NULL, NULL, &out), STORE_OK);
+	assert_int_equal(store_touch(t, &k, 1, SIZE_MAX, NULL, NULL, &out), STORE_OK);
 	observed(STORE_CHANGE_DELETE, &out);
 	store_thread_close(&t);
 	store_close(&s);

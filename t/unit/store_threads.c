@@ -93,7 +93,7 @@ static void one_change(struct shared *sh, struct store_thread *t, uint32_t key, 
 		store_delete(t, &k, 0, &out);
 		break;
 	case 1:
-		store_touch(t, &k, r & 1 ? 0 : atomic_load(&sh->now) + (r & 63), NULL, NULL, &out);
+		store_touch(t, &k, r & 1 ? 0 : atomic_load(&sh->now) + (r & 63), SIZE_MAX, NULL, NULL, &out);
 		break;
 	case 2: /* overwrites by CAS what is shown now */
 	{
