@@ -134,6 +134,8 @@ static const struct row rows[] = {
         "fresh, or ttl-cap=SECONDS: what was loaded has no longer to live", NULL},
     {0, "clock-check", "WHAT", CHOICE, AT(engine.clock_check), 0, 0, "warn", "warn|refuse",
         "what to do at start when the clock contradicts the data", NULL},
+    {0, "on-disk-error", "WHAT", CHOICE, AT(engine.on_disk_error), 0, 0, "refuse", "refuse|serve",
+        "while the disk is full or fails: refuse changes, or keep them in memory alone", NULL},
     {0, "eviction", "POLICY", CHOICE, AT(engine.policy), 0, 0, "s3fifo", "s3fifo|lru",
         "which items go when memory is full", NULL},
     {0, "strict", NULL, FLAG, AT(engine.strict), 0, 0, NULL, NULL, "do not start on a damaged directory",

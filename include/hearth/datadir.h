@@ -18,6 +18,7 @@
 #define DATADIR_MANIFEST  "MANIFEST"
 #define DATADIR_SET_ASIDE "set-aside"
 #define DATADIR_ADMIN     "admin.sock"
+#define DATADIR_RESERVE   "reserve" /* room for a manifest on a full disk */
 /* A text that a backup begins with: a directory with it and without MANIFEST is a backup that was not finished. */
 #define DATADIR_BACKUP    "BACKUP"
 #define DATADIR_NAME_SIZE 32

@@ -162,6 +162,8 @@ static bool snapshot_due(struct engine *e)
 	const struct engine_options *o = &e->options;
 	int64_t now = clock_mono_us() / 1000000;
 	uint64_t grown = wal_bytes_since_mark(e->wal);
+	if (!wal_logs(e->wal))
+		return false;
 	pthread_mutex_lock(&e->lock);
 	int64_t since = now - e->last_try;
 	uint64_t base = e->last_bytes > RATIO_LOG_MIN ? e->last_bytes : RATIO_LOG_MIN;
@@ -171,6 +173,15 @@ static bool snapshot_due(struct engine *e)
 	bool due = (interval || ratio) && !e->snapshot_running && !e->snapshot_wanted;
 	pthread_mutex_unlock(&e->lock);
 	return due;
+}
+
+/* Whether the log asks for one, to get well; asked while one runs it asks again later. */
+static bool heals(struct engine *e)
+{
+	pthread_mutex_lock(&e->lock);
+	bool busy = e->snapshot_running || e->snapshot_wanted;
+	pthread_mutex_unlock(&e->lock);
+	return !busy && wal_wants_snapshot(e->wal);
 }
 
 static void fire_flush(struct engine *e)
@@ -214,11 +225,12 @@ void engine_tick(struct engine *e)
 	CHECK_MAGIC(e, ENGINE_MAGIC);
 	clock_slew(e->clock);
 	fire_flush(e);
-	if (!e->wal || wal_failed(e->wal))
+	if (!e->wal)
 		return;
 	note_expiries(e);
 	note_life(e);
-	if (snapshot_due(e))
+	/* Those that heal go before, and are not put off by what failed before. */
+	if (heals(e) || snapshot_due(e))
 		engine_snapshot(e, NULL, NULL);
 }
 

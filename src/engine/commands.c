@@ -6,6 +6,11 @@
 #include <string.h>
 #include "store/item.h"
 
+/* A need: the number, and above it as many bits of the epoch as there is room for. */
+#define NUMBER_BITS 53
+#define NUMBER_MASK ((UINT64_C(1) << NUMBER_BITS) - 1)
+#define EPOCH_MASK  (UINT64_MAX >> NUMBER_BITS)
+
 /* ---- the observer: store -> engine ---- */
 
 static struct record record_of(const struct store_change *c)
@@ -59,24 +64,39 @@ uint64_t engine_observe(void *owner, const struct store_change *change)
 void engine_turn(struct engine_worker *w)
 {
 	CHECK_MAGIC(w, ENGINE_WORKER_MAGIC);
+	const struct wal *wal = w->engine->wal;
 	w->need = 0;
+	w->epoch = wal ? wal_epoch(wal) : 0;
+	w->lost = wal && (wal_state(wal) == WAL_LOST || wal_state(wal) == WAL_STOPPED);
 	w->now = clock_now(w->engine->clock);
 	store_thread_set_now(w->thread, w->now);
 }
 
 uint64_t engine_need(const struct engine_worker *w)
 {
-	return w->need;
+	return w->need ? (w->epoch & EPOCH_MASK) << NUMBER_BITS | w->need : 0;
+}
+
+/* Whether numbers were given up after the turn that needs this one, and this one with them. */
+static bool given_up(const struct wal *wal, uint64_t need)
+{
+	uint64_t later = (wal_epoch(wal) - (need >> NUMBER_BITS)) & EPOCH_MASK;
+	return later != 0 && (later > 1 || (need & NUMBER_MASK) > wal_lost_from(wal));
 }
 
 bool engine_ready(const struct engine *e, uint64_t need)
 {
-	return !e->wal || need <= wal_published(e->wal);
+	if (!e->wal || need == 0)
+		return true;
+	return (need & NUMBER_MASK) <= wal_published(e->wal) && !given_up(e->wal, need);
 }
 
 bool engine_lost(const struct engine *e, uint64_t need)
 {
-	return e->wal && wal_failed(e->wal) && need > wal_published(e->wal);
+	if (!e->wal || need == 0)
+		return false;
+	return given_up(e->wal, need) ||
+	       (wal_state(e->wal) == WAL_LOST && (need & NUMBER_MASK) > wal_published(e->wal));
 }
 
 void engine_turn_end(struct engine_worker *w)
@@ -101,14 +121,12 @@ static void need(struct engine_worker *w, uint64_t seq)
 		w->need = seq;
 }
 
-/* Room in the log for one change; STORE_OK, STORE_WAIT, STORE_REFUSED. */
-static enum store_result secure(struct engine_worker *w, size_t key_len, size_t value_len)
+/* Room in the log for one invalidation, which is never refused; STORE_OK, STORE_WAIT. */
+static enum store_result secure_removal(struct engine_worker *w, size_t key_len, size_t value_len)
 {
 	struct engine *e = w->engine;
 	if (!e->wal)
 		return STORE_OK;
-	if (wal_failed(e->wal))
-		return STORE_REFUSED;
 	if (wal_held(e->wal))
 		return STORE_WAIT;
 	if (ring_secure(wal_ring(e->wal), &w->credit, key_len, value_len))
@@ -118,12 +136,34 @@ static enum store_result secure(struct engine_worker *w, size_t key_len, size_t 
 	return STORE_WAIT;
 }
 
+/* Room in the log for one change; STORE_OK, STORE_WAIT, STORE_REFUSED. */
+static enum store_result secure(struct engine_worker *w, size_t key_len, size_t value_len)
+{
+	struct engine *e = w->engine;
+	if (e->wal && wal_refuses(e->wal)) {
+		atomic_fetch_add_explicit(&e->refused, 1, memory_order_relaxed);
+		return STORE_REFUSED;
+	}
+	return secure_removal(w, key_len, value_len);
+}
+
+/* What a removal came to. With neither log nor mark the key is gone from memory, but a start could bring it back: that is
+ * no success, and nobody waits for its number. */
+static enum store_result removed(struct engine_worker *w, enum store_result result, uint64_t seq)
+{
+	if (w->engine->wal && wal_state(w->engine->wal) == WAL_LOST)
+		return STORE_REFUSED;
+	need(w, seq);
+	return result;
+}
+
 /* Somebody is shown that the key has expired. A kill and a clock set back must not undo that, so it is logged, unless
  * somebody has set the key meanwhile. When there is no room the block written within a second carries the time. */
 static void note_expired(struct engine_worker *w, const struct store_key *key)
 {
 	struct store_outcome out = {0};
-	if (!w->engine->wal || secure(w, key->len, 0) != STORE_OK)
+	/* The reserve is for those who ask for it. */
+	if (!w->engine->wal || wal_state(w->engine->wal) != WAL_HEALTHY || secure(w, key->len, 0) != STORE_OK)
 		return;
 	store_delete(w->thread, key, STORE_COMPARE_NONE, &out);
 	need(w, out.seq);
@@ -149,10 +189,40 @@ int64_t engine_expiry(const struct engine_worker *w, int64_t exptime)
 	return exptime > 60 * 60 * 24 * 30 ? exptime : w->now + exptime;
 }
 
+struct known {
+	store_emit *emit;
+	void *arg;
+	uint64_t upto;
+	bool hidden;
+};
+
+static bool emit_known(void *arg, const struct store_view *view)
+{
+	struct known *k = arg;
+	k->hidden = view->seq > k->upto;
+	return !k->hidden && k->emit(k->arg, view);
+}
+
+/* What is on no disk is a miss, and a miss waits for nothing: an evicted key may come back as well. */
+static enum store_result get_known(
+    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
+{
+	struct known k = {.emit = emit, .arg = arg, .upto = wal_published(w->engine->wal)};
+	struct store_outcome out = {0};
+	enum store_result result = store_get(w->thread, key, emit_known, &k, &out);
+	if (k.hidden)
+		return STORE_NOT_FOUND;
+	if (result == STORE_OK)
+		need(w, out.seq);
+	return result;
+}
+
 enum store_result engine_get(
     struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
 {
 	struct store_outcome out = {0};
+	if (w->lost)
+		return get_known(w, key, emit, arg);
 	enum store_result result = store_get(w->thread, key, emit, arg, &out);
 	need(w, out.seq);
 	if (out.expired)
@@ -164,10 +234,12 @@ enum store_result engine_touch(
     struct engine_worker *w, const struct store_key *key, int64_t expiry, store_emit *emit, void *arg)
 {
 	struct store_outcome out = {0};
+	/* Into the past it is an invalidation. */
+	bool removal = store_expired(expiry, w->now);
 	size_t secured = 0;
 	enum store_result result;
 	for (;;) {
-		result = secure(w, key->len, secured);
+		result = removal ? secure_removal(w, key->len, secured) : secure(w, key->len, secured);
 		if (result != STORE_OK)
 			return result;
 		result = store_touch(w->thread, key, expiry, secured, emit, arg, &out);
@@ -176,6 +248,8 @@ enum store_result engine_touch(
 			break;
 		secured = out.needed;
 	}
+	if (removal && result != STORE_MORE_ROOM)
+		return removed(w, result, out.seq);
 	need(w, out.seq);
 	if (out.expired)
 		note_expired(w, key);
@@ -215,16 +289,19 @@ enum store_result engine_put(
 	struct store_put own = *put;
 	size_t secured = put->value_len;
 	enum store_result result;
+	bool concat = put->mode == STORE_APPEND || put->mode == STORE_PREPEND;
 	/* No room was asked for what came whole in the connection's buffer. */
-	if (!put->large && put->mode != STORE_APPEND && put->mode != STORE_PREPEND) {
+	if (!put->large && !concat) {
 		result = engine_room(w, key, put->value_len, &own.large);
 		if (result != STORE_OK)
 			return result;
 		if (own.large)
 			memcpy(store_large_data(own.large), put->value, put->value_len);
 	}
+	/* Stored and at once expired, it is an invalidation. */
+	bool removal = !concat && store_expired(put->expiry, w->now);
 	do {
-		result = secure(w, key->len, secured);
+		result = removal ? secure_removal(w, key->len, secured) : secure(w, key->len, secured);
 		if (result != STORE_OK)
 			break;
 		result = store_put(w->thread, key, &own, secured, &out);
@@ -232,6 +309,8 @@ enum store_result engine_put(
 	} while (result == STORE_MORE_ROOM);
 	if (own.large && (result == STORE_REFUSED || (result == STORE_WAIT && !put->large)))
 		engine_large_drop(w, &own.large);
+	if (removal && result != STORE_WAIT)
+		return removed(w, result, out.seq);
 	need(w, out.seq);
 	if (ret_cas)
 		*ret_cas = out.cas;
@@ -241,12 +320,11 @@ enum store_result engine_put(
 enum store_result engine_delete(struct engine_worker *w, const struct store_key *key, uint64_t compare)
 {
 	struct store_outcome out = {0};
-	enum store_result result = secure(w, key->len, 0);
+	enum store_result result = secure_removal(w, key->len, 0);
 	if (result != STORE_OK)
 		return result;
 	result = store_delete(w->thread, key, compare, &out);
-	need(w, out.seq);
-	return result;
+	return removed(w, result, out.seq);
 }
 
 enum store_result engine_arith(struct engine_worker *w, const struct store_key *key,
@@ -269,7 +347,7 @@ static enum store_result flush_if(struct engine_worker *w, int64_t due, const in
 {
 	struct engine *e = w->engine;
 	struct store_outcome out = {0};
-	enum store_result result = secure(w, 0, 0);
+	enum store_result result = secure_removal(w, 0, 0);
 	if (result != STORE_OK)
 		return result;
 	pthread_mutex_lock(&e->flush_lock);
@@ -278,8 +356,7 @@ static enum store_result flush_if(struct engine_worker *w, int64_t due, const in
 		store_flush(w->thread, due, &out);
 	}
 	pthread_mutex_unlock(&e->flush_lock);
-	need(w, out.seq);
-	return STORE_OK;
+	return removed(w, STORE_OK, out.seq);
 }
 
 enum store_result engine_flush(struct engine_worker *w, int64_t due)

@@ -97,6 +97,7 @@ static enum hearth_status open_log(struct engine *e, struct hearth_error *ret_er
 	    .segment_bytes = e->options.segment_bytes,
 	    .ring_bytes = ring + e->options.workers * (32u << 10),
 	    .clock = e->clock,
+	    .serve = e->options.on_disk_error == ENGINE_SERVE,
 	    .progress = e->options.progress,
 	    .progress_arg = e->options.progress_arg,
 	    .unpin = unpin,
@@ -244,8 +245,15 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 	ret->log_waits = ws.waits;
 	ret->last_sync_us = ws.last_sync_us;
 	ret->max_sync_us = ws.max_sync_us;
-	ret->degraded = wal_failed(e->wal);
-	ret->generation = e->files.manifest.generation;
+	ret->degraded = ws.state != WAL_HEALTHY;
+	ret->state = wal_state_name(ws.state);
+	memcpy(ret->state_reason, ws.reason, sizeof(ret->state_reason));
+	ret->state_seconds = (clock_wall_ms() - ws.state_ms) / 1000;
+	ret->heals = ws.heals;
+	ret->reserve_bytes = ws.reserve_bytes;
+	ret->refused = atomic_load(&e->refused);
+	ret->serve = e->options.on_disk_error == ENGINE_SERVE;
+	ret->generation = ws.generation;
 	memcpy(ret->lineage, e->files.manifest.lineage, sizeof(ret->lineage));
 	pthread_mutex_lock(&e->lock);
 	ret->snapshots = e->snapshots;

@@ -22,6 +22,7 @@ enum engine_fsync { ENGINE_FSYNC_ALWAYS, ENGINE_FSYNC_EVERYSEC, ENGINE_FSYNC_OS 
 /* What a start does when the clock contradicts the data. */
 enum engine_clock { ENGINE_CLOCK_WARN, ENGINE_CLOCK_REFUSE };
 enum engine_policy { ENGINE_S3FIFO, ENGINE_LRU };
+enum engine_on_disk_error { ENGINE_REFUSE, ENGINE_SERVE };
 
 struct engine_options {
 	uint64_t memory;   /* -m, bytes: arena, index, ghosts and large values */
@@ -39,6 +40,7 @@ struct engine_options {
 	int64_t max_downtime;      /* seconds; start empty after a longer one; 0 = off */
 	int64_t ttl_cap;           /* seconds that what was loaded has left at most; 0 = no cap */
 	enum engine_clock clock_check;
+	enum engine_on_disk_error on_disk_error;
 	int64_t keep_ttl; /* what is set with less time to live stays in memory only; 0 = off */
 	/* So does what is set under these, a newline between them. The caller's, as long as the engine is open. */
 	const char *no_keep_prefixes;
@@ -88,10 +90,12 @@ void engine_close(struct engine **e);
 struct engine_worker *engine_get_worker(struct engine *e, unsigned index);
 
 /* ---- a turn ---- */
-void engine_turn(struct engine_worker *w);           /* a connection's batch begins: need is 0 */
-uint64_t engine_need(const struct engine_worker *w); /* highest number its replies changed or served */
+void engine_turn(struct engine_worker *w); /* a connection's batch begins: need is 0 */
+/* What its replies wait for: the highest number that they changed or served; above it the epoch of the turn, as a log that
+ * fails may give numbers up. Of two needs the larger one covers both. */
+uint64_t engine_need(const struct engine_worker *w);
 bool engine_ready(const struct engine *e, uint64_t need);
-/* The log failed with this need unpublished: those replies will never leave; close the connection. */
+/* The log failed, and what these replies say is on no disk: they will never leave; close the connection. */
 bool engine_lost(const struct engine *e, uint64_t need);
 void engine_turn_end(struct engine_worker *w);     /* wakes the log thread if this turn appended */
 int64_t engine_now(const struct engine_worker *w); /* Hearth seconds, read once a turn */
@@ -169,7 +173,12 @@ struct engine_stats {
 	int64_t last_snapshot_time; /* wall seconds; 0 never */
 	uint64_t last_snapshot_us;
 	bool snapshot_running;
-	bool degraded; /* a write or fsync failed: changes are refused */
+	bool degraded; /* the disk fails or is full: see state */
+	const char *state;
+	char state_reason[128];
+	int64_t state_seconds; /* in this state */
+	uint64_t heals, refused, reserve_bytes;
+	bool serve;
 	uint64_t generation;
 	uint8_t lineage[HEARTH_ID_SIZE];
 	struct engine_recovery recovery;

@@ -22,7 +22,8 @@ struct engine_worker {
 	struct engine *engine;
 	struct store_thread *thread;
 	struct ring_credit credit;
-	uint64_t need;
+	uint64_t need, epoch;
+	bool lost; /* as of the turn's begin: what is not on disk is not shown */
 	int64_t now;
 	bool appended; /* since the last kick */
 };
@@ -56,6 +57,7 @@ struct engine {
 	bool serving;                 /* recovery is over */
 	struct keep_prefix *prefixes; /* of keys that are not kept */
 	size_t n_prefixes;
+	_Atomic uint64_t refused; /* changes */
 
 	/* The background threads: eviction and snapshots. */
 	pthread_mutex_t lock;

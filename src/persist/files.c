@@ -33,7 +33,7 @@ static enum hearth_status invent(struct files *f, struct hearth_error *ret_err)
 enum hearth_status files_open(
     struct files *f, struct datadir *dir, unsigned keep, struct hearth_error *ret_err)
 {
-	*f = (struct files){.keep = keep ? keep : 1};
+	*f = (struct files){.keep = keep ? keep : 1, .next_generation = 1};
 	enum hearth_status status = datadir_read_manifest(dir, &f->manifest, &f->repaired, ret_err);
 	if (status == HEARTH_END) {
 		status = invent(f, ret_err);
@@ -46,11 +46,14 @@ enum hearth_status files_open(
 	} else if (status == HEARTH_OK) {
 		status = datadir_adopt_segments(dir, &f->manifest, ret_err);
 	}
-	if (status != HEARTH_OK)
+	if (status != HEARTH_OK) {
 		manifest_free(&f->manifest);
-	else
-		f->dir = dir;
-	return status;
+		return status;
+	}
+	f->dir = dir;
+	f->generation = f->manifest.generation;
+	f->marked = f->manifest.untrusted;
+	return HEARTH_OK;
 }
 
 void files_close(struct files *f)
@@ -62,7 +65,69 @@ void files_close(struct files *f)
 
 enum hearth_status files_write(struct files *f, struct hearth_error *ret_err)
 {
-	return datadir_write_manifest(f->dir, &f->manifest, ret_err);
+	/* A write that fails may have reached the disk all the same. */
+	if (!f->manifest.untrusted)
+		f->marked = false;
+	enum hearth_status status = datadir_write_manifest(f->dir, &f->manifest, ret_err);
+	f->in_doubt = status != HEARTH_OK;
+	if (!f->in_doubt)
+		f->marked = f->manifest.untrusted;
+	return status;
+}
+
+/* So many bytes for a file that has none yet; its size stays. File systems that cannot do that give no reserve. */
+static int allocate(const struct vfs *vfs, int fd, uint64_t bytes)
+{
+	int ret = vfs->fallocate(vfs->ctx, fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes);
+	return ret < 0 && (errno == EOPNOTSUPP || errno == ENOSYS) ? 0 : ret;
+}
+
+bool files_is_full(int error)
+{
+	return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+/* For what must be said also on a full disk. */
+static enum hearth_status write_at_any_price(struct files *f, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	struct hearth_error err = {0};
+	enum hearth_status status = files_write(f, &err);
+	if (status == HEARTH_IO && files_is_full(err.sys_errno) &&
+	    vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), DATADIR_RESERVE) == 0) {
+		f->spare = false;
+		vfs->fsync(vfs->ctx, datadir_fd(f->dir)); /* some file systems free blocks only now */
+		status = files_write(f, &err);
+	}
+	if (ret_err)
+		*ret_err = err;
+	return status;
+}
+
+enum hearth_status files_make_spare(struct files *f, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	if (f->spare)
+		return HEARTH_OK;
+	int fd = vfs_open(vfs, datadir_fd(f->dir), DATADIR_RESERVE, O_WRONLY | O_CREAT);
+	if (fd < 0)
+		return hearth_fail(ret_err, HEARTH_IO, DATADIR_RESERVE, 0, "cannot create the file");
+	bool ok = allocate(vfs, fd, FILES_SPARE) == 0 && vfs->fsync(vfs->ctx, fd) == 0;
+	enum hearth_status status = HEARTH_OK;
+	if (!ok) {
+		status = hearth_fail(ret_err, HEARTH_IO, DATADIR_RESERVE, 0, "cannot allocate the reserve");
+		vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), DATADIR_RESERVE);
+	}
+	vfs->close(vfs->ctx, fd);
+	f->spare = ok;
+	return status;
+}
+
+void files_free_spare(struct files *f)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), DATADIR_RESERVE);
+	f->spare = false;
 }
 
 /* Makes the file, from segment->number on. A daemon that was killed between making a segment and naming it in the
@@ -83,33 +148,38 @@ static int create_segment(struct files *f, struct manifest_segment *segment, cha
 	}
 }
 
-enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_fd,
-    struct manifest_segment *ret_segment, struct hearth_error *ret_err)
+enum hearth_status files_add_segment(struct files *f, uint64_t generation, uint64_t first, uint64_t bytes,
+    int *ret_fd, struct manifest_segment *ret_segment, struct hearth_error *ret_err)
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
+	struct hearth_error err = {0};
 	struct manifest_segment segment = {
-	    .number = f->manifest.next_segment, .first = first, .generation = f->manifest.generation};
+	    .number = f->manifest.next_segment, .first = first, .generation = generation};
 	char name[DATADIR_NAME_SIZE];
 	if (datadir_random_id(segment.salt) < 0)
 		return hearth_fail(ret_err, HEARTH_IO, DATADIR_MANIFEST, 0, "no random bytes for the salt");
 	int fd = create_segment(f, &segment, name);
 	if (fd < 0)
 		return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot create the segment");
+	if (allocate(vfs, fd, bytes) < 0) {
+		hearth_fail(&err, HEARTH_IO, name, 0, "cannot allocate the segment");
+		goto fail;
+	}
 	/* The name is durable before the manifest has it: a file that is named and missing is damage. */
 	if (vfs->fsync(vfs->ctx, fd) < 0 || vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0) {
-		hearth_fail(ret_err, HEARTH_IO, name, 0, "fsync failed");
+		hearth_fail(&err, HEARTH_IO, name, 0, "fsync failed");
 		goto fail;
 	}
 	if (!manifest_add_segment(&f->manifest, &segment)) {
-		hearth_fail(ret_err, HEARTH_NOMEM, name, 0, "no memory for the manifest");
+		hearth_fail(&err, HEARTH_NOMEM, name, 0, "no memory for the manifest");
 		goto fail;
 	}
 	f->manifest.next_segment = segment.number + 1;
-	if (files_write(f, ret_err) != HEARTH_OK) {
+	if (files_write(f, &err) != HEARTH_OK) {
 		/* The manifest on disk may name the file already: it stays, empty. */
 		f->manifest.n_segments--;
 		vfs->close(vfs->ctx, fd);
-		return ret_err ? ret_err->status : HEARTH_IO;
+		goto out;
 	}
 	*ret_fd = fd;
 	*ret_segment = segment;
@@ -117,7 +187,91 @@ enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_f
 fail:
 	vfs->close(vfs->ctx, fd);
 	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
-	return ret_err ? ret_err->status : HEARTH_IO;
+out:
+	if (ret_err)
+		*ret_err = err;
+	return err.status;
+}
+
+int files_begin_replacement(struct files *f, uint64_t number, uint64_t bytes)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char name[FILES_NAME_SIZE];
+	files_temporary_name(DATADIR_LOG, number, name);
+	if (vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name) < 0 && errno != ENOENT)
+		return -1;
+	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
+	if (fd < 0 || allocate(vfs, fd, bytes) == 0)
+		return fd;
+	int saved = errno;
+	vfs->close(vfs->ctx, fd);
+	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
+	errno = saved;
+	return -1;
+}
+
+/* "log-N.tmp" or "snapshot-N.tmp" to its place, durably. */
+static enum hearth_status put_in_place(
+    struct files *f, enum datadir_kind kind, uint64_t number, struct hearth_error *ret_err)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char from[FILES_NAME_SIZE], to[DATADIR_NAME_SIZE];
+	files_temporary_name(kind, number, from);
+	datadir_name(kind, number, to);
+	if (vfs->renameat(vfs->ctx, datadir_fd(f->dir), from, to) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, from, 0, "cannot rename the file");
+	if (vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0)
+		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "fsync of the directory failed");
+	return HEARTH_OK;
+}
+
+void files_drop_replacement(struct files *f, uint64_t number)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char name[FILES_NAME_SIZE];
+	files_temporary_name(DATADIR_LOG, number, name);
+	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
+}
+
+enum hearth_status files_replaced(struct files *f, uint64_t number, struct hearth_error *ret_err)
+{
+	return put_in_place(f, DATADIR_LOG, number, ret_err);
+}
+
+void files_drop_segment(struct files *f, uint64_t number)
+{
+	files_forget_segment(f, number);
+	/* Without memory for it the file stays until a person removes it. */
+	manifest_add_unlink(&f->manifest, DATADIR_LOG, number);
+}
+
+enum hearth_status files_mark_untrusted(struct files *f, uint64_t high, struct hearth_error *ret_err)
+{
+	struct manifest *m = &f->manifest;
+	const struct manifest before = *m;
+	m->untrusted = true;
+	m->clean = false;
+	m->high_water = m->high_water > high ? m->high_water : high;
+	enum hearth_status status = write_at_any_price(f, ret_err);
+	if (status != HEARTH_OK) {
+		m->untrusted = before.untrusted;
+		m->clean = before.clean;
+		m->high_water = before.high_water;
+	}
+	return status;
+}
+
+uint64_t files_new_generation(struct files *f)
+{
+	const struct manifest *m = &f->manifest;
+	uint64_t most = m->generation;
+	for (size_t i = 0; i < m->n_segments; i++)
+		most = m->segments[i].generation > most ? m->segments[i].generation : most;
+	for (size_t i = 0; i < m->n_snapshots; i++)
+		most = m->snapshots[i].generation > most ? m->snapshots[i].generation : most;
+	if (f->next_generation <= most)
+		f->next_generation = most + 1;
+	return f->next_generation++;
 }
 
 void files_begin_segment(struct files *f, uint64_t number, uint64_t first)
@@ -127,6 +281,15 @@ void files_begin_segment(struct files *f, uint64_t number, uint64_t first)
 			f->manifest.segments[i].first = first;
 	if (number > f->begun)
 		f->begun = number;
+}
+
+void files_begin_generation(struct files *f)
+{
+	struct manifest *m = &f->manifest;
+	if (!m->untrusted)
+		return;
+	f->generation = m->generation = files_new_generation(f);
+	m->untrusted = false;
 }
 
 enum hearth_status files_add_snapshot(
@@ -188,20 +351,31 @@ static bool retire(struct files *f)
 enum hearth_status files_publish(
     struct files *f, const struct manifest_snapshot *snapshot, struct hearth_error *ret_err)
 {
-	const struct vfs *vfs = datadir_vfs(f->dir);
-	char from[FILES_NAME_SIZE], to[DATADIR_NAME_SIZE];
-	files_temporary_name(DATADIR_SNAPSHOT, snapshot->number, from);
-	datadir_name(DATADIR_SNAPSHOT, snapshot->number, to);
-	if (vfs->renameat(vfs->ctx, datadir_fd(f->dir), from, to) < 0)
-		return hearth_fail(ret_err, HEARTH_IO, from, 0, "cannot rename the snapshot");
-	if (vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0)
-		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "fsync of the directory failed");
-	if (!manifest_add_snapshot(&f->manifest, snapshot))
-		return hearth_fail(ret_err, HEARTH_NOMEM, to, 0, "no memory for the manifest");
+	struct manifest *m = &f->manifest;
+	if (snapshot->generation != f->generation || (m->untrusted && snapshot->generation == m->generation))
+		return hearth_fail(ret_err, HEARTH_BUSY, DATADIR_MANIFEST, 0,
+		    "the log that the snapshot belongs to was given up");
+	enum hearth_status status = put_in_place(f, DATADIR_SNAPSHOT, snapshot->number, ret_err);
+	if (status != HEARTH_OK)
+		return status;
+	if (!manifest_add_snapshot(m, snapshot))
+		return hearth_fail(ret_err, HEARTH_NOMEM, DATADIR_MANIFEST, 0, "no memory for the manifest");
+	const struct manifest before = *m;
+	m->generation = snapshot->generation;
+	m->untrusted = false;
 	/* Short of memory fewer files are retired; the next snapshot makes up for it. */
 	retire(f);
-	enum hearth_status status = files_write(f, ret_err);
-	return status == HEARTH_OK ? files_sweep(f, ret_err) : status;
+	status = write_at_any_price(f, ret_err);
+	if (status != HEARTH_OK) {
+		/* Nobody knows which of the two is on the disk: both are true, and what retire did can be
+		 * written with the next. */
+		m->generation = before.generation;
+		m->untrusted = before.untrusted;
+		return status;
+	}
+	/* A file that cannot be unlinked now is tried again with the next snapshot. */
+	files_sweep(f, NULL);
+	return HEARTH_OK;
 }
 
 enum hearth_status files_pin(struct files *f, uint64_t number, bool pin, struct hearth_error *ret_err)
@@ -274,15 +448,7 @@ bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, u
 
 enum hearth_status files_packed(struct files *f, uint64_t number, struct hearth_error *ret_err)
 {
-	const struct vfs *vfs = datadir_vfs(f->dir);
-	char from[FILES_NAME_SIZE], to[DATADIR_NAME_SIZE];
-	files_temporary_name(DATADIR_LOG, number, from);
-	datadir_name(DATADIR_LOG, number, to);
-	if (vfs->renameat(vfs->ctx, datadir_fd(f->dir), from, to) < 0)
-		return hearth_fail(ret_err, HEARTH_IO, from, 0, "cannot rename the packed segment");
-	if (vfs->fsync(vfs->ctx, datadir_fd(f->dir)) < 0)
-		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "fsync of the directory failed");
-	return HEARTH_OK;
+	return put_in_place(f, DATADIR_LOG, number, ret_err);
 }
 
 enum hearth_status files_raise_high_water(struct files *f, uint64_t high, struct hearth_error *ret_err)

@@ -17,9 +17,23 @@
 /* A file's name with ".tmp" behind it. */
 #define FILES_NAME_SIZE (DATADIR_NAME_SIZE + 8)
 
+/* What a segment has allocated before its first record, so that a delete still finds room on a full disk; and a file
+ * that is given up to make room for the manifest. */
+#define FILES_RESERVE (UINT64_C(1) << 20)
+#define FILES_SPARE   (UINT64_C(128) << 10)
+/* A generation that is given up gets no numbers any more for a long time: as many as are given out in memory meanwhile. */
+#define FILES_UNTRUSTED_STEP (UINT64_C(1) << 36)
+
 struct files {
 	struct datadir *dir;
 	struct manifest manifest;
+	/* The generation that segments and snapshots are written for now. The manifest's own is the one that a start begins
+	 * with; they differ while a generation on disk that is not to be trusted is being replaced. */
+	uint64_t generation;
+	bool marked;   /* it is certain that the manifest on disk says "untrusted" */
+	bool spare;    /* the spare file is there */
+	bool in_doubt; /* the last write of the manifest failed: nobody knows which one is there */
+	uint64_t next_generation;
 	uint64_t begun;     /* highest segment that has begun since the start */
 	unsigned keep;      /* snapshots */
 	unsigned keep_days; /* younger ones than this stay, too */
@@ -36,16 +50,38 @@ void files_close(struct files *f);
 
 /* The name of a file that is being made. */
 void files_temporary_name(enum datadir_kind kind, uint64_t number, char ret_name[FILES_NAME_SIZE]);
-/* Creates the next segment's file, empty, synced and named in the manifest; first: no lower number will be in
- * it. */
-enum hearth_status files_add_segment(struct files *f, uint64_t first, int *ret_fd,
-    struct manifest_segment *ret_segment, struct hearth_error *ret_err);
+/* Creates the next segment's file, empty, so many bytes allocated where the file system can, synced, and named in the
+ * manifest; first: no lower number will be in it. */
+enum hearth_status files_add_segment(struct files *f, uint64_t generation, uint64_t first, uint64_t bytes,
+    int *ret_fd, struct manifest_segment *ret_segment, struct hearth_error *ret_err);
+/* An empty file ("log-N.tmp") that is to take the place of segment `number` as a whole, when it is there: so many bytes
+ * allocated. files_replaced: it is written and synced, and takes that place. */
+int files_begin_replacement(struct files *f, uint64_t number, uint64_t bytes);
+void files_drop_replacement(struct files *f, uint64_t number);
+enum hearth_status files_replaced(struct files *f, uint64_t number, struct hearth_error *ret_err);
+/* The segment is no part of the log any more: off the list, and to be unlinked with the next sweep. */
+void files_drop_segment(struct files *f, uint64_t number);
+/* Says durably that the generation on disk must not be used by itself any more, and that numbers up to `high` may have
+ * been given out. Gives up the spare file where that helps. */
+enum hearth_status files_mark_untrusted(struct files *f, uint64_t high, struct hearth_error *ret_err);
+/* The number of a generation that nobody has used. */
+uint64_t files_new_generation(struct files *f);
+/* At start: files that are marked as not to be trusted are left behind with their generation; written with the next
+ * manifest. */
+void files_begin_generation(struct files *f);
+/* Makes the spare file; HEARTH_IO when there is no room for it. files_free_spare: at start, for those who need the room. */
+enum hearth_status files_make_spare(struct files *f, struct hearth_error *ret_err);
+void files_free_spare(struct files *f);
+/* Whether an errno says that there is no room, rather than that the disk fails. */
+bool files_is_full(int error);
 /* The segment has begun with exactly this number (written with the next manifest). */
 void files_begin_segment(struct files *f, uint64_t number, uint64_t first);
 /* A temporary file for snapshot `number`, which is taken from the manifest's counter. */
 enum hearth_status files_add_snapshot(
     struct files *f, uint64_t *ret_number, int *ret_fd, struct hearth_error *ret_err);
-/* Renames the synced temporary file, names it in the manifest and retires what is no longer needed. */
+/* Renames the synced temporary file, names it in the manifest and retires what is no longer needed. The first one of a
+ * new generation makes that the manifest's, which is then to be trusted. HEARTH_BUSY: the generation that it was
+ * begun for has been given up meanwhile. */
 enum hearth_status files_publish(
     struct files *f, const struct manifest_snapshot *snapshot, struct hearth_error *ret_err);
 /* Marks a published snapshot, durably: a pinned one stays, with the log behind it; one that is unpinned goes with the next

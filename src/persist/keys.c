@@ -63,6 +63,12 @@ void keys_turn(struct keys *k)
 	k->open.n = 0;
 }
 
+void keys_reset(struct keys *k)
+{
+	k->open.n = k->full.n = 0;
+	k->news = false;
+}
+
 size_t keys_due(const struct keys *k)
 {
 	return k->full.n ? keyblock_record_size(k->full.n) : 0;

@@ -35,6 +35,8 @@ void keys_destroy(struct keys *k);
  * stretch is full. Then the caller closes the block, writes the key block that is due, if any, and calls keys_turn. */
 bool keys_note(struct keys *k, uint64_t seq, const uint8_t *head, size_t head_len, uint64_t at, uint64_t end);
 void keys_turn(struct keys *k);
+/* What was noted is not in the log: nothing is known any more. */
+void keys_reset(struct keys *k);
 /* Bytes of the record that is to be written: the key block that is due; or the seal, if there is anything new to
  * describe. 0: nothing. */
 size_t keys_due(const struct keys *k);

@@ -144,10 +144,13 @@ static void load_part(void *arg, unsigned i)
 	free(buf);
 }
 
-/* Whether the segments reach back to the snapshot's S0. */
+/* Whether the segments of its generation reach back to the snapshot's S0. */
 static bool covered(const struct manifest *m, const struct manifest_snapshot *snapshot)
 {
-	return m->n_segments == 0 || m->segments[0].first <= snapshot->start + 1;
+	size_t i = 0;
+	while (i < m->n_segments && m->segments[i].generation != m->generation)
+		i++;
+	return i == m->n_segments || m->segments[i].first <= snapshot->start + 1;
 }
 
 static enum hearth_status load_one(struct recovery *rec, const struct manifest_snapshot *entry)

@@ -112,6 +112,21 @@ static void count_files(struct recovery *rec)
 			rec->all_bytes += m->snapshots[i].bytes;
 }
 
+/* A daemon whose disk failed has said so: what is on it has a hole, and old values could come back through it. Nothing
+ * is used, nothing removed before a snapshot takes its place. */
+static void begin_empty(struct recovery *rec)
+{
+	const struct manifest *m = &rec->options->files->manifest;
+	rec->result->damaged++;
+	rec->result->start.last_seq = m->high_water;
+	recover_note(rec,
+	    "generation %llu is marked as not to be trusted, as its disk failed: the start is empty; "
+	    "hearth restore can still read its snapshots;",
+	    (unsigned long long)m->generation);
+	hearth_fail(rec->err, HEARTH_DAMAGED, DATADIR_MANIFEST, 0,
+	    "the files are marked as not to be trusted: their disk failed");
+}
+
 enum hearth_status recover_run(
     const struct recover_options *options, struct recover_result *ret, struct hearth_error *ret_err)
 {
@@ -130,9 +145,14 @@ enum hearth_status recover_run(
 		                            : "one of its two copies was bad");
 	store_load_begin(options->store);
 	count_files(&rec);
-	status = load_snapshot(&rec);
-	if (status == HEARTH_OK)
-		status = replay_log(&rec);
+	if (options->files->manifest.untrusted) {
+		begin_empty(&rec);
+		status = HEARTH_OK;
+	} else {
+		status = load_snapshot(&rec);
+		if (status == HEARTH_OK)
+			status = replay_log(&rec);
+	}
 	if (status != HEARTH_OK)
 		goto out;
 	status = judge_times(&rec);
@@ -171,6 +191,7 @@ enum hearth_status recover_settle(
 	enum hearth_status status = files_sync_segments(files, ret_err);
 	if (status == HEARTH_OK)
 		status = datadir_sweep_temporary(files->dir, ret_err);
+	files_begin_generation(files);
 	for (unsigned i = 0; i < result->n_aside && status == HEARTH_OK; i++) {
 		char aside[96];
 		struct hearth_error err;

@@ -14,14 +14,14 @@
 
 /* ---- reading ---- */
 
-static enum hearth_status read_head(struct replay *rp, size_t i)
+static enum hearth_status read_head(struct replay *rp, const struct manifest_segment *entry)
 {
 	struct files *files = rp->rec->options->files;
 	const struct vfs *vfs = datadir_vfs(files->dir);
-	struct replay_head *head = &rp->heads[i];
+	struct replay_head *head = &rp->heads[rp->n++];
 	uint8_t raw[SEGMENT_HEADER_SIZE] = {0};
 	struct stat st;
-	head->entry = &files->manifest.segments[i];
+	head->entry = entry;
 	datadir_name(DATADIR_LOG, head->entry->number, head->name);
 	int fd = vfs_open(vfs, datadir_fd(files->dir), head->name, O_RDONLY);
 	if (fd < 0)
@@ -487,6 +487,15 @@ static void skip_segment(struct replay *rp, size_t i)
 	recover_forget(rp->rec, head->entry->number);
 }
 
+/* The one behind it, if there is one, was made ahead. */
+static bool is_last(const struct replay *rp, size_t i)
+{
+	while (++i < rp->n)
+		if (begun(&rp->heads[i]))
+			return false;
+	return true;
+}
+
 static enum hearth_status replay_all(struct replay *rp)
 {
 	enum hearth_status status = HEARTH_OK;
@@ -500,7 +509,7 @@ static enum hearth_status replay_all(struct replay *rp)
 			continue;
 		}
 		/* The last segment's header was cut off: it never held a record. */
-		if (head->status == HEARTH_TORN && i + 1 == rp->n) {
+		if (head->status == HEARTH_TORN && is_last(rp, i)) {
 			rp->rec->result->left_out_bytes += head->size;
 			recover_note(rp->rec, "%s ends inside its header;", head->name);
 			recover_set_aside(rp->rec, head->name);
@@ -510,6 +519,52 @@ static enum hearth_status replay_all(struct replay *rp)
 		status = replay_segment(rp, i);
 	}
 	return status;
+}
+
+static bool readable(const struct replay_head *head)
+{
+	return head->present && head->status == HEARTH_OK;
+}
+
+/* Two segments that name the same predecessor: the disk failed after the one with the lower number had begun, and its
+ * records, from no later a number on, were written anew to the other. */
+static bool takes_the_place(const struct replay_head *by, const struct replay_head *head)
+{
+	return readable(by) && by->h.prev_number == head->h.prev_number && head->h.number < by->h.number &&
+	       by->h.first <= head->h.first;
+}
+
+/* Whether head was given up, or what it goes on from. */
+static bool is_superseded(const struct replay *rp, const struct replay_head *head)
+{
+	for (size_t i = 0; i < rp->n; i++) {
+		const struct replay_head *other = &rp->heads[i];
+		if (takes_the_place(other, head) ||
+		    (other->superseded && other->entry->number == head->h.prev_number))
+			return true;
+	}
+	return false;
+}
+
+static void leave_superseded(struct replay *rp)
+{
+	bool found = true;
+	while (found) {
+		found = false;
+		for (size_t i = 0; i < rp->n; i++) {
+			struct replay_head *head = &rp->heads[i];
+			if (!head->superseded && readable(head) && is_superseded(rp, head))
+				found = head->superseded = true;
+		}
+	}
+	size_t kept = 0;
+	for (size_t i = 0; i < rp->n; i++) {
+		if (rp->heads[i].superseded)
+			recover_forget(rp->rec, rp->heads[i].entry->number);
+		else
+			rp->heads[kept++] = rp->heads[i];
+	}
+	rp->n = kept;
 }
 
 static void replay_free(struct replay *rp)
@@ -528,12 +583,12 @@ static void replay_free(struct replay *rp)
 enum hearth_status replay_log(struct recovery *rec)
 {
 	const struct manifest *m = &rec->options->files->manifest;
-	struct replay rp = {.rec = rec, .n = m->n_segments, .hole_at = SIZE_MAX};
+	struct replay rp = {.rec = rec, .hole_at = SIZE_MAX};
 	uint64_t applicable = store_item_max(rec->options->store) + RECORD_OVERHEAD_MAX + BLOCK_HEADER_SIZE;
 	rp.block_max = applicable > WINDOW_SIZE ? applicable : WINDOW_SIZE;
 	rp.window = (struct window){.fd = -1, .threads = rec->threads};
 	enum hearth_status status = HEARTH_NOMEM;
-	rp.heads = calloc(rp.n + 1, sizeof(*rp.heads));
+	rp.heads = calloc(m->n_segments + 1, sizeof(*rp.heads));
 	rp.bins = calloc(rec->threads, sizeof(*rp.bins));
 	rp.spans = calloc(REPLAY_SPANS, sizeof(*rp.spans));
 	bool ok = rp.heads && rp.bins && rp.spans;
@@ -543,12 +598,18 @@ enum hearth_status replay_log(struct recovery *rec)
 		hearth_fail(rec->err, HEARTH_NOMEM, "log", 0, "no memory to read the log");
 		goto out;
 	}
-	for (size_t i = 0; i < rp.n; i++) {
-		status = read_head(&rp, i);
+	for (size_t i = 0; i < m->n_segments; i++) {
+		/* Between an older generation and this one lies a hole. */
+		if (m->segments[i].generation != m->generation)
+			continue;
+		status = read_head(&rp, &m->segments[i]);
 		if (status != HEARTH_OK)
 			goto out;
-		rec->all_bytes += rp.heads[i].size;
 	}
+	leave_superseded(&rp);
+	for (size_t i = 0; i < rp.n; i++)
+		rec->all_bytes += rp.heads[i].size;
+	status = HEARTH_OK;
 	datadir_boot_id(datadir_vfs(rec->options->files->dir), rp.boot_id);
 	/* Until a header says that this boot wrote it: a power cut may have taken the header, too. */
 	rp.other_boot = rec->other_boot = true;

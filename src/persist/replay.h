@@ -15,7 +15,7 @@
 struct replay_head {
 	const struct manifest_segment *entry;
 	char name[DATADIR_NAME_SIZE];
-	bool present;
+	bool present, superseded;
 	uint64_t size;
 	enum hearth_status status; /* of the header; HEARTH_END = never begun */
 	bool zeros; /* in the place of the header, with something behind: a power cut may have done that */

@@ -298,3 +298,9 @@ bool ring_release(struct ring *ring)
 	pthread_mutex_unlock(&ring->lock);
 	return refused;
 }
+
+void ring_rewind(struct ring *ring)
+{
+	ring->read = ring->tail;
+	ring->read_charge = 0;
+}

@@ -59,6 +59,8 @@ bool ring_next(struct ring *ring, struct ring_entry *ret_entry);
 /* Everything read so far has been written: frees its room and its pins. True if an appender was refused
  * meanwhile. */
 bool ring_release(struct ring *ring);
+/* What was read and not released comes again: it could not be written where it was to go. */
+void ring_rewind(struct ring *ring);
 /* Makes ring_wait return. Any thread. */
 void ring_poke(struct ring *ring);
 

@@ -194,7 +194,7 @@ static enum hearth_status begin_job(void *arg, struct files *files)
 	struct hearth_error err;
 	snap->vfs = datadir_vfs(files->dir);
 	memcpy(snap->header.lineage, files->manifest.lineage, HEARTH_ID_SIZE);
-	snap->header.generation = files->manifest.generation;
+	snap->header.generation = files->generation;
 	snap->header.term = files->manifest.term;
 	snap->header.high_water = files->manifest.high_water;
 	return files_add_snapshot(files, &snap->result.number, &snap->fd, &err);
@@ -227,6 +227,9 @@ static enum hearth_status drop_job(void *arg, struct files *files)
 static enum hearth_status begin(struct snap *snap, struct hearth_error *ret_err)
 {
 	const struct snap_options *o = snap->options;
+	if (!wal_logs(o->wal))
+		return hearth_fail(
+		    ret_err, HEARTH_IO, "snapshot", 0, "there is no log that it could belong to");
 	wal_rotate(o->wal);
 	enum hearth_status status = wal_run(o->wal, begin_job, snap);
 	if (status != HEARTH_OK)

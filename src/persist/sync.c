@@ -1,89 +1,139 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sync: the sync thread: fsync by policy, and the one owner of all file changes; see wal.h. A failed sync is
- * never retried on the same file: the log fails with it. */
+ * never retried on the same file: heal.c decides how the log goes on. */
 #include "persist/wal_private.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 #include "base/vfs.h"
 
-/* Syncs the segments that were left, oldest first, then the current one. The lock is held, and let go
- * meanwhile. */
-static bool sync_files(struct wal *wal)
+#define SECOND_US ((int64_t)1000000)
+
+/* The oldest segment that was left is durable up to its end. The lock is held. */
+static void close_oldest(struct wal *wal)
 {
 	const struct vfs *vfs = datadir_vfs(wal->files->dir);
-	uint64_t written = atomic_load(&wal->written);
+	const struct wal_segment *s = &wal->old[0];
+	wal->before = (struct wal_start){.prev_number = s->number,
+	    .prev_end = s->written.end,
+	    .prev_last = s->written.last,
+	    .prev_crc = s->written.crc,
+	    .flush_due = s->written.flush_due};
+	vfs->close(vfs->ctx, s->fd);
+	memmove(wal->old, wal->old + 1, --wal->n_old * sizeof(*wal->old));
+}
+
+/* One fdatasync, without the lock that is held. */
+static bool sync_one(struct wal *wal, int fd, uint64_t number)
+{
+	const struct vfs *vfs = datadir_vfs(wal->files->dir);
+	pthread_mutex_unlock(&wal->lock);
+	bool ok = vfs->fdatasync(vfs->ctx, fd) == 0;
+	if (!ok) {
+		wal->sync_failed = true;
+		wal_break(wal, "cannot sync the log", number);
+	}
+	pthread_mutex_lock(&wal->lock);
+	return ok;
+}
+
+bool sync_files(struct wal *wal)
+{
 	int64_t began = clock_mono_us();
+	uint64_t written = atomic_load(&wal->written);
+	const struct wal_segment now = wal->current;
 	atomic_store(&wal->unsynced_since, 0);
-	int fd = wal->current.fd;
-	size_t n = wal->n_old;
-	bool ok = true;
-	for (size_t i = 0; i < n && ok; i++) {
-		int old = wal->old[i];
-		pthread_mutex_unlock(&wal->lock);
-		ok = old < 0 || vfs->fdatasync(vfs->ctx, old) == 0;
-		if (ok && old >= 0)
-			vfs->close(vfs->ctx, old);
-		pthread_mutex_lock(&wal->lock);
-		if (ok)
-			wal->old[i] = -1;
+	while (wal->n_old > 0 && wal->old[0].number != now.number) {
+		if (!sync_one(wal, wal->old[0].fd, wal->old[0].number))
+			return false;
+		close_oldest(wal);
 	}
-	if (ok) {
-		if (n)
-			memmove(wal->old, wal->old + n, (wal->n_old - n) * sizeof(*wal->old));
-		wal->n_old -= n;
-		/* The log thread may leave this segment now, but only we close it. */
-		pthread_mutex_unlock(&wal->lock);
-		ok = vfs->fdatasync(vfs->ctx, fd) == 0;
-		pthread_mutex_lock(&wal->lock);
-	}
-	if (!ok)
+	/* The log thread may leave this segment meanwhile, but only we close it. */
+	if (!sync_one(wal, now.fd, now.number))
 		return false;
+	struct wal_segment *s = wal->n_old > 0 ? &wal->old[0] : &wal->current;
+	if (s->number == now.number)
+		s->durable = now.written;
 	uint64_t us = (uint64_t)(clock_mono_us() - began);
 	atomic_store(&wal->last_sync_us, us);
 	if (us > atomic_load(&wal->max_sync_us))
 		atomic_store(&wal->max_sync_us, us);
 	atomic_fetch_add(&wal->syncs, 1);
 	atomic_store(&wal->durable, written);
+	if (atomic_load(&wal->mode) == WAL_WRITES)
+		wal_publish(wal);
 	return true;
 }
 
-static enum hearth_status make_next(struct wal *wal)
+enum hearth_status sync_make_next(struct wal *wal, struct hearth_error *ret_err)
 {
 	struct manifest_segment entry;
-	struct hearth_error err;
 	int fd;
-	enum hearth_status status =
-	    files_add_segment(wal->files, atomic_load(&wal->written) + 1, &fd, &entry, &err);
+	/* The tail of a segment that fails is written anew, so lower numbers than those to come are possible. */
+	enum hearth_status status = files_add_segment(wal->files, wal->files->generation,
+	    atomic_load(&wal->durable) + 1, FILES_RESERVE, &fd, &entry, ret_err);
 	if (status != HEARTH_OK)
 		return status;
 	pthread_mutex_lock(&wal->lock);
 	wal->next.fd = fd;
 	wal->next.number = entry.number;
 	memcpy(wal->next.salt, entry.salt, sizeof(wal->next.salt));
-	wal->next_wanted = false;
 	pthread_mutex_unlock(&wal->lock);
 	ring_poke(wal->ring);
 	return HEARTH_OK;
 }
 
-/* Numbers are given out only below a durable mark: it is raised long before they reach it. */
-static enum hearth_status raise_mark(struct wal *wal)
+/* Numbers are given out only below a durable mark: it is raised long before they reach it. When that fails for long,
+ * heal_gate stops changes in time. */
+static void raise_mark(struct wal *wal)
 {
-	uint64_t taken = atomic_load(&wal->written);
+	uint64_t taken = atomic_load(&wal->published);
 	if (taken + FILES_HIGH_WATER_STEP / 2 < atomic_load(&wal->high_water))
-		return HEARTH_OK;
+		return;
 	uint64_t high = taken + FILES_HIGH_WATER_STEP;
 	enum hearth_status status = files_raise_high_water(wal->files, high, NULL);
 	if (status == HEARTH_OK)
 		atomic_store(&wal->high_water, high);
-	return status;
+}
+
+/* Descriptors and memory come back; that is no state of the disk. */
+static bool passes(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+/* The current segment's own first bytes are allocated too: until a part of them is used, no other is needed. */
+static bool wants_reserves(const struct wal *wal)
+{
+	uint64_t limit = wal->options.segment_bytes ? wal->options.segment_bytes : WAL_SEGMENT;
+	uint64_t enough = limit / 2 < FILES_RESERVE / 4 ? limit / 2 : FILES_RESERVE / 4;
+	return wal_state(wal) == WAL_HEALTHY && (wal->next.fd < 0 || !wal->files->spare) &&
+	       (atomic_load(&wal->offset) > enough || atomic_load(&wal->rotate_wanted)) &&
+	       clock_mono_us() - wal->tried_us >= SECOND_US;
+}
+
+/* The segment to come, and the file that is given up for the manifest's sake. Without them a delete has no reserved room:
+ * then changes are refused before the disk is full. No lock is held. */
+static void make_reserves(struct wal *wal)
+{
+	struct hearth_error err = {0};
+	if (!wants_reserves(wal))
+		return;
+	enum hearth_status status = wal->next.fd >= 0 ? HEARTH_OK : sync_make_next(wal, &err);
+	if (status == HEARTH_OK)
+		status = files_make_spare(wal->files, &err);
+	if (status == HEARTH_OK)
+		return;
+	wal->tried_us = clock_mono_us();
+	if (status == HEARTH_IO && !passes(err.sys_errno))
+		heal_refuse(wal, "no reserve can be made", err.sys_errno);
 }
 
 /* The lock is held, and let go while a job runs. */
 static void run_jobs(struct wal *wal)
 {
-	while (wal->jobs) {
+	while (wal->jobs && !wal->broken) {
 		struct wal_job *job = wal->jobs;
 		wal->jobs = job->next;
 		if (!wal->jobs)
@@ -91,6 +141,7 @@ static void run_jobs(struct wal *wal)
 		files_begin_segment(wal->files, wal->current.number, wal->current.first);
 		pthread_mutex_unlock(&wal->lock);
 		enum hearth_status status = job->run(job->arg, wal->files);
+		heal_look(wal);
 		uint64_t bytes = files_log_bytes(wal->files);
 		pthread_mutex_lock(&wal->lock);
 		uint64_t offset = atomic_load(&wal->offset);
@@ -104,8 +155,8 @@ static void run_jobs(struct wal *wal)
 static bool due(const struct wal *wal, int64_t last_us)
 {
 	uint64_t durable = atomic_load(&wal->durable);
-	bool second = clock_mono_us() - last_us >= 1000000;
-	if (atomic_load(&wal->failed))
+	bool second = clock_mono_us() - last_us >= SECOND_US;
+	if (atomic_load(&wal->mode) != WAL_WRITES)
 		return false;
 	bool asked = wal->sync_to > durable && atomic_load(&wal->written) > durable;
 	if (asked || wal->n_old > 0 || atomic_load(&wal->held))
@@ -119,17 +170,29 @@ static bool due(const struct wal *wal, int64_t last_us)
 	return wal->options.fsync == WAL_EVERYSEC && second;
 }
 
+/* Whether nothing is to be done but what goes by the second. The lock is held. */
 static bool idle(const struct wal *wal, int64_t last_us)
 {
-	bool next = wal->next_wanted && wal->next.fd < 0 && clock_mono_us() - wal->tried_us >= 1000000;
-	return !wal->jobs && !next && !due(wal, last_us) && !wal->log_done;
+	return !wal->broken && !wal->removal && !wal->jobs && !wants_reserves(wal) && !due(wal, last_us) &&
+	       !wal->log_done;
+}
+
+/* What is looked at in each round, and at least once a second. No lock is held. */
+static void keep_house(struct wal *wal)
+{
+	if (!atomic_load(&wal->stopping))
+		make_reserves(wal);
+	if (wal_state(wal) == WAL_HEALTHY)
+		raise_mark(wal);
+	heal_try(wal);
+	heal_gate(wal);
 }
 
 void *sync_main(void *arg)
 {
 	struct wal *wal = arg;
-	pthread_setname_np(pthread_self(), "sync");
 	int64_t last_us = clock_mono_us();
+	pthread_setname_np(pthread_self(), "sync");
 	pthread_mutex_lock(&wal->lock);
 	for (;;) {
 		if (idle(wal, last_us)) {
@@ -137,33 +200,30 @@ void *sync_main(void *arg)
 			struct timespec until = clock_deadline(passed < 1000 ? (int)(1000 - passed) : 100);
 			pthread_cond_timedwait(&wal->wake, &wal->lock, &until);
 		}
-		bool ok = true;
-		if (due(wal, last_us)) {
+		bool synced = false;
+		if (!wal->broken && due(wal, last_us)) {
 			last_us = clock_mono_us();
-			ok = sync_files(wal);
-			if (ok)
+			synced = sync_files(wal);
+			if (synced)
 				atomic_store(&wal->held, false);
 			pthread_cond_broadcast(&wal->done);
 		}
-		bool next = ok && wal->next_wanted && wal->next.fd < 0 && !atomic_load(&wal->failed);
+		if (wal->broken)
+			heal_settle(wal);
+		if (wal->removal)
+			heal_removal(wal);
 		files_begin_segment(wal->files, wal->current.number, wal->current.first);
 		pthread_mutex_unlock(&wal->lock);
-		/* A new file that cannot be made costs nothing yet: the log goes on where it is, and a second later it is
-		 * tried again. Only numbers without a durable mark above them must not be given out. */
-		if (ok && next && clock_mono_us() - wal->tried_us >= 1000000 && make_next(wal) != HEARTH_OK)
-			wal->tried_us = clock_mono_us();
-		if (ok && !atomic_load(&wal->failed) && raise_mark(wal) != HEARTH_OK)
-			ok = atomic_load(&wal->written) + FILES_HIGH_WATER_STEP / 8 <
-			     atomic_load(&wal->high_water);
-		if (!ok)
-			wal_fail(wal, "cannot make the log durable");
-		else if (wal->options.progress)
-			wal->options.progress(wal->options.progress_arg);
+		if (synced)
+			wal_tell(wal);
+		keep_house(wal);
 		pthread_mutex_lock(&wal->lock);
 		run_jobs(wal);
-		if (wal->log_done && (!due(wal, last_us) || atomic_load(&wal->failed)))
+		if (wal->log_done && !wal->broken && !wal->removal && !due(wal, last_us) && !wal->jobs)
 			break;
 	}
+	wal->sync_done = true;
+	pthread_cond_broadcast(&wal->done);
 	pthread_mutex_unlock(&wal->lock);
 	return NULL;
 }
@@ -174,13 +234,12 @@ enum hearth_status wal_sync(struct wal *wal, uint64_t seq)
 	if (wal->sync_to < seq)
 		wal->sync_to = seq;
 	pthread_cond_signal(&wal->wake);
-	while (
-	    atomic_load(&wal->durable) < seq && !atomic_load(&wal->failed) && !atomic_load(&wal->stopping)) {
+	while (atomic_load(&wal->durable) < seq && wal_logs(wal) && !atomic_load(&wal->stopping)) {
 		struct timespec until = clock_deadline(100);
 		pthread_cond_timedwait(&wal->done, &wal->lock, &until);
 		pthread_cond_signal(&wal->wake);
 	}
-	bool ok = atomic_load(&wal->durable) >= seq;
+	bool ok = wal_logs(wal) && atomic_load(&wal->durable) >= seq;
 	pthread_mutex_unlock(&wal->lock);
 	return ok ? HEARTH_OK : HEARTH_IO;
 }
@@ -189,13 +248,13 @@ void wal_rotate(struct wal *wal)
 {
 	pthread_mutex_lock(&wal->lock);
 	uint64_t before = atomic_load(&wal->segments_begun);
-	wal->next_wanted = wal->next.fd < 0;
 	atomic_store(&wal->rotate_wanted, true);
 	pthread_cond_signal(&wal->wake);
 	pthread_mutex_unlock(&wal->lock);
 	ring_poke(wal->ring);
 	pthread_mutex_lock(&wal->lock);
-	for (int i = 0; i < 50 && atomic_load(&wal->segments_begun) == before && !atomic_load(&wal->failed);
+	for (int i = 0; i < 50 && atomic_load(&wal->segments_begun) == before &&
+	                wal_state(wal) == WAL_HEALTHY && !atomic_load(&wal->stopping);
 	     i++) {
 		struct timespec until = clock_deadline(100);
 		pthread_cond_timedwait(&wal->done, &wal->lock, &until);

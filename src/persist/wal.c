@@ -11,28 +11,43 @@
 #include "base/msg.h"
 #include "base/vfs.h"
 
+#define TELL_WAITING_US ((int64_t)3 * 1000000) /* a stop says so often what it waits for */
+
 static const struct vfs *wal_vfs(const struct wal *wal)
 {
 	return datadir_vfs(wal->files->dir);
 }
 
-void wal_fail(struct wal *wal, const char *what)
+void wal_tell(const struct wal *wal)
+{
+	if (wal->options.progress)
+		wal->options.progress(wal->options.progress_arg);
+}
+
+void wal_break(struct wal *wal, const char *what, uint64_t segment)
 {
 	int reason = errno;
 	pthread_mutex_lock(&wal->lock);
-	bool first = !atomic_exchange(&wal->failed, true);
-	pthread_mutex_unlock(&wal->lock);
-	if (!first)
-		return;
-	wal->fail_errno = reason;
-	msg(MSG_ERROR, "%s: %s: %s; changes are refused from here on", datadir_path(wal->files->dir), what,
-	    strerror(reason));
-	pthread_mutex_lock(&wal->lock);
+	if (!wal->broken) {
+		wal->broken = true;
+		wal->broken_errno = reason;
+		wal->broken_what = what;
+		wal->broken_segment = segment;
+	}
+	atomic_store(&wal->mode, WAL_HOLDS);
+	atomic_store(&wal->refuses, true);
 	pthread_cond_broadcast(&wal->done);
 	pthread_cond_broadcast(&wal->wake);
 	pthread_mutex_unlock(&wal->lock);
-	if (wal->options.progress)
-		wal->options.progress(wal->options.progress_arg);
+	ring_poke(wal->ring);
+	wal_tell(wal);
+}
+
+void wal_publish(struct wal *wal)
+{
+	uint64_t to = atomic_load(wal->options.fsync == WAL_ALWAYS ? &wal->durable : &wal->written);
+	if (atomic_load(&wal->published) < to)
+		atomic_store(&wal->published, to);
 }
 
 /* ---- blocks ---- */
@@ -69,8 +84,11 @@ static void open_block(struct wal *wal, uint64_t first)
 
 static bool write_out(struct wal *wal, struct iovec *iov, int n, size_t len)
 {
-	if (vfs_writev_all(wal_vfs(wal), wal->current.fd, iov, n) < 0) {
-		wal_fail(wal, "cannot write to the log");
+	atomic_store(&wal->busy_since, clock_mono_us());
+	int ret = vfs_writev_all(wal_vfs(wal), wal->current.fd, iov, n);
+	atomic_store(&wal->busy_since, 0);
+	if (ret < 0) {
+		wal_break(wal, "cannot write to the log", wal->current.number);
 		return false;
 	}
 	if (atomic_load(&wal->unsynced_since) == 0)
@@ -211,18 +229,19 @@ static void enter_segment(struct wal *wal, const struct wal_segment *segment)
 {
 	wal->current = *segment;
 	wal->current.first = wal->taken + 1;
+	wal->current.written = wal->current.durable = (struct wal_place){.last = wal->taken};
 	atomic_store(&wal->offset, 0);
 	atomic_fetch_add(&wal->segments_begun, 1);
 }
 
-/* Its header says where the segment before ends. */
-static bool begin_segment(struct wal *wal, const struct wal_start *prev)
+void wal_make_header(const struct wal *wal, const struct wal_segment *segment, const struct wal_start *prev,
+    int64_t flush_due, uint8_t out[SEGMENT_HEADER_SIZE], uint32_t *ret_crc)
 {
 	struct segment_header h = {
-	    .generation = wal->files->manifest.generation,
+	    .generation = wal->files->generation,
 	    .term = wal->files->manifest.term,
-	    .number = wal->current.number,
-	    .first = wal->current.first,
+	    .number = segment->number,
+	    .first = segment->first,
 	    .prev_number = prev->prev_number,
 	    .prev_end = prev->prev_end,
 	    .prev_last = prev->prev_last,
@@ -230,31 +249,49 @@ static bool begin_segment(struct wal *wal, const struct wal_start *prev)
 	    .wall_ms = clock_wall_ms(),
 	    .boot_ms = clock_boot_ms(),
 	    .hearth_ms = clock_ms(wal->options.clock),
-	    .flush_due = wal->flush_due,
+	    .flush_due = flush_due,
 	    .high_water = atomic_load(&wal->high_water),
 	};
-	uint8_t out[SEGMENT_HEADER_SIZE];
 	memcpy(h.lineage, wal->files->manifest.lineage, sizeof(h.lineage));
-	memcpy(h.salt, wal->current.salt, sizeof(h.salt));
+	memcpy(h.salt, segment->salt, sizeof(h.salt));
 	datadir_boot_id(wal_vfs(wal), h.boot_id);
 	segment_encode_header(&h, out);
-	wal->prev_crc = h.crc;
-	struct iovec iov = {out, sizeof(out)};
-	return write_out(wal, &iov, 1, sizeof(out));
+	*ret_crc = h.crc;
 }
 
-/* Keeps the descriptor of the segment being left for the sync thread. The lock is held. */
+/* The current segment is whole up to here. The lock is held once the threads run. */
+static void note_written(struct wal *wal)
+{
+	wal->current.written =
+	    (struct wal_place){atomic_load(&wal->offset), wal->taken, wal->prev_crc, wal->flush_due};
+}
+
+/* Its header says where the segment before ends. */
+static bool begin_segment(struct wal *wal, const struct wal_start *prev)
+{
+	uint8_t out[SEGMENT_HEADER_SIZE];
+	wal_make_header(wal, &wal->current, prev, wal->flush_due, out, &wal->prev_crc);
+	struct iovec iov = {out, sizeof(out)};
+	if (!write_out(wal, &iov, 1, sizeof(out)))
+		return false;
+	pthread_mutex_lock(&wal->lock);
+	note_written(wal);
+	pthread_mutex_unlock(&wal->lock);
+	return true;
+}
+
+/* Keeps the segment being left for the sync thread. The lock is held. */
 static bool leave_segment(struct wal *wal)
 {
 	if (wal->n_old == wal->old_size) {
 		size_t size = wal->old_size ? wal->old_size * 2 : 8;
-		int *old = realloc(wal->old, size * sizeof(*old));
+		struct wal_segment *old = realloc(wal->old, size * sizeof(*old));
 		if (!old)
 			return false; /* the old segment goes on growing */
 		wal->old = old;
 		wal->old_size = size;
 	}
-	wal->old[wal->n_old++] = wal->current.fd;
+	wal->old[wal->n_old++] = wal->current;
 	return true;
 }
 
@@ -267,15 +304,13 @@ static bool change_segment(struct wal *wal)
 	    .prev_last = wal->taken,
 	    .prev_crc = wal->prev_crc};
 	pthread_mutex_lock(&wal->lock);
-	bool ready = wal->next.fd >= 0 && leave_segment(wal);
+	bool ready = atomic_load(&wal->mode) == WAL_WRITES && wal->next.fd >= 0 && leave_segment(wal);
 	if (ready) {
 		enter_segment(wal, &wal->next);
 		wal->next.fd = -1;
 		atomic_fetch_add(&wal->log_bytes, prev.prev_end);
 		atomic_store(&wal->rotate_wanted, false);
 		pthread_cond_broadcast(&wal->done);
-	} else {
-		wal->next_wanted = true;
 	}
 	pthread_cond_signal(&wal->wake);
 	pthread_mutex_unlock(&wal->lock);
@@ -301,6 +336,20 @@ static bool seal_due(const struct wal *wal)
 	       (atomic_load(&wal->stopping) || clock_mono_us() - wal->taken_us >= 1000000);
 }
 
+/* What was taken is written. False: a sync has failed meanwhile, and nothing is published any more. */
+static bool publish_written(struct wal *wal)
+{
+	pthread_mutex_lock(&wal->lock);
+	bool writes = atomic_load(&wal->mode) == WAL_WRITES;
+	if (writes) {
+		note_written(wal);
+		atomic_store(&wal->written, wal->taken);
+		wal_publish(wal);
+	}
+	pthread_mutex_unlock(&wal->lock);
+	return writes;
+}
+
 static bool write_batch(struct wal *wal, bool some)
 {
 	struct ring_entry e;
@@ -317,13 +366,7 @@ static bool write_batch(struct wal *wal, bool some)
 	if (!ok || !flush_out(wal))
 		return false;
 	bool moved = atomic_load(&wal->written) != wal->taken;
-	/* A sync that failed meanwhile ends it: nothing is published any more. */
-	pthread_mutex_lock(&wal->lock);
-	bool failed = atomic_load(&wal->failed);
-	if (!failed)
-		atomic_store(&wal->written, wal->taken);
-	pthread_mutex_unlock(&wal->lock);
-	if (failed)
+	if (!publish_written(wal))
 		return false;
 	if (ring_release(wal->ring)) {
 		atomic_fetch_add_explicit(&wal->waits, 1, memory_order_relaxed);
@@ -335,46 +378,114 @@ static bool write_batch(struct wal *wal, bool some)
 		pthread_cond_signal(&wal->wake);
 		pthread_mutex_unlock(&wal->lock);
 	}
-	if (moved && wal->options.progress)
-		wal->options.progress(wal->options.progress_arg);
+	if (moved)
+		wal_tell(wal);
 	return true;
+}
+
+/* Without a log: the records are forgotten. While the mark on disk says so, that is no lie. */
+static void drop_batch(struct wal *wal)
+{
+	struct ring_entry e;
+	while (ring_next(wal->ring, &e)) {
+		CHECK(e.seq == wal->taken + 1);
+		wal->taken = e.seq;
+		follow_flush(wal, &e);
+	}
+	ring_release(wal->ring);
+	pthread_mutex_lock(&wal->lock);
+	if (atomic_load(&wal->mode) == WAL_DROPS && atomic_load(&wal->state) == WAL_UNTRUSTED)
+		atomic_store(&wal->published, wal->taken);
+	pthread_mutex_unlock(&wal->lock);
+	wal_tell(wal);
+}
+
+/* Goes back to the last published record and waits until the sync thread has decided how to go on. */
+static void hold(struct wal *wal)
+{
+	pthread_mutex_lock(&wal->lock);
+	if (!wal->log_holds && atomic_load(&wal->mode) == WAL_HOLDS) {
+		ring_rewind(wal->ring);
+		wal->out_len = 0;
+		wal->block_open = false;
+		if (wal->current.fd < 0 || wal->taken != wal->current.written.last)
+			keys_reset(&wal->keys);
+		if (wal->current.fd >= 0) {
+			wal->taken = wal->current.written.last;
+			wal->prev_crc = wal->current.written.crc;
+			wal->flush_due = wal->current.written.flush_due;
+		}
+		wal->log_holds = true;
+		pthread_cond_broadcast(&wal->wake);
+		while (atomic_load(&wal->mode) == WAL_HOLDS)
+			pthread_cond_wait(&wal->done, &wal->lock);
+		wal->log_holds = false;
+	}
+	pthread_mutex_unlock(&wal->lock);
+}
+
+/* Without a log that goes on: what is in the ring was never acknowledged. It stays there, but who invalidates something
+ * must not wait until the disk is well. */
+static void watch(struct wal *wal)
+{
+	struct ring_entry e;
+	bool removal = false;
+	while (ring_next(wal->ring, &e))
+		removal |=
+		    e.head[0] == RECORD_DELETE || e.head[0] == RECORD_FLUSH || e.head[0] == RECORD_FLUSH_AT;
+	if (!removal)
+		return;
+	pthread_mutex_lock(&wal->lock);
+	if (atomic_load(&wal->mode) == WAL_WATCHES) {
+		atomic_store(&wal->mode, WAL_HOLDS);
+		wal->removal = true;
+		pthread_cond_signal(&wal->wake);
+	}
+	pthread_mutex_unlock(&wal->lock);
+}
+
+/* Everything taken is written: a new segment, if it is time for one. */
+static void look_at_segment(struct wal *wal)
+{
+	uint64_t limit = wal->options.segment_bytes ? wal->options.segment_bytes : WAL_SEGMENT;
+	if (atomic_load(&wal->offset) > limit || atomic_load(&wal->rotate_wanted))
+		change_segment(wal);
 }
 
 static void *log_main(void *arg)
 {
 	struct wal *wal = arg;
 	pthread_setname_np(pthread_self(), "log");
-	uint64_t limit = wal->options.segment_bytes ? wal->options.segment_bytes : WAL_SEGMENT;
 	for (;;) {
 		bool stopping = atomic_load(&wal->stopping);
 		bool some = ring_wait(wal->ring, stopping ? 0 : 1000);
-		if (atomic_load(&wal->failed)) {
-			if (stopping)
-				break;
-			/* Nobody takes the records any more: do not spin over them. */
-			struct timespec pause = {0, 50000000};
-			nanosleep(&pause, NULL);
+		switch ((enum wal_mode)atomic_load(&wal->mode)) {
+		case WAL_HOLDS:
+			hold(wal);
 			continue;
+		case WAL_WATCHES:
+			watch(wal);
+			some = atomic_load(&wal->mode) != WAL_WATCHES;
+			break;
+		case WAL_DROPS:
+			drop_batch(wal);
+			break;
+		case WAL_WRITES:
+			if (!write_batch(wal, some)) {
+				hold(wal);
+				continue;
+			}
+			break;
 		}
-		if (!write_batch(wal, some))
-			continue;
 		if (!some && stopping)
 			break;
-		uint64_t offset = atomic_load(&wal->offset);
-		if (offset > limit || atomic_load(&wal->rotate_wanted)) {
-			change_segment(wal);
-		} else if (offset > limit / 2) {
-			pthread_mutex_lock(&wal->lock);
-			if (wal->next.fd < 0 && !wal->next_wanted) {
-				wal->next_wanted = true;
-				pthread_cond_signal(&wal->wake);
-			}
-			pthread_mutex_unlock(&wal->lock);
-		}
+		if (atomic_load(&wal->mode) == WAL_WRITES)
+			look_at_segment(wal);
 	}
 	pthread_mutex_lock(&wal->lock);
 	wal->log_done = true;
 	pthread_cond_broadcast(&wal->wake);
+	pthread_cond_broadcast(&wal->done);
 	pthread_mutex_unlock(&wal->lock);
 	return NULL;
 }
@@ -390,6 +501,11 @@ static void init(
 	wal->taken = start->last_seq;
 	wal->flush_due = start->flush_due;
 	wal->current.fd = wal->next.fd = -1;
+	wal->before = *start;
+	wal->since_ms = clock_wall_ms();
+	wal->healthy_since = clock_mono_us();
+	atomic_store(&wal->published, start->last_seq);
+	atomic_store(&wal->generation, files->generation);
 	wal->jobs_end = &wal->jobs;
 	atomic_store(&wal->written, start->last_seq);
 	atomic_store(&wal->durable, start->last_seq);
@@ -402,12 +518,34 @@ static void init(
 	pthread_condattr_destroy(&attr);
 }
 
+/* The first segment of this run. On a full disk it may be one without a reserve: reads and deletes are better than no
+ * start at all. */
+static enum hearth_status add_first(
+    struct files *files, uint64_t first, struct wal_segment *ret, struct hearth_error *ret_err)
+{
+	struct manifest_segment entry;
+	struct hearth_error err;
+	files_free_spare(files);
+	enum hearth_status status =
+	    files_add_segment(files, files->generation, first, FILES_RESERVE, &ret->fd, &entry, &err);
+	if (status == HEARTH_IO && files_is_full(err.sys_errno))
+		status = files_add_segment(
+		    files, files->generation, first, FILES_SPARE / 4, &ret->fd, &entry, &err);
+	if (status != HEARTH_OK) {
+		if (ret_err)
+			*ret_err = err;
+		return status;
+	}
+	ret->number = entry.number;
+	memcpy(ret->salt, entry.salt, sizeof(ret->salt));
+	return HEARTH_OK;
+}
+
 enum hearth_status wal_open(struct wal **ret_wal, const struct wal_options *options, struct files *files,
     const struct wal_start *start, struct hearth_error *ret_err)
 {
 	struct wal *wal = calloc(1, sizeof(*wal));
 	struct wal_segment segment = {.fd = -1};
-	struct manifest_segment entry;
 	enum hearth_status status = HEARTH_NOMEM;
 	*ret_wal = NULL;
 	if (!wal)
@@ -426,11 +564,9 @@ enum hearth_status wal_open(struct wal **ret_wal, const struct wal_options *opti
 	if (files->manifest.high_water < start->last_seq + FILES_HIGH_WATER_STEP / 2)
 		files->manifest.high_water = start->last_seq + FILES_HIGH_WATER_STEP;
 	atomic_store(&wal->high_water, files->manifest.high_water);
-	status = files_add_segment(files, start->last_seq + 1, &segment.fd, &entry, ret_err);
+	status = add_first(files, start->last_seq + 1, &segment, ret_err);
 	if (status != HEARTH_OK)
 		goto fail;
-	segment.number = entry.number;
-	memcpy(segment.salt, entry.salt, sizeof(segment.salt));
 	enter_segment(wal, &segment);
 	if (!begin_segment(wal, start)) {
 		status = hearth_fail(ret_err, HEARTH_IO, "log", 0, "cannot write to the new segment");
@@ -450,36 +586,85 @@ fail:
 	return status;
 }
 
+/* Waits until *done; says what for when a disk that does not answer makes that long. The lock is held. */
+static void await_thread(struct wal *wal, const bool *done)
+{
+	int64_t began = clock_mono_us(), told = began;
+	while (!*done) {
+		struct timespec until = clock_deadline(500);
+		pthread_cond_timedwait(&wal->done, &wal->lock, &until);
+		int64_t now = clock_mono_us();
+		if (*done || now - told < TELL_WAITING_US)
+			continue;
+		told = now;
+		bool writes = atomic_load(&wal->busy_since) != 0;
+		msg(MSG_WARN, "%s: waiting for the disk: %s has not come back for %lld seconds",
+		    datadir_path(wal->files->dir),
+		    writes ? "a write to the log" : "an fsync or a change of files",
+		    (long long)(now - began) / 1000000);
+	}
+}
+
 /* Ends both threads, the log thread first. */
 static void join(struct wal *wal)
 {
 	atomic_store(&wal->stopping, true);
 	if (wal->log_running) {
 		ring_poke(wal->ring);
+		pthread_mutex_lock(&wal->lock);
+		await_thread(wal, &wal->log_done);
+		pthread_mutex_unlock(&wal->lock);
 		pthread_join(wal->log_thread, NULL);
 		wal->log_running = false;
 	}
 	if (wal->sync_running) {
 		pthread_mutex_lock(&wal->lock);
 		pthread_cond_signal(&wal->wake);
+		await_thread(wal, &wal->sync_done);
 		pthread_mutex_unlock(&wal->lock);
 		pthread_join(wal->sync_thread, NULL);
 		wal->sync_running = false;
 	}
 }
 
+/* The segment made ahead holds nothing: it is not left behind. */
+static void drop_next(struct wal *wal)
+{
+	if (wal->next.fd < 0)
+		return;
+	wal_vfs(wal)->close(wal_vfs(wal)->ctx, wal->next.fd);
+	wal->next.fd = -1;
+	files_drop_segment(wal->files, wal->next.number);
+}
+
 enum hearth_status wal_stop(struct wal *wal, struct hearth_error *ret_err)
 {
+	static const char *const why[WAL_STATES] = {
+	    [WAL_RESERVE] = "stopped while changes were refused; the log is whole",
+	    [WAL_STOPPED] = "stopped while changes were refused; the log is whole",
+	    [WAL_UNTRUSTED] = "stopped while the files were not to be trusted: the next start begins empty",
+	    [WAL_HEALING] = "stopped while the files were not to be trusted: the next start begins empty",
+	    [WAL_LOST] = "stopped without a log: what was changed since the disk failed is lost",
+	};
 	CHECK_MAGIC(wal, WAL_MAGIC);
 	join(wal);
-	if (wal_failed(wal)) {
-		errno = wal->fail_errno;
-		return hearth_fail(ret_err, HEARTH_IO, "log", 0, "the log could not be written");
+	enum wal_state state = wal_state(wal);
+	bool whole = state == WAL_HEALTHY || state == WAL_RESERVE || state == WAL_STOPPED;
+	enum hearth_status status = HEARTH_OK;
+	if (whole && atomic_load(&wal->durable) == wal->taken) {
+		struct manifest *m = &wal->files->manifest;
+		m->clean = true;
+		m->last_seq = wal->taken;
+		drop_next(wal);
+		files_free_spare(wal->files);
+		status = files_write(wal->files, ret_err);
+		if (status == HEARTH_OK)
+			files_sweep(wal->files, NULL);
 	}
-	struct manifest *m = &wal->files->manifest;
-	m->clean = true;
-	m->last_seq = wal->taken;
-	return files_write(wal->files, ret_err);
+	if (state == WAL_HEALTHY)
+		return status;
+	errno = wal->broken_errno;
+	return hearth_fail(ret_err, HEARTH_IO, "log", 0, why[state]);
 }
 
 void wal_close(struct wal **ref)
@@ -490,8 +675,7 @@ void wal_close(struct wal **ref)
 	join(wal);
 	const struct vfs *vfs = wal_vfs(wal);
 	for (size_t i = 0; i < wal->n_old; i++)
-		if (wal->old[i] >= 0)
-			vfs->close(vfs->ctx, wal->old[i]);
+		vfs->close(vfs->ctx, wal->old[i].fd);
 	if (wal->current.fd >= 0)
 		vfs->close(vfs->ctx, wal->current.fd);
 	if (wal->next.fd >= 0)
@@ -527,12 +711,45 @@ uint64_t wal_durable(const struct wal *wal)
 
 uint64_t wal_published(const struct wal *wal)
 {
-	return wal->options.fsync == WAL_ALWAYS ? wal_durable(wal) : wal_written(wal);
+	return atomic_load(&wal->published);
 }
 
-bool wal_failed(const struct wal *wal)
+enum wal_state wal_state(const struct wal *wal)
 {
-	return atomic_load(&wal->failed);
+	return (enum wal_state)atomic_load_explicit(&wal->state, memory_order_relaxed);
+}
+
+bool wal_logs(const struct wal *wal)
+{
+	enum wal_state state = wal_state(wal);
+	return state != WAL_STOPPED && state != WAL_UNTRUSTED && state != WAL_LOST;
+}
+
+const char *wal_state_name(enum wal_state state)
+{
+	static const char *const names[WAL_STATES] = {
+	    "healthy", "reserve", "stopped", "untrusted", "healing", "lost"};
+	return names[state];
+}
+
+bool wal_refuses(const struct wal *wal)
+{
+	return atomic_load_explicit(&wal->refuses, memory_order_relaxed);
+}
+
+uint64_t wal_epoch(const struct wal *wal)
+{
+	return atomic_load(&wal->epoch);
+}
+
+uint64_t wal_lost_from(const struct wal *wal)
+{
+	return atomic_load(&wal->lost_from);
+}
+
+bool wal_wants_snapshot(struct wal *wal)
+{
+	return atomic_exchange(&wal->snapshot_wanted, false);
 }
 
 bool wal_held(const struct wal *wal)
@@ -575,5 +792,17 @@ void wal_get_stats(struct wal *wal, struct wal_stats *st)
 	    .segments = atomic_load(&wal->segments_begun),
 	    .segment_bytes = atomic_load(&wal->offset),
 	    .log_bytes = atomic_load(&wal->log_bytes) + atomic_load(&wal->offset),
+	    .generation = atomic_load(&wal->generation),
+	    .heals = atomic_load(&wal->heals),
+	    .state = wal_state(wal),
 	};
+	uint64_t offset = st->segment_bytes;
+	pthread_mutex_lock(&wal->lock);
+	st->state_ms = wal->since_ms;
+	memcpy(st->reason, wal->reason, sizeof(st->reason));
+	if (wal->next.fd >= 0)
+		st->reserve_bytes = FILES_RESERVE;
+	else if (wal->current.fd >= 0 && offset < FILES_RESERVE)
+		st->reserve_bytes = FILES_RESERVE - offset;
+	pthread_mutex_unlock(&wal->lock);
 }

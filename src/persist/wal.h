@@ -5,7 +5,10 @@
  * write or fsync.
  *
  * Numbers: written = replies survive kill -9; durable = they survive a power cut. Any thread may read them.
- */
+ *
+ * When the disk fails (heal.c, src/README.md): the segment that failed is never touched again. The log goes on in the
+ * segment made ahead, whose first bytes are allocated: the reserve, for invalidations only. When that fails too, the
+ * generation on disk is marked as not to be trusted, and there is no log until a snapshot of a new one is published. */
 #ifndef PERSIST_WAL_H
 #define PERSIST_WAL_H
 
@@ -20,8 +23,21 @@ struct wal;
 
 enum wal_fsync { WAL_ALWAYS, WAL_EVERYSEC, WAL_OS };
 
+enum wal_state {
+	WAL_HEALTHY,
+	WAL_RESERVE,   /* the log goes on without a hole, for invalidations; changes are refused */
+	WAL_STOPPED,   /* the log ended where it is whole; the first invalidation makes it untrusted */
+	WAL_UNTRUSTED, /* the mark on disk says that its generation has a hole; nothing is logged */
+	WAL_HEALING,   /* the same mark, but a new generation is logged, and its snapshot under way */
+	WAL_LOST,      /* neither a log nor the mark: what is said about a change would be a lie */
+	WAL_STATES
+};
+/* "healthy", ...; static. */
+const char *wal_state_name(enum wal_state state);
+
 struct wal_options {
 	enum wal_fsync fsync;
+	bool serve;             /* changes go on in memory while there is no log, instead of being refused */
 	uint64_t segment_bytes; /* a segment is left once it is larger; 0 = the default, 64 MiB */
 	size_t ring_bytes;
 	const struct clock *clock;
@@ -43,6 +59,10 @@ struct wal_start {
 struct wal_stats {
 	uint64_t written, durable, written_bytes, writes, syncs, last_sync_us, max_sync_us, waits;
 	uint64_t segments, segment_bytes, log_bytes;
+	uint64_t generation, heals, reserve_bytes;
+	enum wal_state state;
+	int64_t state_ms; /* wall clock of the last change of state */
+	char reason[128]; /* of the last change to the worse; empty = none yet */
 };
 
 /* Creates and begins a segment behind what recovery found, then starts the threads. files stays the caller's,
@@ -58,8 +78,17 @@ uint64_t wal_written(const struct wal *wal);
 uint64_t wal_durable(const struct wal *wal);
 /* The number up to which replies may leave under the policy. */
 uint64_t wal_published(const struct wal *wal);
-/* A write or sync has failed: no change is accepted any more, nothing unpublished will ever be published. */
-bool wal_failed(const struct wal *wal);
+enum wal_state wal_state(const struct wal *wal);
+/* Whether there is a log that goes on, for a snapshot to go with. */
+bool wal_logs(const struct wal *wal);
+/* Changes are refused, invalidations never. */
+bool wal_refuses(const struct wal *wal);
+/* Raised when numbers that were given out are given up. What waited in an epoch before for a number above wal_lost_from
+ * must not be told that it has happened; wal_lost_from is what was published when the epoch was raised last. */
+uint64_t wal_epoch(const struct wal *wal);
+uint64_t wal_lost_from(const struct wal *wal);
+/* True once each time that the disk would be better off with a fresh snapshot. */
+bool wal_wants_snapshot(struct wal *wal);
 /* Changes are held back while everysec is seconds behind. */
 bool wal_held(const struct wal *wal);
 /* Waits until the log is durable up to seq, under every policy. */

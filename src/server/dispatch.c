@@ -249,6 +249,14 @@ static enum step run_get(struct conn *c, struct item *it)
 
 /* ---- set and its kin ---- */
 
+/* A change was refused and nobody reads the answer: without one the old value would go on being served for new. It goes,
+ * as a key may at any time. Where not even that is certain the connection ends. */
+static enum step refused_silently(struct conn *c, const struct store_key *key)
+{
+	enum store_result r = engine_delete(c->worker->engine, key, 0);
+	return r == STORE_WAIT ? STEP_WAIT : r == STORE_REFUSED ? STEP_CLOSE : STEP_DONE;
+}
+
 static enum store_mode store_mode(const struct command *command)
 {
 	switch (command->id) {
@@ -287,6 +295,13 @@ static bool store_failed(struct conn *c, enum store_mode mode, const struct stor
 	return true;
 }
 
+/* Where nobody reads that a removal could not be made sure, the connection ends. */
+static enum step answer_failed(struct conn *c, bool noreply, enum reply_id reply)
+{
+	answer_unless(c, noreply, reply);
+	return noreply && reply == REPLY_REFUSED ? STEP_CLOSE : STEP_DONE;
+}
+
 static void count_cas(struct conn *c, enum store_result r)
 {
 	if (r == STORE_OK)
@@ -319,14 +334,16 @@ static enum step put(struct conn *c, const struct store_key *key, const struct s
 		reply = put->mode == STORE_CAS ? REPLY_NOT_FOUND : REPLY_NOT_STORED;
 		break;
 	case STORE_REFUSED:
-		reply = REPLY_REFUSED;
-		break;
+		*failed = r;
+		if (noreply && put->mode != STORE_ADD)
+			return refused_silently(c, key);
+		answer_unless(c, noreply, REPLY_REFUSED);
+		return STEP_DONE;
 	default:
 		*failed = r;
 		if (!store_failed(c, put->mode, key, r, &reply))
 			return STEP_WAIT;
-		answer_unless(c, noreply, reply);
-		return STEP_DONE;
+		return answer_failed(c, noreply, reply);
 	}
 	count(c, COUNTER_cmd_set);
 	if (put->mode == STORE_CAS)
@@ -433,9 +450,8 @@ static enum step run_value(struct conn *c, struct item *it)
 		return large ? begin_upload(c, it, large) : STEP_INPUT;
 	if (!store_failed(c, store_mode(it->req.command), &it->keys[0], r, &reply))
 		return STEP_WAIT;
-	answer_unless(c, it->req.noreply, reply);
 	parse_swallow(&it->after, it->req.value_len + 2);
-	return STEP_DONE;
+	return answer_failed(c, it->req.noreply, reply);
 }
 
 /* ---- delete, incr, touch ---- */
@@ -447,11 +463,10 @@ static enum step run_delete(struct conn *c, struct item *it)
 		return STEP_WAIT;
 	if (r != STORE_REFUSED)
 		count(c, r == STORE_OK ? COUNTER_delete_hits : COUNTER_delete_misses);
-	answer_unless(c, it->req.noreply,
+	return answer_failed(c, it->req.noreply,
 	    r == STORE_OK          ? REPLY_DELETED
 	    : r == STORE_NOT_FOUND ? REPLY_NOT_FOUND
 	                           : REPLY_REFUSED);
-	return STEP_DONE;
 }
 
 static enum step run_arith(struct conn *c, struct item *it)
@@ -477,6 +492,8 @@ static enum step run_arith(struct conn *c, struct item *it)
 		reply = REPLY_NOT_NUMBER;
 		break;
 	case STORE_REFUSED:
+		if (it->req.noreply)
+			return refused_silently(c, &it->keys[0]);
 		reply = REPLY_REFUSED;
 		break;
 	default:
@@ -490,9 +507,12 @@ static enum step run_arith(struct conn *c, struct item *it)
 static enum step run_touch(struct conn *c, struct item *it)
 {
 	struct engine_worker *w = c->worker->engine;
-	enum store_result r = engine_touch(w, &it->keys[0], engine_expiry(w, it->req.exptime), NULL, NULL);
+	int64_t expiry = engine_expiry(w, it->req.exptime);
+	enum store_result r = engine_touch(w, &it->keys[0], expiry, NULL, NULL);
 	if (r == STORE_WAIT)
 		return STEP_WAIT;
+	if (r == STORE_REFUSED && store_expired(expiry, engine_now(w)))
+		return answer_failed(c, it->req.noreply, REPLY_REFUSED);
 	count(c, COUNTER_cmd_touch);
 	if (r != STORE_REFUSED)
 		count(c, r == STORE_OK ? COUNTER_touch_hits : COUNTER_touch_misses);
@@ -532,7 +552,7 @@ static enum step run_flush(struct conn *c, const struct request *req, enum reply
 			*ret_reply = REPLY_REFUSED;
 	}
 	count(c, COUNTER_cmd_flush);
-	return STEP_DONE;
+	return *ret_reply == REPLY_REFUSED && req->noreply ? STEP_CLOSE : STEP_DONE;
 }
 
 static enum reply_id run_verbosity(struct conn *c, const struct request *req)

@@ -392,6 +392,13 @@ static void print_log(struct print *p)
 	line(p, "lineage", "%s", lineage);
 	number(p, "generation", e->generation);
 	line(p, "degraded", "%s", yes(e->degraded));
+	line(p, "state", "%s", e->state);
+	line(p, "state_reason", "%s", e->state_reason[0] ? e->state_reason : "none");
+	number(p, "state_seconds", (uint64_t)e->state_seconds);
+	line(p, "on_disk_error", "%s", e->serve ? "serve" : "refuse");
+	number(p, "heals", e->heals);
+	number(p, "refused_changes", e->refused);
+	number(p, "reserve_bytes", e->reserve_bytes);
 	number(p, "last_seq", e->last_seq);
 	number(p, "written_seq", e->written_seq);
 	number(p, "durable_seq", e->durable_seq);
