@@ -25,8 +25,8 @@ FORMAT  = status record records keyblock keyset block block_zstd segment segment
 STORE   = arena index ghost item large policy lane change put load reclaim scan store
 PROTO   = command parse reply
 PERSIST = ring files keys wal sync tail heal parallel snap apply load window replay hole report recover \
-	rate life
-ENGINE  = engine commands background rotate start pin keep
+	rate life scrub
+ENGINE  = engine commands background rotate start pin keep scrubber
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk dump verdict check reach plan target copy \

@@ -136,6 +136,8 @@ static const struct row rows[] = {
         "what to do at start when the clock contradicts the data", NULL},
     {0, "on-disk-error", "WHAT", CHOICE, AT(engine.on_disk_error), 0, 0, "refuse", "refuse|serve",
         "while the disk is full or fails: refuse changes, or keep them in memory alone", NULL},
+    {0, "scrub-interval", "SECONDS", LONG, AT(engine.scrub_interval), 0, INT32_MAX, "86400", NULL,
+        "between two passes that read and verify sealed files; 0 = off", NULL},
     {0, "eviction", "POLICY", CHOICE, AT(engine.policy), 0, 0, "s3fifo", "s3fifo|lru",
         "which items go when memory is full", NULL},
     {0, "strict", NULL, FLAG, AT(engine.strict), 0, 0, NULL, NULL, "do not start on a damaged directory",

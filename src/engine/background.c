@@ -264,6 +264,7 @@ void background_stop(struct engine *e)
 	pthread_cond_signal(&e->wake_snapshots);
 	pthread_mutex_unlock(&e->lock);
 	rotate_wait(e);
+	scrubber_stop(e);
 	if (e->snapshotter_running)
 		pthread_join(e->snapshotter, NULL);
 	if (e->evictor_running)

@@ -69,6 +69,7 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&e->wake_evictor, &attr);
 	pthread_cond_init(&e->wake_snapshots, &attr);
+	pthread_cond_init(&e->wake_scrubber, &attr);
 	pthread_condattr_destroy(&attr);
 	if (!dir)
 		e->options.keep_ttl = 0; /* nothing is kept anyway */
@@ -170,6 +171,8 @@ enum hearth_status engine_recover(
 			return status;
 	}
 	e->serving = true;
+	if (!scrubber_start(e))
+		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "cannot start the scrub's thread");
 	/* A flush that fell due while nobody ran, before the port opens. */
 	engine_tick(e);
 	/* What was damaged or left out is superseded by a fresh snapshot, so that the next start need not
@@ -218,6 +221,7 @@ void engine_close(struct engine **ref)
 	pthread_mutex_destroy(&e->flush_lock);
 	pthread_cond_destroy(&e->wake_evictor);
 	pthread_cond_destroy(&e->wake_snapshots);
+	pthread_cond_destroy(&e->wake_scrubber);
 	e->magic = 0;
 	free(e);
 }
@@ -294,6 +298,7 @@ void engine_get_stats(struct engine *e, struct engine_stats *ret)
 	    .flush_due = atomic_load(&e->flush_due),
 	    .recovery = e->recovery,
 	};
+	scrubber_get_stats(e, &ret->scrub);
 	if (e->wal)
 		log_stats(e, ret);
 }

@@ -44,6 +44,7 @@ struct engine_options {
 	int64_t keep_ttl; /* what is set with less time to live stays in memory only; 0 = off */
 	/* So does what is set under these, a newline between them. The caller's, as long as the engine is open. */
 	const char *no_keep_prefixes;
+	int64_t scrub_interval; /* seconds between two passes over sealed files, 0 = off */
 	uint64_t segment_bytes; /* tests: a segment is left once it is larger; 0 = 64 MiB */
 	bool strict;
 	/* wal -> server (the second of the two upward calls): replies that waited may leave now, or room is
@@ -157,6 +158,12 @@ enum hearth_status engine_pin(struct engine *e, uint64_t number, bool pin,
 /* Tests only. */
 void engine_jump(struct engine *e, int64_t seconds);
 
+struct engine_scrub {
+	uint64_t passes, bytes, errors; /* errors: bad files */
+	int64_t last;                   /* wall seconds at the end of the last pass; 0 = none yet */
+	char bad[DATADIR_NAME_SIZE];    /* the last bad file; empty = none */
+};
+
 struct engine_stats {
 	/* store */
 	uint64_t items, total_items, bytes; /* bytes: items with their headers, as memcached counts */
@@ -182,6 +189,7 @@ struct engine_stats {
 	uint64_t generation;
 	uint8_t lineage[HEARTH_ID_SIZE];
 	struct engine_recovery recovery;
+	struct engine_scrub scrub;
 	int64_t flush_due;
 };
 void engine_get_stats(struct engine *e, struct engine_stats *ret_stats);

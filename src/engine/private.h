@@ -13,6 +13,8 @@
 #include "persist/wal.h"
 #include "store/store.h"
 
+#define ENGINE_SCRUB_BAD 64u /* bad files that are remembered */
+
 #define ENGINE_MAGIC        0x454e474eu
 #define ENGINE_WORKER_MAGIC 0x454e4757u
 
@@ -53,8 +55,18 @@ struct engine {
 	pthread_mutex_t own_lock;   /* of the engine's own worker */
 	pthread_mutex_t flush_lock; /* outside of the store's locks: slot and log in one order */
 	uint64_t expired_noted;
-	int64_t noted_alive;          /* monotonic seconds of the last sign of life in the log */
-	bool serving;                 /* recovery is over */
+	int64_t noted_alive; /* monotonic seconds of the last sign of life in the log */
+	bool serving;        /* recovery is over */
+	pthread_t scrubber;
+	pthread_cond_t wake_scrubber;
+	bool scrubber_running;
+	struct { /* under lock, but for bytes */
+		uint64_t passes, n_bad;
+		_Atomic uint64_t bytes;
+		int64_t last;
+		char name[DATADIR_NAME_SIZE];
+		struct manifest_unlink bad[ENGINE_SCRUB_BAD];
+	} scrub;
 	struct keep_prefix *prefixes; /* of keys that are not kept */
 	size_t n_prefixes;
 	_Atomic uint64_t refused; /* changes */
@@ -86,6 +98,10 @@ enum store_result engine_fire_flush(struct engine_worker *w, int64_t due);
 bool keep_open(struct engine *e);
 void keep_close(struct engine *e);
 bool keep_not(const struct engine *e, const void *key, size_t len);
+/* The thread that scrubs. */
+bool scrubber_start(struct engine *e);
+void scrubber_stop(struct engine *e);
+void scrubber_get_stats(struct engine *e, struct engine_scrub *ret);
 /* Before the port opens: makes durable what recovery has decided against the files. */
 enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err);
 /* Does what a list of pins asks for, answers and frees it; stopping: only answers. */

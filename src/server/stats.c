@@ -418,6 +418,11 @@ static void print_log(struct print *p)
 	number(p, "last_snapshot_bytes", e->last_snapshot_bytes);
 	number(p, "last_snapshot_time", (uint64_t)e->last_snapshot_time);
 	number(p, "last_snapshot_us", e->last_snapshot_us);
+	number(p, "scrub_passes", e->scrub.passes);
+	number(p, "scrub_bytes", e->scrub.bytes);
+	number(p, "scrub_errors", e->scrub.errors);
+	number(p, "scrub_last", (uint64_t)e->scrub.last);
+	line(p, "scrub_bad_file", "%s", e->scrub.bad[0] ? e->scrub.bad : "none");
 }
 
 static void print_persist(struct print *p)

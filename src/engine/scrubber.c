@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scrubber: the thread that reads sealed files again, once an interval, and what follows from a bad one: memory still has
+ * all of it, so a fresh snapshot takes the place of what rotted. */
+#include "engine/private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "persist/scrub.h"
+
+#define RATE        (UINT64_C(16) << 20)
+#define FIRST_SHARE 10 /* the first pass begins after this part of an interval */
+
+static bool known(void *arg, enum datadir_kind kind, uint64_t number)
+{
+	struct engine *e = arg;
+	bool found = false;
+	pthread_mutex_lock(&e->lock);
+	for (unsigned i = 0; i < e->scrub.n_bad && i < ENGINE_SCRUB_BAD; i++)
+		found |= e->scrub.bad[i].kind == kind && e->scrub.bad[i].number == number;
+	pthread_mutex_unlock(&e->lock);
+	return found;
+}
+
+static void bad(void *arg, enum datadir_kind kind, uint64_t number, const char *name, const char *aside)
+{
+	struct engine *e = arg;
+	(void)aside;
+	pthread_mutex_lock(&e->lock);
+	e->scrub.bad[e->scrub.n_bad++ % ENGINE_SCRUB_BAD] = (struct manifest_unlink){kind, number};
+	snprintf(e->scrub.name, sizeof(e->scrub.name), "%s", name);
+	pthread_mutex_unlock(&e->lock);
+	engine_snapshot(e, NULL, NULL);
+}
+
+/* Until then, or the end. False at the end. */
+static bool sleep_until(struct engine *e, int64_t then_us)
+{
+	pthread_mutex_lock(&e->lock);
+	int64_t left;
+	while (!atomic_load(&e->stopping) && (left = then_us - clock_mono_us()) > 0) {
+		struct timespec until = clock_deadline(left > 3600000000 ? 3600000 : (int)(left / 1000) + 1);
+		pthread_cond_timedwait(&e->wake_scrubber, &e->lock, &until);
+	}
+	pthread_mutex_unlock(&e->lock);
+	return !atomic_load(&e->stopping);
+}
+
+static void *scrubber_main(void *arg)
+{
+	struct engine *e = arg;
+	const struct scrub_options so = {.wal = e->wal,
+	    .rate = RATE,
+	    .cancel = &e->stopping,
+	    .bad = bad,
+	    .known = known,
+	    .arg = e,
+	    .bytes = &e->scrub.bytes};
+	int64_t interval = e->options.scrub_interval * 1000000,
+	        next = clock_mono_us() + interval / FIRST_SHARE;
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+	while (sleep_until(e, next)) {
+		next = clock_mono_us() + interval;
+		if (scrub_run(&so) != HEARTH_OK)
+			continue;
+		pthread_mutex_lock(&e->lock);
+		e->scrub.passes++;
+		e->scrub.last = clock_wall_ms() / 1000;
+		pthread_mutex_unlock(&e->lock);
+	}
+	return NULL;
+}
+
+bool scrubber_start(struct engine *e)
+{
+	if (!e->wal || !e->options.scrub_interval)
+		return true;
+	e->scrubber_running = pthread_create(&e->scrubber, NULL, scrubber_main, e) == 0;
+	return e->scrubber_running;
+}
+
+void scrubber_stop(struct engine *e)
+{
+	if (!e->scrubber_running)
+		return;
+	pthread_mutex_lock(&e->lock);
+	pthread_cond_signal(&e->wake_scrubber);
+	pthread_mutex_unlock(&e->lock);
+	pthread_join(e->scrubber, NULL);
+	e->scrubber_running = false;
+}
+
+void scrubber_get_stats(struct engine *e, struct engine_scrub *ret)
+{
+	pthread_mutex_lock(&e->lock);
+	*ret =
+	    (struct engine_scrub){.passes = e->scrub.passes, .errors = e->scrub.n_bad, .last = e->scrub.last};
+	memcpy(ret->bad, e->scrub.name, sizeof(ret->bad));
+	pthread_mutex_unlock(&e->lock);
+	ret->bytes = atomic_load(&e->scrub.bytes);
+}
