@@ -40,9 +40,7 @@ DAEMON_OBJS = $(call objs,base,$(BASE_D)) $(call objs,store,$(STORE)) $(call obj
 MAIN_OBJS   = $(patsubst %,$(BUILD)/%.o,$(MAIN))
 TOOL_OBJS   = $(call objs,tool,$(TOOL)) $(call objs,base,$(BASE_D))
 UNITS       = $(patsubst t/unit/%.c,$(BUILD)/t/%,$(sort $(wildcard t/unit/*.c)))
-PAGES8      = $(wildcard man/*.8)
-PAGES1      = $(wildcard man/*.1)
-PAGES5      = $(wildcard man/*.5)
+SECTIONS    = 1 5 7 8
 SOURCES     = $(shell find src include t/unit t/crash -name '*.[ch]')
 
 all: $(BUILD)/hearthd $(BUILD)/hearth
@@ -116,21 +114,19 @@ bench:
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(PREFIX)/lib $(PREFIX)/include/hearth \
-		$(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8 $(UNITDIR))
+		$(addprefix $(MANDIR)/man,$(SECTIONS)) $(UNITDIR))
 	install -m 755 $(BUILD)/hearthd $(DESTDIR)$(PREFIX)/sbin/hearthd
 	install -m 755 $(BUILD)/hearth $(DESTDIR)$(PREFIX)/bin/hearth
 	install -m 644 $(BUILD)/libhearth.a $(DESTDIR)$(PREFIX)/lib/libhearth.a
 	install -m 644 include/hearth/*.h $(DESTDIR)$(PREFIX)/include/hearth
-	install -m 644 $(PAGES1) $(DESTDIR)$(MANDIR)/man1
-	install -m 644 $(PAGES5) $(DESTDIR)$(MANDIR)/man5
-	install -m 644 $(PAGES8) $(DESTDIR)$(MANDIR)/man8
+	for s in $(SECTIONS); do install -m 644 man/*.$$s $(DESTDIR)$(MANDIR)/man$$s || exit; done
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' etc/hearthd.service \
 		>$(DESTDIR)$(UNITDIR)/hearthd.service
 # Data directories stay.
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(PREFIX)/sbin/hearthd $(PREFIX)/bin/hearth $(PREFIX)/lib/libhearth.a \
-		$(UNITDIR)/hearthd.service $(patsubst man/%,$(MANDIR)/man1/%,$(PAGES1)) \
-		$(patsubst man/%,$(MANDIR)/man5/%,$(PAGES5)) $(patsubst man/%,$(MANDIR)/man8/%,$(PAGES8)))
+		$(UNITDIR)/hearthd.service) \
+		$(foreach s,$(SECTIONS),$(patsubst man/%,$(DESTDIR)$(MANDIR)/man$(s)/%,$(wildcard man/*.$(s))))
 	rm -rf $(DESTDIR)$(PREFIX)/include/hearth
 
 format:
