@@ -10,7 +10,7 @@ use strict;
 use warnings;
 use Digest::MD5 qw(md5_hex);
 use Hearth::Client;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 # daemon; patience: seconds for an answer; size: bytes of a value, at most, drawn at random
 sub new
@@ -80,10 +80,37 @@ sub set
 	return $self->change("set $key 0 0 " . length($value) . "\r\n$value\r\n", $key, $value, qr/^STORED$/);
 }
 
+# Never refused: only when not even a mark can be made durable is it answered with an error, and the key goes all the same.
 sub delete
 {
 	my ($self, $key) = @_;
-	return $self->change("delete $key\r\n", $key, undef, qr/^(?:DELETED|NOT_FOUND)$/);
+	my $how = $self->change("delete $key\r\n", $key, undef, qr/^(?:DELETED|NOT_FOUND)$/);
+	if ($how eq 'refused') {
+		push @{ $self->{may}{$key} }, undef;
+		my $state = $self->state;
+		$self->problem("$key: a delete was refused in state $state: $self->{last_error}") if $state =~ /^(?:healthy|reserve)$/;
+	}
+	return $how;
+}
+
+# The state of its log, as stats persist has it; '' without an answer.
+sub state
+{
+	my ($self) = @_;
+	my $client = Hearth::Client->new($self->{daemon}->address, quiet => 1);
+	return $client && eval { $client->stats('persist')->{state} } // '';
+}
+
+# Whether its log is well again within so many seconds.
+sub heals
+{
+	my ($self, $seconds) = @_;
+	my $end = time + $seconds;
+	while ($self->state ne 'healthy') {
+		return 0 if time > $end;
+		sleep 0.02;
+	}
+	return 1;
 }
 
 # Any change of one of the keys `prefix`1 .. n.
@@ -132,7 +159,8 @@ sub fits
 
 sub short { my ($value) = @_; return defined $value ? "'" . substr($value, 0, 24) . "'" : 'nothing'; }
 
-# After a restart: what is found must be possible, and is then the only possibility.
+# After a restart: what is found must be possible, and is then the only possibility. A start that says that its files are
+# not to be trusted may find nothing.
 sub verify
 {
 	my ($self, $what) = @_;
@@ -141,7 +169,7 @@ sub verify
 	my $items = @keys ? $self->read(@keys) : {};
 	return $self->problem("$what: no answer after the restart") unless $items;
 	for my $key (@keys) {
-		$self->fits($key, $items->{$key}, $what);
+		$self->fits($key, $items->{$key}, $what) if $items->{$key} || $self->{daemon}->errors !~ /not to be trusted/;
 		$self->{may}{$key} = [$items->{$key} && $items->{$key}{value}];
 	}
 	return;

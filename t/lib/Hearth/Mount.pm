@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use Hearth::Process qw(run scratch_dir);
+use POSIX ();
 use Test::More ();
 
 my @mounted;
@@ -43,6 +44,40 @@ sub remount
 	my ($code, $out, $err) = run(['mount', '-o', "remount,$options", $at]);
 	croak "remount $at: $err" if $code;
 	return;
+}
+
+# An ext4 file system of so many MiB in a sparse file in a directory; undef when that cannot be made.
+sub ext4
+{
+	my ($in, $mib) = @_;
+	my $image = "$in/image";
+	open my $f, '>', $image or croak "$image: $!";
+	truncate $f, $mib << 20 or croak "$image: $!";
+	close $f;
+	my ($code, $out, $err) = run(['mkfs.ext4', '-q', '-F', '-m', 0, $image]);
+	if ($code) {
+		Test::More::note("mkfs.ext4: $err");
+		return undef;
+	}
+	return Hearth::Mount::mount('-o', 'loop', $image);
+}
+
+# Freezes a file system for so many seconds. A process of its own thaws it, whatever becomes of the test.
+sub freeze
+{
+	my ($at, $seconds) = @_;
+	my ($code, $out, $err) = run(['fsfreeze', '-f', $at]);
+	if ($code) {
+		Test::More::note("fsfreeze: $err");
+		return undef;
+	}
+	my $pid = fork // croak "fork: $!";
+	return $pid if $pid;
+	setpgrp;
+	$SIG{$_} = 'IGNORE' for qw(INT TERM HUP);
+	select undef, undef, undef, $seconds;
+	{ exec 'fsfreeze', '-u', $at }
+	POSIX::_exit(127);
 }
 
 # False when it is in use.

@@ -1,0 +1,96 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: BSD-3-Clause
+# A disk that really loses what was written: ext4 on a sparse image of 64 MiB that lies on a tmpfs of 6 MiB. When that is full
+# a first fsync fails, a second one would answer that all is well, and the page cache goes on showing what no disk holds.
+# With --fsync always, what was acknowledged is there after the file system was unmounted and mounted again, from what is on
+# the image alone: or the start says that its files are not to be trusted.
+use strict;
+use warnings;
+use lib 't/lib';
+use Hearth::Mount;
+BEGIN { Hearth::Mount::private() }
+use Hearth::Budget;
+use Hearth::Daemon;
+use Hearth::Ledger;
+use Hearth::Process qw(run);
+use Test::More;
+
+my $budget = Hearth::Budget->new(share => 0.06);
+my %seen = (whole => 0, untrusted => 0);
+
+# tmpfs, ext4 in it, a directory for the data; undef when there are none.
+sub make_disk
+{
+	my $tmpfs = Hearth::Mount::mount('-t', 'tmpfs', '-o', 'size=6m', 'none') or return;
+	my $disk = Hearth::Mount::ext4($tmpfs, 64);
+	return { tmpfs => $tmpfs, at => $disk, data => $disk && "$disk/data" };
+}
+
+sub end_disk
+{
+	my ($disk) = @_;
+	Hearth::Mount::unmount($disk->{at}) or Hearth::Mount::unmount($disk->{at}, '-l');
+	Hearth::Mount::unmount($disk->{tmpfs}, '-l');
+	return;
+}
+
+# Forgets all that is not on the image: unmounts, makes room, repairs as a boot does, mounts.
+sub boot
+{
+	my ($disk) = @_;
+	return 0 unless Hearth::Mount::unmount($disk->{at});
+	Hearth::Mount::remount($disk->{tmpfs}, 'size=80m');
+	my ($code) = run(['e2fsck', '-p', "$disk->{tmpfs}/image"]);
+	run(['e2fsck', '-f', '-y', "$disk->{tmpfs}/image"]) if $code > 1;
+	$disk->{at} = Hearth::Mount::mount('-o', 'loop', "$disk->{tmpfs}/image") or return 0;
+	$disk->{data} = "$disk->{at}/data";
+	return 1;
+}
+
+sub one
+{
+	my ($index) = @_;
+	my $disk = make_disk();
+	my $serve = rand() < 0.3;
+	my $what = "case $index" . ($serve ? ', --on-disk-error serve' : '');
+	my $daemon = Hearth::Daemon->start(dir => $disk->{data}, args => ['-m', 64, '-t', 1, '--fsync', 'always',
+		'--snapshot-interval', 0, $serve ? ('--on-disk-error', 'serve') : ()]);
+	my $ledger = Hearth::Ledger->new(daemon => $daemon, size => 200 + rand 30_000, patience => 60);
+	my $bad = 0;
+	for my $n (1 .. 3000) {
+		$bad++ if $ledger->any('k', 60) ne 'acked';
+		last if $bad > 3 || $ledger->{acked} * $ledger->{size} > 2 * 8 << 20;
+		kill 'USR2', $daemon->pid if $n == 20 && rand() < 0.3;
+	}
+	$ledger->reads_on("$what, failing");
+	$ledger->delete("k$_") for 1 .. 8;
+	$ledger->reads_on("$what, failing, after deletes");
+	my $code = rand() < 0.7 ? $daemon->kill9 : $daemon->stop;
+	$ledger->problem("$what: ended with $code: " . $daemon->errors) unless $code == 0 || $code == 74 || $code == 137;
+	if (!boot($disk)) {
+		note "$what: the file system itself did not come back";
+		end_disk($disk);
+		return;
+	}
+	$daemon->{dir} = $disk->{data};
+	$budget->case($disk->{data});
+	my $start = $daemon->try_up;
+	if (defined $start) {
+		$ledger->problem("$what: the start after it ended with $start: " . $daemon->errors);
+	} else {
+		$seen{ $daemon->errors =~ /not to be trusted/ ? 'untrusted' : 'whole' }++;
+		$ledger->verify($what);
+		$daemon->kill9;
+	}
+	$budget->failed($ledger->problems, $disk->{data}) if $ledger->problems;
+	end_disk($disk);
+	return;
+}
+
+my $try = make_disk();
+plan skip_all => 'no ext4 on a loop device' unless $try && $try->{at};
+end_disk($try);
+my $done = $budget->each_case(400, \&one);
+note "$done disks: " . join ', ', map { "$seen{$_} $_" } sort keys %seen;
+$budget->report('lost pages');
+done_testing();
