@@ -165,7 +165,7 @@ $daemon->kill9;
 my $log = newest($dir, 'log') =~ s{.*/}{}r;
 my $copy = copy_dir($dir);
 my @blocks = grep { $_->[2] } blocks(slurp("$dir/$log")); # those with changes
-flip("$copy/$log", $blocks[4][0] + 70, 2);
+flip("$copy/$log", $blocks[4][0] + 65, 2);
 my ($from) = map { unpack 'Q<', substr slurp("$dir/$log"), $_ + 16, 8 } $blocks[4][0];
 ($code, $out, $err, $to) = restore($copy, '--seq', $from);
 is($code, 65, 'a moment in a hole');

@@ -235,7 +235,7 @@ is($original, text($states[-2]), 'which is all but the last change');
 
 # Damage comes along, and is told.
 $copy = copy_dir($dir);
-flip("$copy/$log", $blocks[3][0] + 70, 1);
+flip("$copy/$log", $blocks[3][0] + 65, 1);
 $backup = fresh();
 ($code, $out, $err) = hearth('backup', $copy, '--to', $backup);
 is($code, 2, 'backup of a damaged directory: 2');

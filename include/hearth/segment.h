@@ -72,6 +72,9 @@ struct segment_block {
  * *ret_reader is NULL unless HEARTH_OK. HEARTH_END: the header and what follows are zeros, the segment never began. */
 enum hearth_status segment_open(struct segment_reader **ret_reader, const struct vfs *vfs, int dirfd,
     const char *name, const uint8_t *lineage, struct hearth_error *ret_err);
+/* One whose header is bad: what a manifest knows of it (number, first, generation, salt) is `assumed` in its place. */
+enum hearth_status segment_open_headless(struct segment_reader **ret_reader, const struct vfs *vfs, int dirfd,
+    const char *name, const struct segment_header *assumed, struct hearth_error *ret_err);
 void segment_close(struct segment_reader **reader);
 const struct segment_header *segment_get_header(const struct segment_reader *reader);
 /* Bytes of the file, as of the last look. */

@@ -85,8 +85,10 @@ static enum hearth_status look_at_size(struct segment_reader *r, struct hearth_e
 	return HEARTH_OK;
 }
 
-enum hearth_status segment_open(struct segment_reader **ret_reader, const struct vfs *vfs, int dirfd,
-    const char *name, const uint8_t *lineage, struct hearth_error *ret_err)
+/* assumed: what its header would say, if that is not to be read. */
+static enum hearth_status open_reader(struct segment_reader **ret_reader, const struct vfs *vfs, int dirfd,
+    const char *name, const uint8_t *lineage, const struct segment_header *assumed,
+    struct hearth_error *ret_err)
 {
 	*ret_reader = NULL;
 	struct segment_reader *r = calloc(1, sizeof(*r));
@@ -103,7 +105,9 @@ enum hearth_status segment_open(struct segment_reader **ret_reader, const struct
 		goto out;
 	}
 	status = look_at_size(r, ret_err);
-	if (status == HEARTH_OK)
+	if (assumed != NULL)
+		r->header = *assumed;
+	else if (status == HEARTH_OK)
 		status = read_header(r, lineage, ret_err);
 	if (status != HEARTH_OK)
 		goto out;
@@ -116,6 +120,18 @@ out:
 	else
 		segment_close(&r);
 	return status;
+}
+
+enum hearth_status segment_open(struct segment_reader **ret_reader, const struct vfs *vfs, int dirfd,
+    const char *name, const uint8_t *lineage, struct hearth_error *ret_err)
+{
+	return open_reader(ret_reader, vfs, dirfd, name, lineage, NULL, ret_err);
+}
+
+enum hearth_status segment_open_headless(struct segment_reader **ret_reader, const struct vfs *vfs, int dirfd,
+    const char *name, const struct segment_header *assumed, struct hearth_error *ret_err)
+{
+	return open_reader(ret_reader, vfs, dirfd, name, NULL, assumed, ret_err);
 }
 
 void segment_close(struct segment_reader **reader)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* check: verifies segments, snapshots and data directories and prints a verdict a file; for a directory also
- * whether the manifest, the snapshots and the chain of segments fit together, and a line that sums it up. */
+ * whether the manifest, the snapshots and the chain of segments fit together, what a start would lose, and a line that
+ * sums it up. What is left can be repaired: written as a clean copy beside. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,21 +11,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/msg.h"
+#include "tool/copy.h"
+#include "tool/forecast.h"
 #include "tool/json.h"
 #include "tool/options.h"
 #include "tool/report.h"
 #include "tool/tool.h"
 #include "tool/verdict.h"
 
-enum { ROW_JSON, N_ROWS };
-static const struct options_row ROWS[N_ROWS] = {[ROW_JSON] = {"json", NULL, "one JSON object a line"}};
+enum { ROW_JSON, ROW_REPAIR, ROW_TO, N_ROWS };
+static const struct options_row ROWS[N_ROWS] = {
+    [ROW_JSON] = {"json", NULL, "one JSON object a line"},
+    [ROW_REPAIR] = {"repair", NULL, "then write what a start would load as a clean copy beside"},
+    [ROW_TO] = {"to", "NEWDIR", "where to (DIR.repaired)"},
+};
 static const struct options_spec SPEC = {"check", "FILE|DIR...",
     "Verifies log segments, snapshots or whole data directories, live or not, and changes nothing.", ROWS,
     N_ROWS};
 
 struct check {
 	struct out out;
-	bool json;
+	bool json, repair;
+	const char *to; /* of the repair, NULL = beside */
 	int exit;
 };
 
@@ -246,7 +254,7 @@ static void judge_chain(const struct source *s, struct verdict *verdicts)
 		if (f->kind != DATADIR_LOG || f->status == HEARTH_END ||
 		    strcmp(verdicts[i].word, "left") == 0)
 			continue;
-		if (f->segment)
+		if (f->segment && !f->headless)
 			judge_link(s, verdicts, i, upto, begun);
 		begun = true;
 	}
@@ -283,7 +291,7 @@ static void judge_end(struct check *c, const struct source *s, struct verdict *v
 		return;
 	msg(MSG_WARN, "%s: the log was written up to number %" PRIu64 ", but ends with %" PRIu64, s->path,
 	    s->manifest.last_seq, last);
-	c->exit = tool_worse(c->exit, TOOL_TORN);
+	c->exit = tool_worse(c->exit, TOOL_DAMAGE);
 }
 
 static bool is_named(const struct source *s, const char *name)
@@ -342,7 +350,8 @@ static void list_others(struct check *c, const struct source *s)
 	close(fd);
 }
 
-static void sum_up(struct check *c, const struct source *s, const struct verdict *verdicts, int exit_code)
+static void sum_up(struct check *c, const struct source *s, const struct verdict *verdicts,
+    const struct forecast *f, int exit_code)
 {
 	uint64_t items = 0, records = 0, bytes = 0, places = 0;
 	for (size_t i = 0; i < s->n_files; i++) {
@@ -363,6 +372,10 @@ static void sum_up(struct check *c, const struct source *s, const struct verdict
 		json_u64(&j, "records", records);
 		json_u64(&j, "bytes", bytes);
 		json_u64(&j, "places", places);
+		json_text(&j, "start_loses", f->word);
+		json_u64(&j, "items_lost", f->items);
+		json_u64(&j, "records_left_out", f->plan.dropped);
+		json_bool(&j, "snapshot_left_out", f->plan.snapshot_dropped);
 		json_end(&j);
 		return;
 	}
@@ -372,7 +385,60 @@ static void sum_up(struct check *c, const struct source *s, const struct verdict
 	put_count(&c->out, "", bytes, " bytes");
 	if (places > 0)
 		put_count(&c->out, ", ", places, places == 1 ? " place is bad" : " places are bad");
-	out_char(&c->out, '\n');
+	out_text(&c->out, "; a start loses ");
+	out_text(&c->out, f->word);
+	if (f->items > 0)
+		put_count(&c->out, ", ", f->items, " items of the snapshot");
+	if (f->plan.dropped > 0 || f->plan.snapshot_dropped)
+		put_count(&c->out, ", ", f->plan.dropped, " older records");
+	out_text(&c->out, f->plan.snapshot_dropped ? " and the snapshot\n" : "\n");
+}
+
+/* Beside, never in place. The exit code is check's where the copy was made. */
+static void repair(struct check *c, const struct source *s)
+{
+	struct plan plan;
+	struct copy copy = {.source = s, .plan = &plan};
+	int exit_code = plan_make(&plan, s, NULL, PLAN_BEST);
+	char *beside = NULL;
+	size_t len = strlen(s->path);
+	while (len > 1 && s->path[len - 1] == '/')
+		len--;
+	const char *to = c->to;
+	if (!to && asprintf(&beside, "%.*s.repaired", (int)len, s->path) > 0)
+		to = beside;
+	if (exit_code == TOOL_OK)
+		exit_code = to ? target_look(to) : report_no_memory();
+	if (exit_code == TOOL_OK)
+		exit_code = target_open(&copy.target, to, copy_high_water(s, &plan));
+	if (exit_code == TOOL_OK)
+		exit_code = copy_run(&copy);
+	if (exit_code == TOOL_OK)
+		copy_print(&copy, &c->out, to, NULL, c->json);
+	target_close(&copy.target);
+	plan_free(&plan);
+	free(beside);
+	c->exit = tool_worse(c->exit, exit_code);
+}
+
+static void tell_start(struct check *c, const struct source *s, const struct verdict *verdicts)
+{
+	struct forecast f;
+	uint64_t *items = calloc(s->n_files + 1, sizeof(*items));
+	if (!items) {
+		c->exit = tool_worse(c->exit, report_no_memory());
+		return;
+	}
+	for (size_t i = 0; i < s->n_files; i++)
+		items[i] = verdicts[i].items_lost;
+	forecast_make(&f, s, items);
+	forecast_print(&f, &c->out, c->json);
+	sum_up(c, s, verdicts, &f, c->exit);
+	out_flush(&c->out);
+	if (c->repair)
+		repair(c, s);
+	forecast_free(&f);
+	free(items);
 }
 
 static void check_directory(struct check *c, const struct source *s, struct verdict *verdicts)
@@ -394,7 +460,7 @@ static void check_directory(struct check *c, const struct source *s, struct verd
 	for (size_t i = 0; i < s->n_files; i++)
 		print_verdict(c, s->files[i].name, s->files[i].kind, &verdicts[i]);
 	list_others(c, s);
-	sum_up(c, s, verdicts, c->exit);
+	tell_start(c, s, verdicts);
 	out_flush(&c->out);
 	c->exit = tool_worse(before, c->exit);
 }
@@ -404,7 +470,10 @@ static void check_source(struct check *c, const char *path)
 	struct source s;
 	enum hearth_status status = source_open(&s, path);
 	if (status != HEARTH_OK) {
-		c->exit = tool_worse(c->exit, report_exit(status));
+		/* A directory of which nothing can be opened is beyond use. */
+		struct stat st;
+		bool beyond = status == HEARTH_DAMAGED && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+		c->exit = tool_worse(c->exit, beyond ? TOOL_DATA : report_exit(status));
 		return;
 	}
 	struct verdict *verdicts = calloc(s.n_files + 1, sizeof(*verdicts));
@@ -427,13 +496,21 @@ int check_main(int argc, char **argv)
 	struct check c = {.exit = TOOL_OK};
 	int row, n;
 	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0)
-		c.json = true;
+	while ((row = options_next(&o, &value)) >= 0) {
+		c.json = c.json || row == ROW_JSON;
+		c.repair = c.repair || row == ROW_REPAIR;
+		c.to = row == ROW_TO ? value : c.to;
+	}
 	if (row == OPTIONS_EXIT)
 		return o.exit;
 	char **args = options_arguments(&o, 1, argc, &n);
 	if (!args)
 		return TOOL_USAGE;
+	struct stat st;
+	if (c.to && !c.repair)
+		return options_usage(&SPEC, "--to is for --repair");
+	if (c.repair && (n != 1 || (stat(args[0], &st) == 0 && !S_ISDIR(st.st_mode))))
+		return options_usage(&SPEC, "--repair is for one data directory");
 	if (!out_open(&c.out, 1))
 		return report_no_memory();
 	for (int i = 0; i < n; i++)

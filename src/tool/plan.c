@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* plan: see plan.h. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include "base/msg.h"
 #include "tool/plan.h"
@@ -19,59 +18,58 @@ struct planner {
 	bool due_known;                   /* plan->flush_due is */
 	bool begun;                       /* a segment was met, readable or not */
 	bool ended;                       /* the log did */
+	bool rest_lost;                   /* it ended in damage, nobody knows how much of it */
+	bool no_memory;
 };
 
-static uint64_t count_of_generation(const struct source *s)
+static void add_loss(struct planner *p, const struct loss *loss)
 {
-	uint64_t n = 0;
-	for (size_t i = 0; i < s->n_files; i++)
-		n += s->files[i].snapshot &&
-		     snapshot_get_header(s->files[i].snapshot)->generation == s->manifest.generation;
-	return n;
+	p->no_memory = !losses_add(&p->plan->losses, loss) || p->no_memory;
 }
 
-/* The newest that is whole; if none is, the newest that can be read at all. A snapshot of an older generation
- * is never taken: between it and the log lies a hole. */
-static const struct source_file *choose_snapshot(const struct source *s)
+static void add_error(
+    struct planner *p, enum loss_kind kind, const struct source_file *f, const struct hearth_error *err)
 {
-	const struct source_file *some = NULL;
-	bool several = count_of_generation(s) > 1;
-	for (size_t i = s->n_files; i-- > 0;) {
+	add_loss(p, &(struct loss){.kind = kind,
+	                .path = f->path,
+	                .offset = err->offset,
+	                .what = err->what ? err->what : hearth_status_text(err->status)});
+}
+
+/* Whether the segments reach back to its S0. */
+static bool covered(const struct source *s, const struct source_file *f)
+{
+	const struct manifest *m = &s->manifest;
+	return m->n_segments == 0 || m->segments[0].first <= snapshot_get_header(f->snapshot)->start + 1;
+}
+
+/* The newest that can be read, older than `before` (NULL = the newest of all), as a start chooses it: one of an older
+ * generation never, between it and the log lies a hole. */
+static const struct source_file *choose_snapshot(const struct source *s, const struct source_file *before)
+{
+	size_t n = before ? (size_t)(before - s->files) : s->n_files;
+	for (size_t i = n; i-- > 0;) {
 		const struct source_file *f = &s->files[i];
-		if (f->kind != DATADIR_SNAPSHOT)
-			continue;
-		if (!f->snapshot) {
-			report_error(f->path, &f->err);
-			continue;
-		}
-		if (snapshot_get_header(f->snapshot)->generation != s->manifest.generation)
-			continue;
-		struct hearth_error err = f->err;
-		bool whole = f->status == HEARTH_OK;
-		if (whole && several)
-			whole = snapshot_verify(f->snapshot, &err) == HEARTH_OK;
-		if (whole)
+		if (f->snapshot && snapshot_get_header(f->snapshot)->generation == s->manifest.generation &&
+		    covered(s, f))
 			return f;
-		report_error(f->path, &err);
-		if (!some)
-			some = f;
 	}
-	return some;
+	return NULL;
+}
+
+static bool is_whole(const struct source_file *f, struct hearth_error *ret_err)
+{
+	*ret_err = f->err;
+	return f->status == HEARTH_OK && snapshot_verify(f->snapshot, ret_err) == HEARTH_OK;
 }
 
 /* From here on the plan begins anew: what came before may be outdated by what is lost. */
-static void cut(
-    struct planner *p, const char *path, uint64_t offset, const char *what, uint64_t from, uint64_t to)
+static void cut(struct planner *p, const struct loss *where)
 {
 	struct plan *plan = p->plan;
-	char lost[96] = "changes without number";
-	if (to >= from && from > 0)
-		snprintf(lost, sizeof(lost), "changes %" PRIu64 " to %" PRIu64, from, to);
-	else if (to == 0)
-		snprintf(lost, sizeof(lost), "changes from %" PRIu64 " on", from);
-	bool older = plan->snapshot || plan->has_log;
-	msg(MSG_ERROR, "%s: at offset %" PRIu64 ": %s: %s are lost%s", path, offset, what, lost,
-	    older ? "; everything older is left out, as it may be outdated" : "");
+	struct loss loss = *where;
+	loss.kind = plan->snapshot || plan->has_log ? LOSS_OLDER : LOSS_CHANGES;
+	add_loss(p, &loss);
 	plan->holes++;
 	plan->dropped += plan->records;
 	plan->snapshot_dropped = plan->snapshot_dropped || plan->snapshot;
@@ -103,7 +101,12 @@ static int take_block(struct planner *p, const struct segment_block *b)
 		return TOOL_DATA;
 	}
 	if (status != HEARTH_END && last > plan->upto) {
-		cut(p, f->path, b->offset, "records of a block do not decode", b->head.first, last);
+		cut(p, &(struct loss){.path = f->path,
+		           .offset = b->offset,
+		           .length = b->end - b->offset,
+		           .from = b->head.first,
+		           .to = last,
+		           .what = "records of a block do not decode"});
 		p->have = last;
 		return TOOL_OK;
 	}
@@ -131,14 +134,22 @@ static int take_block(struct planner *p, const struct segment_block *b)
 
 static void take_hole(struct planner *p, const struct walk_hole *hole)
 {
-	const struct source_file *f = file_of(p);
+	struct loss loss = {.path = file_of(p)->path,
+	    .offset = hole->from,
+	    .length = hole->to - hole->from,
+	    .from = hole->next,
+	    .to = hole->resumed > 0 ? hole->resumed - 1 : 0,
+	    .what = hole->what};
 	bool covered = hole->resumed > 0 && hole->resumed - 1 <= p->plan->upto;
 	if (hole->whole || covered) {
-		msg(MSG_WARN, "%s: at offset %" PRIu64 ": %s: nothing is lost by it", f->path, hole->from,
-		    hole->what);
+		add_loss(p, &loss);
 		return;
 	}
-	cut(p, f->path, hole->from, hole->what, hole->next, hole->resumed > 0 ? hole->resumed - 1 : 0);
+	if (hole->resumed == 0)
+		p->rest_lost = true;
+	else if (hole->resumed == hole->next)
+		loss.from = loss.to = 0;
+	cut(p, &loss);
 	if (hole->resumed > 0)
 		p->have = hole->resumed - 1;
 }
@@ -153,8 +164,11 @@ static void take_torn(struct planner *p, const char *path, const struct walk_hol
 		const struct source_file *f = &p->source->files[i];
 		plan->torn += f->segment && !f->left ? segment_size(f->segment) : 0;
 	}
-	msg(MSG_WARN, "%s: at offset %" PRIu64 ": %s: the log ends here, %" PRIu64 " bytes are left out",
-	    path, hole->from, hole->what, plan->torn);
+	add_loss(p, &(struct loss){.kind = LOSS_TAIL,
+	                .path = path,
+	                .offset = hole->from,
+	                .length = plan->torn,
+	                .what = hole->what});
 }
 
 static int take_segment(struct planner *p)
@@ -193,15 +207,23 @@ static void join(struct planner *p, const struct segment_header *h)
 	uint64_t numbers_before = h->prev_number == 0 ? 0 : h->prev_last;
 	if (p->before && p->before->next == h)
 		return; /* the walk held one against the other */
-	if (p->begun && h->prev_number == 0)
-		cut(p, f->path, 0, "the log begins anew here", p->have + 1, h->first - 1);
-	else if (numbers_before > p->have)
-		cut(p, f->path, 0, "what the log had before this segment is not there", p->have + 1,
-		    numbers_before);
-	else if (p->before)
-		msg(MSG_WARN,
-		    "%s: what the log had just before this segment is not there: nothing is lost by it",
-		    f->path);
+	struct loss loss = {.path = f->path, .from = p->have + 1};
+	if (p->begun && h->prev_number == 0) {
+		loss.to = h->first - 1;
+		loss.what = "the log begins anew here";
+		cut(p, &loss);
+	} else if (numbers_before > p->have && p->begun && walk_ends_before(f, p->have + 1)) {
+		struct walk_hole hole = {.to = segment_size(f->segment),
+		    .what = "what the log had before this segment is not there"};
+		take_torn(p, f->path, &hole);
+	} else if (numbers_before > p->have) {
+		loss.to = numbers_before;
+		loss.what = "what the log had before this segment is not there";
+		cut(p, &loss);
+	} else if (p->before) {
+		loss.what = "what the log had just before this segment is not there";
+		add_loss(p, &loss);
+	}
 }
 
 static int take_file(struct planner *p)
@@ -218,9 +240,10 @@ static int take_file(struct planner *p)
 		if (f->status == HEARTH_TORN && f->last)
 			take_torn(p, f->path, &hole);
 		else if (f->last)
-			cut(p, f->path, 0, f->err.what, p->have + 1, 0);
+			cut(p, &(struct loss){.path = f->path, .from = p->have + 1, .what = f->err.what});
 		else
-			report_error(f->path, &f->err); /* the next one tells which numbers it had */
+			add_error(p, LOSS_NOTHING, f, &f->err); /* the next one tells which numbers it had */
+		p->rest_lost = p->rest_lost || f->last;
 		p->before = NULL;
 		p->begun = true;
 		return TOOL_OK;
@@ -228,7 +251,12 @@ static int take_file(struct planner *p)
 	const struct segment_header *h = segment_get_header(f->segment);
 	if (h->generation != p->generation)
 		return TOOL_OK;
-	join(p, h);
+	if (f->headless)
+		add_error(p, LOSS_NOTHING, f, &f->err); /* its blocks tell what is lost */
+	else
+		join(p, h);
+	if (p->ended)
+		return TOOL_OK;
 	if (!p->plan->snapshot && !p->plan->has_log) {
 		p->plan->flush_due = h->flush_due;
 		p->due_known = true;
@@ -249,34 +277,52 @@ static uint64_t end_of_scan(const struct source_file *snapshot)
 	return snapshot->named_snapshot ? snapshot->named_snapshot->end : 0;
 }
 
-static bool choose(struct planner *p, const struct reach_goal *goal)
+/* A snapshot was scanned while the log went on: without that part of the log it is no state at all. After a stop in
+ * order the manifest knows the last number. */
+static void judge_end(struct planner *p, bool all)
 {
 	const struct source *s = p->source;
-	p->plan->limit = goal ? goal->number : UINT64_MAX;
-	p->generation = goal ? goal->generation : s->manifest.generation;
-	if (goal) {
-		p->plan->snapshot = goal->snapshot;
-		return true;
+	uint64_t scanned = p->plan->snapshot ? end_of_scan(p->plan->snapshot) : 0;
+	struct loss loss = {.path = s->path, .from = p->have + 1};
+	if (p->rest_lost)
+		return;
+	if (p->have < scanned) {
+		loss.to = scanned;
+		loss.what = "the log ends before the snapshot does";
+		cut(p, &loss);
+	} else if (all && s->manifest.clean && s->manifest.n_segments > 0 && p->have < s->manifest.last_seq) {
+		loss.to = s->manifest.last_seq;
+		loss.what = "the log ends before the last stop in order did";
+		cut(p, &loss);
 	}
-	if (s->manifest.untrusted) {
-		msg(MSG_ERROR,
-		    "%s: its files are marked as ones with a hole: old values could come back; restore an "
-		    "earlier moment with --at or --seq, or a snapshot by name",
-		    s->path);
-		return false;
-	}
-	p->plan->snapshot = choose_snapshot(s);
-	return true;
 }
 
-int plan_make(struct plan *plan, const struct source *source, const struct reach_goal *goal)
+/* What is wrong with the snapshots that count. */
+static void judge_snapshots(struct planner *p)
+{
+	const struct source *s = p->source;
+	struct hearth_error err;
+	for (size_t i = 0; i < s->n_files; i++) {
+		const struct source_file *f = &s->files[i];
+		if (f->kind != DATADIR_SNAPSHOT)
+			continue;
+		if (!f->snapshot)
+			add_error(p, LOSS_SNAPSHOT, f, &f->err);
+		else if (f == p->plan->snapshot && !is_whole(f, &err))
+			add_error(p, LOSS_SNAPSHOT, f, &err);
+	}
+}
+
+static int attempt(struct plan *plan, const struct source *source, const struct reach_goal *goal,
+    const struct source_file *snapshot)
 {
 	struct planner p = {.plan = plan, .source = source};
-	*plan = (struct plan){0};
-	if (!choose(&p, goal))
-		return TOOL_DATA;
-	if (plan->snapshot) {
-		const struct snapshot_header *h = snapshot_get_header(plan->snapshot->snapshot);
+	*plan = (struct plan){.snapshot = snapshot, .limit = goal ? goal->number : UINT64_MAX};
+	p.generation = goal ? goal->generation : source->manifest.generation;
+	if (!goal)
+		judge_snapshots(&p);
+	if (snapshot) {
+		const struct snapshot_header *h = snapshot_get_header(snapshot->snapshot);
 		plan->upto = plan->last = p.have = h->start;
 		plan->flush_due = h->flush_due;
 		p.due_known = true;
@@ -284,13 +330,61 @@ int plan_make(struct plan *plan, const struct source *source, const struct reach
 	int exit_code = TOOL_OK;
 	for (p.file = 0; p.file < source->n_files && exit_code == TOOL_OK && !p.ended; p.file++)
 		exit_code = p.have < plan->limit ? take_file(&p) : TOOL_OK;
-	/* A snapshot was scanned while the log went on: without that part of the log it is no state at all. */
-	uint64_t scanned = plan->snapshot ? end_of_scan(plan->snapshot) : 0;
-	if (exit_code == TOOL_OK && p.have < scanned)
-		cut(&p, source->path, 0, "the log ends before the snapshot does", p.have + 1, scanned);
-	if (exit_code == TOOL_OK && !plan->snapshot && !plan->has_log) {
-		msg(MSG_ERROR, "%s: holds nothing that can be restored", source->path);
-		exit_code = TOOL_DATA;
+	if (exit_code == TOOL_OK)
+		judge_end(&p, goal == NULL);
+	if (exit_code == TOOL_OK && p.no_memory)
+		exit_code = report_no_memory();
+	return exit_code == TOOL_OK && !plan->snapshot && !plan->has_log ? TOOL_DATA : exit_code;
+}
+
+/* A damaged snapshot costs what was in its bad blocks; an older one that is whole costs nothing if all of the log behind
+ * it is there. */
+static int try_older(struct plan *plan, const struct source *source, int exit_code)
+{
+	const struct source_file *f = plan->snapshot;
+	struct hearth_error err;
+	if (!f || is_whole(f, &err))
+		return exit_code;
+	while ((f = choose_snapshot(source, f)) != NULL) {
+		struct plan other;
+		if (!is_whole(f, &err))
+			continue;
+		if (attempt(&other, source, NULL, f) == TOOL_OK && other.holes == 0) {
+			plan_free(plan);
+			*plan = other;
+			return TOOL_OK;
+		}
+		plan_free(&other);
 	}
 	return exit_code;
+}
+
+int plan_make(
+    struct plan *plan, const struct source *source, const struct reach_goal *goal, enum plan_how how)
+{
+	*plan = (struct plan){0};
+	if (!goal && source->manifest.untrusted) {
+		if (how != PLAN_AS_START)
+			msg(MSG_ERROR,
+			    "%s: its files are marked as ones with a hole: old values could come back; "
+			    "restore "
+			    "an earlier moment with --at or --seq, or a snapshot by name",
+			    source->path);
+		return TOOL_DATA;
+	}
+	int exit_code = attempt(plan, source, goal, goal ? goal->snapshot : choose_snapshot(source, NULL));
+	if (how == PLAN_AS_START)
+		return exit_code;
+	if (!goal)
+		exit_code = try_older(plan, source, exit_code);
+	for (size_t i = 0; i < plan->losses.n; i++)
+		loss_report(&plan->losses.list[i]);
+	if (exit_code == TOOL_DATA)
+		msg(MSG_ERROR, "%s: holds nothing that can be restored", source->path);
+	return exit_code;
+}
+
+void plan_free(struct plan *plan)
+{
+	losses_free(&plan->losses);
 }

@@ -6,6 +6,7 @@
 #ifndef TOOL_PLAN_H
 #define TOOL_PLAN_H
 
+#include "tool/loss.h"
 #include "tool/reach.h"
 #include "tool/source.h"
 
@@ -24,10 +25,18 @@ struct plan {
 	uint64_t dropped;  /* records left out because damage lies behind them */
 	uint64_t holes;    /* places of damage that cost something */
 	bool snapshot_dropped;
+	struct losses losses; /* in the order in which they were met */
 };
 
-/* goal NULL: all of it, as a start would load it. TOOL_OK, or an exit code after a message: then there is nothing that
- * can be restored. */
-int plan_make(struct plan *ret_plan, const struct source *source, const struct reach_goal *goal);
+enum plan_how {
+	PLAN_BEST,    /* as much as can be had; what is lost is reported on standard error */
+	PLAN_AS_START /* what a start would load, to the letter; nothing is reported */
+};
+
+/* goal NULL: all of it. TOOL_OK, or an exit code: then there is nothing that can be restored. To be freed in either
+ * case. */
+int plan_make(
+    struct plan *ret_plan, const struct source *source, const struct reach_goal *goal, enum plan_how how);
+void plan_free(struct plan *plan);
 
 #endif

@@ -150,6 +150,10 @@ static int take_file(struct search *x, const struct source_file *f)
 	const struct segment_header *h = segment_get_header(f->segment);
 	if (x->torn_in == h->generation)
 		return TOOL_OK;
+	if (f->headless && x->n > 0 && current(x)->generation == h->generation) {
+		x->before = f;
+		return walk_segment(x, f);
+	}
 	if (!join(x, f, h))
 		return report_no_memory();
 	take_point(x, h->first - 1, h->hearth_ms);

@@ -40,8 +40,9 @@ static int make_plan(struct restore *x)
 	const struct source_file *f = x->source.files;
 	if (x->source.is_directory) {
 		int exit_code = x->asked ? reach_find(&x->source, &x->query, &x->goal) : TOOL_OK;
-		return exit_code == TOOL_OK ? plan_make(&x->plan, &x->source, x->asked ? &x->goal : NULL)
-		                            : exit_code;
+		return exit_code == TOOL_OK
+		           ? plan_make(&x->plan, &x->source, x->asked ? &x->goal : NULL, PLAN_BEST)
+		           : exit_code;
 	}
 	if (f->kind == DATADIR_LOG && (f->segment || f->status != HEARTH_FOREIGN))
 		return options_usage(&SPEC, "%s is a segment of the log: name its directory", f->path);
@@ -86,6 +87,7 @@ static int run(struct restore *x)
 	if (exit_code == TOOL_OK && !print_summary(x))
 		exit_code = TOOL_IO;
 	target_close(&x->copy.target);
+	plan_free(&x->plan);
 	return exit_code;
 }
 

@@ -66,6 +66,37 @@ static void open_segment(struct source_file *f, const uint8_t *lineage)
 		f->status = HEARTH_END;
 }
 
+static bool is_zero_header(const struct source_file *f)
+{
+	uint8_t bytes[SEGMENT_HEADER_SIZE];
+	ssize_t n = vfs_read_at(vfs_posix(), segment_get_fd(f->segment), bytes, sizeof(bytes), 0);
+	for (ssize_t i = 0; i < n; i++)
+		if (bytes[i] != 0)
+			return false;
+	return n == (ssize_t)sizeof(bytes);
+}
+
+/* Without a good header the manifest's salt still verifies the blocks. Which boot wrote it only the segment before can
+ * tell; the first one counts as of another. */
+static void open_headless(struct source_file *f, const struct source_file *before)
+{
+	const struct manifest_segment *named = f->named_segment;
+	struct segment_header h = {0};
+	struct stat st;
+	if ((f->status != HEARTH_DAMAGED && f->status != HEARTH_FOREIGN) || !named ||
+	    fstatat(f->dirfd, f->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_size < SEGMENT_HEADER_SIZE)
+		return;
+	h.number = named->number;
+	h.first = named->first;
+	h.generation = named->generation;
+	memcpy(h.salt, named->salt, sizeof(h.salt));
+	if (before && before->segment)
+		memcpy(h.boot_id, segment_get_header(before->segment)->boot_id, sizeof(h.boot_id));
+	f->headless = segment_open_headless(&f->segment, NULL, f->dirfd, f->name, &h, NULL) == HEARTH_OK;
+	f->status = f->err.status = HEARTH_DAMAGED;
+	f->zeros = f->headless && is_zero_header(f);
+}
+
 static void open_snapshot(struct source_file *f, const uint8_t *lineage)
 {
 	f->status = snapshot_open(&f->snapshot, NULL, f->dirfd, f->name, lineage, &f->err);
@@ -204,7 +235,7 @@ static bool is_cut_header(const struct source_file *f)
 static void link_segment(struct source *s, size_t i)
 {
 	struct source_file *f = &s->files[i];
-	const struct segment_header *h = f->segment ? segment_get_header(f->segment) : NULL;
+	const struct segment_header *h = f->segment && !f->headless ? segment_get_header(f->segment) : NULL;
 	struct source_file *from = NULL;
 	for (size_t k = 0; k < i; k++) {
 		struct source_file *g = &s->files[k];
@@ -266,6 +297,7 @@ static enum hearth_status open_named(struct source *s, bool *ret_missing)
 			return no_memory();
 		f->named_segment = i < s->n_named ? &m->segments[i] : NULL;
 		open_segment(f, m->lineage);
+		open_headless(f, i > 0 ? f - 1 : NULL);
 	}
 	for (size_t i = 0; i < s->n_files; i++) {
 		struct source_file *f = &s->files[i];

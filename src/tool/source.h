@@ -21,8 +21,8 @@ struct source_file {
 	char *name;      /* in its directory */
 	char *path;      /* for messages */
 	int dirfd;       /* the source's */
-	/* HEARTH_OK; for a snapshot also DAMAGED or TORN with a usable reader. HEARTH_END: a segment made
-	 * ahead that never began. Everything else: no reader. */
+	/* HEARTH_OK; for a snapshot also DAMAGED or TORN with a usable reader, for a segment DAMAGED when it is headless.
+	 * HEARTH_END: a segment made ahead that never began. Everything else: no reader. */
 	enum hearth_status status;
 	struct hearth_error err;
 	struct segment_reader *segment;
@@ -32,7 +32,10 @@ struct source_file {
 	const struct manifest_segment *named_segment;
 	const struct manifest_snapshot *named_snapshot;
 	const struct segment_header *next;
-	bool last; /* no segment behind it began: it may end in a torn write */
+	bool
+	    headless; /* its header is bad: the segment reader goes by what the manifest says, and knows no chain */
+	bool zeros; /* headless: where the header should be are zeros, as a power cut may leave them */
+	bool last;  /* no segment behind it began: it may end in a torn write */
 	bool missing;
 	bool left; /* the log went on from a segment before this one: no part of it */
 };

@@ -111,6 +111,8 @@ static void judge_segment(struct verdict *v, const struct source_file *file)
 	const struct segment_header *h = segment_get_header(file->segment);
 	struct walk w;
 	enum walk_event event;
+	if (file->headless)
+		add_error(v, file, &file->err);
 	walk_begin(&w, file);
 	do {
 		struct segment_block b;
@@ -158,6 +160,7 @@ static uint64_t judge_blocks(struct verdict *v, const struct source_file *file)
 			continue;
 		}
 		bad++;
+		v->items_lost += snapshot_get_block(file->snapshot, i).items;
 		if (records)
 			hearth_fail(&err, status, file->name, snapshot_get_block(file->snapshot, i).offset,
 			    "records of a block do not decode");

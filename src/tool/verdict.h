@@ -15,6 +15,7 @@ struct verdict {
 	uint64_t bytes;           /* of the file */
 	uint64_t left_over;       /* bytes behind the end of the log in it */
 	uint64_t skipped;         /* numbers that were never given out before its first */
+	uint64_t items_lost;      /* in bad blocks of a snapshot */
 	uint64_t places;          /* where something is wrong */
 	uint64_t offset;          /* of the first such place */
 	const char *what;         /* is wrong there; NULL = nothing */

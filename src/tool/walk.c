@@ -14,8 +14,11 @@
 void walk_begin(struct walk *w, const struct source_file *file)
 {
 	const struct segment_header *h = segment_get_header(file->segment);
-	*w = (struct walk){
-	    .file = file, .next = h->first, .crc = h->crc, .linked = true, .end = SEGMENT_HEADER_SIZE};
+	*w = (struct walk){.file = file,
+	    .next = h->first,
+	    .crc = h->crc,
+	    .linked = !file->headless,
+	    .end = SEGMENT_HEADER_SIZE};
 	segment_seek(file->segment, SEGMENT_HEADER_SIZE);
 }
 
@@ -107,6 +110,15 @@ static enum hearth_status look_on(struct segment_reader *r, uint64_t next, struc
 	return status == HEARTH_IO || status == HEARTH_NOMEM ? status : HEARTH_OK;
 }
 
+static bool has_block(struct segment_reader *r)
+{
+	struct segment_block b;
+	struct hearth_error err;
+	bool has = segment_next(r, &b, &err) == HEARTH_OK || segment_resync(r, &err) == HEARTH_OK;
+	segment_seek(r, SEGMENT_HEADER_SIZE);
+	return has;
+}
+
 /* In the segments behind this one; their positions do not matter, a walk begins at the front. */
 static enum hearth_status look_later(const struct walk *w, struct evidence *ev)
 {
@@ -116,8 +128,9 @@ static enum hearth_status look_later(const struct walk *w, struct evidence *ev)
 	     f++) {
 		if (f->kind != DATADIR_LOG || f->left || !f->segment)
 			continue;
-		ev->found = true;
 		segment_seek(f->segment, SEGMENT_HEADER_SIZE);
+		/* Of one without a header only its blocks prove that it is ours. */
+		ev->found = ev->found || !f->headless || has_block(f->segment);
 		status = look_on(f->segment, w->next, ev);
 	}
 	return status;
@@ -125,7 +138,8 @@ static enum hearth_status look_later(const struct walk *w, struct evidence *ev)
 
 /* Is this hole damage, or the end of the log? Where the kernel that wrote it still runs, only the very last write can
  * be torn: anything good behind the hole proves damage. After a power cut later blocks may have reached the disk
- * first: only one that calls the missing part durable proves damage. So does a snapshot published above it. */
+ * first: only one that calls the missing part durable proves damage. So does a snapshot published above it, and a
+ * stop in order that wrote more. A header fits into a sector: bad over something, and no zeros, it was not cut off. */
 static enum hearth_status is_damage(struct walk *w, bool found_here, bool *ret_damage)
 {
 	struct evidence ev = {.found = found_here};
@@ -134,8 +148,27 @@ static enum hearth_status is_damage(struct walk *w, bool found_here, bool *ret_d
 		status = look_on(w->file->segment, w->next, &ev);
 	if (status == HEARTH_OK)
 		status = look_later(w, &ev);
-	*ret_damage = (ev.found && (same_boot(w) || ev.durable)) || w->file->source->durable >= w->next;
+	const struct source *s = w->file->source;
+	bool stopped = s->manifest.clean && s->manifest.last_seq >= w->next;
+	bool unreadable = w->file->headless && segment_size(w->file->segment) > SEGMENT_HEADER_SIZE;
+	bool broken = unreadable && !w->file->zeros;
+	*ret_damage = s->durable >= w->next || stopped || broken || (ev.found && ev.durable) ||
+	              (same_boot(w) && (ev.found || unreadable));
 	return status;
+}
+
+bool walk_ends_before(const struct source_file *file, uint64_t next)
+{
+	const struct source *s = file->source;
+	struct walk w;
+	struct evidence ev = {.found = true};
+	walk_begin(&w, file);
+	w.next = next;
+	if (same_boot(&w) || s->durable >= next || (s->manifest.clean && s->manifest.last_seq >= next))
+		return false;
+	segment_seek(file->segment, SEGMENT_HEADER_SIZE);
+	return look_on(file->segment, next, &ev) == HEARTH_OK && look_later(&w, &ev) == HEARTH_OK &&
+	       !ev.durable;
 }
 
 static enum walk_event torn(struct walk *w, uint64_t from, const char *what, struct walk_hole *ret_hole)
@@ -146,17 +179,28 @@ static enum walk_event torn(struct walk *w, uint64_t from, const char *what, str
 	return WALK_TORN;
 }
 
+/* The number with which the log goes on behind this segment, 0 = nobody knows. */
+static uint64_t resumes(const struct walk *w)
+{
+	const struct source *s = w->file->source;
+	if (w->file->next)
+		return w->file->next->prev_last + 1;
+	for (const struct source_file *f = w->file + 1; f < s->files + s->n_files; f++)
+		if (f->kind == DATADIR_LOG && !f->left && f->segment && !f->headless)
+			return segment_get_header(f->segment)->first;
+	return 0;
+}
+
 /* Nothing good is left in this segment, but there was more. */
 static enum walk_event lost_rest(struct walk *w, uint64_t from, const char *what, struct walk_hole *ret_hole)
 {
-	const struct segment_header *next = w->file->next;
 	uint64_t size = segment_size(w->file->segment);
 	w->over = w->checked_end = true;
 	w->linked = false;
 	*ret_hole = (struct walk_hole){.from = from,
 	    .to = walk_limit(w->file) < size ? walk_limit(w->file) : size,
 	    .next = w->next,
-	    .resumed = next ? next->prev_last + 1 : 0,
+	    .resumed = resumes(w),
 	    .what = what};
 	return WALK_BAD;
 }

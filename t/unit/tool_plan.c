@@ -169,7 +169,7 @@ static int judge(struct plan *ret_plan, int *ret_check)
 {
 	struct source s;
 	assert_int_equal(source_open(&s, b.scratch.path), HEARTH_OK);
-	int exit_code = plan_make(ret_plan, &s, NULL);
+	int exit_code = plan_make(ret_plan, &s, NULL, PLAN_BEST);
 	bool ended = false;
 	*ret_check = TOOL_OK;
 	for (size_t i = 0; i < s.n_files; i++) {
@@ -178,6 +178,7 @@ static int judge(struct plan *ret_plan, int *ret_check)
 		ended = ended || v.ends;
 		*ret_check = tool_worse(*ret_check, v.exit);
 	}
+	plan_free(ret_plan);
 	source_close(&s);
 	return exit_code;
 }
@@ -351,10 +352,11 @@ static void assert_reached(struct reach_query query, uint64_t number, uint64_t s
 	assert_int_equal(reach_find(&s, &query, &goal), TOOL_OK);
 	assert_int_equal(goal.number, number);
 	assert_int_equal(goal.snapshot ? goal.snapshot->number : NO_SNAPSHOT, snapshot);
-	assert_int_equal(plan_make(&plan, &s, &goal), TOOL_OK);
+	assert_int_equal(plan_make(&plan, &s, &goal, PLAN_BEST), TOOL_OK);
 	assert_int_equal(plan.snapshot ? plan.snapshot->number : NO_SNAPSHOT, snapshot);
 	assert_int_equal(plan.records, records);
 	assert_int_equal(plan.holes, 0);
+	plan_free(&plan);
 	source_close(&s);
 }
 

@@ -1,0 +1,178 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: BSD-3-Clause
+# What hearth check says of a damaged directory is what a daemon does with it: whether something is torn or damaged, and
+# which items are left, which those of the repaired copy are, too. Many places of every file, drawn at random.
+use strict;
+use warnings;
+use lib 't/lib';
+use Hearth::Daemon;
+use Hearth::Files qw(blocks copy_dir cut flip newest);
+use Hearth::Process qw(long_run program run sanitizer scratch_dir slurp spew tree_digest);
+use JSON::PP;
+use Test::More;
+
+my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
+srand $seed;
+note "seed $seed";
+my @still = ('--snapshot-interval', 0, '--snapshot-log-ratio', 0, '-m', 16);
+my @keys = map { "k$_" } 1 .. 40;
+my $cases = $ENV{HEARTH_CASES} // (long_run() ? 1500 : sanitizer() ? 15 : 50);
+
+sub hearth { my (@args) = @_; return run([program('hearth'), @args]); }
+
+sub play
+{
+	my ($daemon, $rounds) = @_;
+	my $c = $daemon->client;
+	for my $n (1 .. $rounds) {
+		my $key = $keys[rand @keys];
+		my $kind = rand;
+		if ($kind < 0.6) {
+			$c->set($key, "$n:" . 'v' x rand 300);
+		} elsif ($kind < 0.8) {
+			my $batch = join '', map { my $v = "$n:$_"; "set $_ 0 0 " . length($v) . " noreply\r\n$v\r\n" } @keys[0 .. 7];
+			$c->ask($batch . "version\r\n");
+		} else {
+			$c->ask("delete $key\r\n");
+		}
+	}
+	return;
+}
+
+# Starts a daemon: exit code of a refusal, or what it says of its recovery and what it serves.
+sub start
+{
+	my ($dir) = @_;
+	my $daemon = eval { Hearth::Daemon->start(dir => $dir, args => [@still]) };
+	if (!$daemon) {
+		my ($code) = $@ =~ / ended with (\d+): /;
+		return { code => $code // "none: $@" };
+	}
+	my $c = $daemon->client;
+	my $items = $c->items("get @keys");
+	my $stats = $c->stats('persist');
+	my $messages = $daemon->errors;
+	$daemon->kill9;
+	return { damaged => $stats->{recovery_damaged}, left_out => $stats->{recovery_left_out_bytes}, messages => $messages,
+		items => { map { $_ => $items->{$_}{value} } keys %$items } };
+}
+
+# ---- directories to be damaged ----
+sub directory
+{
+	my ($ending, @rounds) = @_;
+	my $daemon = Hearth::Daemon->start(args => [@still, '--keep', 2]);
+	for my $i (0 .. $#rounds) {
+		hearth('snapshot', $daemon->dir) if $i;
+		play($daemon, $rounds[$i]);
+		$daemon->crash if $i == 1;
+	}
+	$ending eq 'stop' ? $daemon->stop : $daemon->kill9;
+	return $daemon->dir;
+}
+
+my @directories = (directory('kill', 60), directory('stop', 30), directory('kill', 30, 40, 30), directory('stop', 30, 30, 0));
+
+# One bit, some zeros, a piece that was cut off at the end, some noise put behind it, a file that is missing.
+sub damage
+{
+	my ($file) = @_;
+	my $size = -s $file || 0;
+	my $at = int rand $size;
+	my $kind = $size ? int rand 12 : 11;
+	return "nothing in an empty $file" unless $size;
+	if ($kind < 6) {
+		flip($file, $at, int rand 8);
+		return "bit at $at of $file";
+	} elsif ($kind < 8) {
+		my $bytes = slurp($file);
+		my $len = 1 + int rand 400;
+		$len = $size - $at if $at + $len > $size;
+		substr $bytes, $at, $len, "\0" x $len;
+		spew($file, $bytes);
+		return "$len zeros at $at of $file";
+	} elsif ($kind < 10) {
+		cut($file, $at);
+		return "$file cut at $at";
+	} elsif ($kind < 11) {
+		spew($file, slurp($file) . join '', map { chr int rand 256 } 1 .. 1 + rand 300);
+		return "noise behind $file";
+	}
+	unlink $file;
+	return "$file is missing";
+}
+
+my %truth = map { $_ => start(copy_dir($_))->{items} } @directories;
+my (@wrong, %seen);
+for my $n (1 .. $cases) {
+	my $from = $directories[rand @directories];
+	my $dir = copy_dir($from);
+	my @files = sort grep { -f } glob "$dir/*";
+	my $what = join ', ', map { damage($files[rand @files]) } 1 .. (rand() < 0.8 ? 1 : 2);
+	$what =~ s/\Q$dir\E\///g;
+	my $before = tree_digest($dir);
+	my ($check, $said, $check_err) = hearth('check', '--json', $dir);
+	my $repaired = scratch_dir() . '/new';
+	my ($code, $out, $err) = hearth('check', '--repair', $dir, '--to', $repaired);
+	push @wrong, "$n: $what: the tool changed the directory" if tree_digest($dir) ne $before;
+	my $found = start($dir);
+	my $start = defined $found->{code} ? 'refused' : $found->{damaged} > 0 ? 2 : $found->{left_out} > 0 ? 1 : 0;
+	my $told = $check >= 64 ? 'refused' : $check;
+	$seen{$start}++;
+	my $details = "check $check, a start $start\n    $said    $check_err    " . ($found->{messages} // '');
+	# What a start stumbles over check has named; it looks at more than a start reads.
+	push @wrong, "$n: $what: $details" if $told ne $start && ($told eq 'refused' || $start eq 'refused' || $told < $start || $start == 1);
+	my ($sum) = map { decode_json($_) } grep { /^\{"directory"/ } split /\n/, $said;
+	if ($start ne 'refused') {
+		my $whole = !grep { ($found->{items}{$_} // '') ne ($truth{$from}{$_} // '') } keys %{ $found->{items} }, keys %{ $truth{$from} };
+		push @wrong, "$n: $what: said to lose nothing: $details" if $sum->{start_loses} eq 'nothing' && !$whole;
+		push @wrong, "$n: $what: said to lose a tail: $details" if $sum->{start_loses} eq 'tail' && !$found->{left_out};
+		my $copy = $code == 65 && $err =~ /holds nothing that can be restored/ ? { items => {} } : $code != $check ? { items => {}, error => "repair $code: $err" } : start($repaired);
+		my @differ = grep { ($copy->{items}{$_} // '') ne $found->{items}{$_} } keys %{ $found->{items} };
+		# An older snapshot that is whole gives the copy more than a damaged one gives a start, and nothing else does.
+		my @more = grep { !defined $found->{items}{$_} } keys %{ $copy->{items} };
+		my @stale = grep { $copy->{items}{$_} ne ($truth{$from}{$_} // '') } @more;
+		push @wrong, "$n: $what: the copy has @differ otherwise, @more more, @stale stale\n    $err    $found->{messages}" if $copy->{error} || @differ || @stale;
+	}
+	run(['rm', '-rf', $dir, $repaired]);
+	last if @wrong > ($ENV{HEARTH_WRONG} // 5);
+}
+is(join("\n", @wrong), '', "$cases cases, seed $seed: " . join ', ', map { "$_: $seen{$_}" } sort keys %seen);
+
+# ---- repair ----
+my $dir = copy_dir($directories[2]);
+my $log = newest($dir, 'log') =~ s{.*/}{}r;
+my @blocks = grep { $_->[2] } blocks(slurp("$dir/$log"));
+flip("$dir/$log", $blocks[6][0] + 65, 1);
+my $number = unpack 'Q<', substr slurp("$dir/$log"), $blocks[6][0] + 16, 8;
+my ($code, $out, $err) = hearth('check', $dir);
+is($code, 2, 'check of a damaged log');
+like($out, qr{^a start: \Q$dir/$log\E at offset $blocks[6][0], @{[$blocks[6][1] - $blocks[6][0]]} bytes: block checksum does not match: changes $number to }m, 'says which place costs which changes');
+my $before = tree_digest($dir);
+($code, $out, $err) = hearth('check', '--repair', $dir);
+is($code, 2, 'check --repair') or diag $err;
+ok(-e "$dir.repaired/MANIFEST", 'writes a copy beside');
+is(tree_digest($dir), $before, 'and leaves the original as it was');
+is((hearth('check', "$dir.repaired"))[0], 0, 'the copy is clean');
+my $copy = start("$dir.repaired");
+is_deeply($copy->{items}, start($dir)->{items}, 'and holds what a start finds');
+is($copy->{damaged} + $copy->{left_out}, 0, 'of which a start on it leaves nothing out');
+$before = tree_digest("$dir.repaired");
+is((hearth('check', '--repair', $dir))[0], 73, 'a second time the target is there');
+is(tree_digest("$dir.repaired"), $before, 'and stays as it is');
+for (['--to', 'x', $dir], ['--repair', $dir, $dir], ['--repair', "$dir/$log"]) {
+	is((hearth('check', @$_))[0], 64, "usage: check @$_");
+}
+SKIP: {
+	skip 'only root mounts', 4 unless $> == 0 && (run(['unshare', '-m', 'true']))[0] == 0;
+	my $mnt = scratch_dir();
+	$before = tree_digest($dir);
+	my $hearth = program('hearth');
+	($code, $out, $err) = run(['sh', '-c', "exec unshare -m sh -c 'mount -t tmpfs -o size=8k none $mnt && $hearth check --repair $dir --to $mnt/b >/dev/null; code=\$?; ls -A $mnt; exit \$code'"]);
+	is($code, 74, 'a full disk') or diag $err;
+	like($err, qr/No space/, 'is told');
+	is($out, '', 'and nothing is left of the copy');
+	is(tree_digest($dir), $before, 'the original stays as it was');
+}
+cmp_ok($seen{2} // 0, '>', $cases / 10, 'damage was among them');
+done_testing();
