@@ -76,11 +76,11 @@ static enum hearth_status look_at_snapshot(
 	return status;
 }
 
-/* Whether this failure says that the name belongs to no file of ours. Any other means that a file which may count could
- * not be read: it is not to be left out silently. */
-static bool is_no_file(int error)
+/* Whether this failure is the file's own: the name belongs to no file of ours, or the disk has lost it, which is damage.
+ * Any other (no descriptors, no rights) says nothing of the file, and it is not to be left out silently. */
+static bool is_its_own(int error)
 {
-	return error == EINVAL || error == ELOOP || error == ENOENT;
+	return error == EINVAL || error == ELOOP || error == ENOENT || error == EIO;
 }
 
 /* Whether a is newer than b: numbers of changes never run backwards, generations break ties, then the files'
@@ -127,7 +127,7 @@ static enum hearth_status look_at_files(
 			finds->list[finds->n++] = f;
 		/* A file of a later format is not to be left out silently: that program knows what it holds.
 		 */
-		bool unread = looked == HEARTH_IO && !is_no_file(err.sys_errno);
+		bool unread = looked == HEARTH_IO && !is_its_own(err.sys_errno);
 		if (looked == HEARTH_NEWER || looked == HEARTH_NOMEM || unread) {
 			status = looked;
 			if (ret_err)

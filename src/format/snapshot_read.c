@@ -245,29 +245,45 @@ size_t snapshot_blocks(const struct snapshot_reader *reader)
 }
 
 /* Where the index said so when it was verified; looked at again, for the file may have changed since. */
-static bool get_indexed(const struct snapshot_reader *r, size_t i, struct snapshot_block *ret_b)
+static enum hearth_status get_indexed(const struct snapshot_reader *r, size_t i, struct snapshot_block *ret_b)
 {
 	uint8_t entry[SNAPSHOT_INDEX_ENTRY];
 	uint64_t at = r->footer.index_offset + SNAPSHOT_INDEX_HEAD_SIZE + (uint64_t)i * SNAPSHOT_INDEX_ENTRY;
-	return vfs_read_at(r->vfs, r->fd, entry, sizeof(entry), at) == (ssize_t)sizeof(entry) &&
-	       snapshot_get_index_entry(entry, ret_b) && ret_b->offset < r->size;
+	ssize_t n = vfs_read_at(r->vfs, r->fd, entry, sizeof(entry), at);
+	if (n < 0)
+		return HEARTH_IO;
+	bool good =
+	    n == (ssize_t)sizeof(entry) && snapshot_get_index_entry(entry, ret_b) && ret_b->offset < r->size;
+	return good ? HEARTH_OK : HEARTH_DAMAGED;
 }
 
-static bool get_found(const struct snapshot_reader *r, size_t i, struct snapshot_block *ret_b)
+static enum hearth_status get_found(const struct snapshot_reader *r, size_t i, struct snapshot_block *ret_b)
 {
 	uint8_t head[SNAPSHOT_BLOCK_SIZE];
 	uint64_t ordinal;
-	return vfs_read_at(r->vfs, r->fd, head, sizeof(head), r->offsets[i]) == (ssize_t)sizeof(head) &&
-	       snapshot_get_block_frame(head, r->offsets[i], r->header.salt, ret_b, &ordinal) == HEARTH_OK;
+	ssize_t n = vfs_read_at(r->vfs, r->fd, head, sizeof(head), r->offsets[i]);
+	if (n < 0)
+		return HEARTH_IO;
+	return n == (ssize_t)sizeof(head)
+	           ? snapshot_get_block_frame(head, r->offsets[i], r->header.salt, ret_b, &ordinal)
+	           : HEARTH_DAMAGED;
+}
+
+static enum hearth_status get_block(const struct snapshot_reader *r, size_t i, struct snapshot_block *ret_b)
+{
+	CHECK(i < r->n_blocks);
+	enum hearth_status status = r->offsets ? get_found(r, i, ret_b) : get_indexed(r, i, ret_b);
+	if (status != HEARTH_OK)
+		*ret_b = (struct snapshot_block){0};
+	return status;
 }
 
 struct snapshot_block snapshot_get_block(const struct snapshot_reader *reader, size_t i)
 {
 	CHECK_MAGIC(reader, READER_MAGIC);
-	CHECK(i < reader->n_blocks);
 	struct snapshot_block b;
-	bool there = reader->offsets ? get_found(reader, i, &b) : get_indexed(reader, i, &b);
-	return there ? b : (struct snapshot_block){0};
+	get_block(reader, i, &b);
+	return b;
 }
 
 static bool grow(uint8_t **buf, size_t *buf_size, size_t want)
@@ -287,13 +303,13 @@ enum hearth_status snapshot_load(const struct snapshot_reader *r, size_t i, uint
     const uint8_t **ret_records, size_t *ret_len, struct hearth_error *ret_err)
 {
 	CHECK_MAGIC(r, READER_MAGIC);
-	CHECK(i < r->n_blocks);
-	const struct snapshot_block block = snapshot_get_block(r, i), *b = &block;
+	struct snapshot_block block, *b = &block;
+	enum hearth_status status = get_block(r, i, b);
 	size_t stored = b->stored_len;
 	*ret_records = NULL;
 	*ret_len = 0;
-	if (stored == 0)
-		return fail(r, HEARTH_DAMAGED, 0, "index cannot be read", ret_err);
+	if (status != HEARTH_OK)
+		return fail(r, status, 0, "index cannot be read", ret_err);
 	if (!grow(buf, buf_size, stored + b->raw_len))
 		return fail(r, HEARTH_NOMEM, b->offset, "no memory for a block", ret_err);
 	ssize_t n = vfs_read_at(r->vfs, r->fd, *buf, stored, b->offset + SNAPSHOT_BLOCK_SIZE);
@@ -303,7 +319,7 @@ enum hearth_status snapshot_load(const struct snapshot_reader *r, size_t i, uint
 		return fail(r, HEARTH_TORN, b->offset, "file ends inside a block", ret_err);
 	if (snapshot_data_crc(r->header.salt, *buf, stored) != b->crc)
 		return fail(r, HEARTH_DAMAGED, b->offset, "block checksum does not match", ret_err);
-	enum hearth_status status = block_unpack_frame(r->pool, *buf, stored, *buf + stored, b->raw_len);
+	status = block_unpack_frame(r->pool, *buf, stored, *buf + stored, b->raw_len);
 	if (status != HEARTH_OK)
 		return fail(r, status, b->offset, "block does not unpack", ret_err);
 	*ret_records = *buf + stored;
@@ -333,14 +349,17 @@ enum hearth_status snapshot_load_head(const struct snapshot_reader *r, size_t i,
     uint8_t head[RECORD_OVERHEAD_MAX], struct record *ret_record, struct hearth_error *ret_err)
 {
 	CHECK_MAGIC(r, READER_MAGIC);
-	const struct snapshot_block b = snapshot_get_block(r, i);
+	struct snapshot_block b;
+	enum hearth_status status = get_block(r, i, &b);
 	size_t first = b.stored_len < HEAD_PIECE ? b.stored_len : HEAD_PIECE;
-	if (b.raw_len <= SNAPSHOT_PAYLOAD_MAX)
-		return fail(r, HEARTH_DAMAGED, b.offset, "index cannot be read", ret_err);
+	if (status == HEARTH_OK && b.raw_len <= SNAPSHOT_PAYLOAD_MAX)
+		status = HEARTH_DAMAGED;
+	if (status != HEARTH_OK)
+		return fail(r, status, b.offset, "index cannot be read", ret_err);
 	uint8_t *buf = malloc(2 * HEAD_PIECE);
 	if (buf == NULL)
 		return fail(r, HEARTH_NOMEM, b.offset, "no memory for a block", ret_err);
-	enum hearth_status status = verify_stored(r, &b, buf, buf + HEAD_PIECE);
+	status = verify_stored(r, &b, buf, buf + HEAD_PIECE);
 	if (status == HEARTH_OK)
 		status = block_unpack_head(buf, first, head, RECORD_OVERHEAD_MAX);
 	if (status == HEARTH_OK)
@@ -369,10 +388,12 @@ static enum hearth_status verify_records(const uint8_t *records, size_t len, uin
 static enum hearth_status verify_block(
     const struct snapshot_reader *r, size_t i, uint8_t **buf, size_t *buf_size, struct hearth_error *ret_err)
 {
-	const struct snapshot_block block = snapshot_get_block(r, i), *b = &block;
+	struct snapshot_block block, *b = &block, stated;
 	uint8_t head[SNAPSHOT_BLOCK_SIZE];
-	struct snapshot_block stated;
 	uint64_t ordinal;
+	enum hearth_status status = get_block(r, i, b);
+	if (status != HEARTH_OK)
+		return fail(r, status, 0, "index cannot be read", ret_err);
 	ssize_t n = vfs_read_at(r->vfs, r->fd, head, sizeof(head), b->offset);
 	if (n < 0)
 		return fail(r, HEARTH_IO, b->offset, "cannot read a block", ret_err);
@@ -383,7 +404,7 @@ static enum hearth_status verify_block(
 		return fail(r, HEARTH_DAMAGED, b->offset, "block head and index differ", ret_err);
 	const uint8_t *records;
 	size_t len;
-	enum hearth_status status = snapshot_load(r, i, buf, buf_size, &records, &len, ret_err);
+	status = snapshot_load(r, i, buf, buf_size, &records, &len, ret_err);
 	if (status != HEARTH_OK)
 		return status;
 	status = verify_records(records, len, b->items);

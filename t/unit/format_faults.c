@@ -12,6 +12,9 @@ struct scene {
 	struct hearth_error err;
 };
 
+/* What calls fail with. EIO on a file counts as damage to it where files are searched for. */
+static int with_errno = EIO;
+
 typedef enum hearth_status scenario(struct scene *sc);
 typedef void prepare(struct scene *sc);
 
@@ -51,6 +54,7 @@ static unsigned fail_each(prepare *make, scenario *run, bool changes)
 				sc = (struct scene){0};
 				make(&sc);
 				failing_vfs_init(&sc.u);
+				sc.u.error = with_errno;
 				sc.vfs = &sc.u.vfs;
 			}
 			enum hearth_status more = guarded(&sc, run, kind >= 2, n, kind & 1);
@@ -245,8 +249,10 @@ static void directories_say_what_failed(void **state)
 	unsigned cases = fail_each(nothing, make_directory, true);
 	cases += fail_each(nothing, write_manifest, true);
 	cases += fail_each(everything, read_manifest, false);
+	with_errno = EMFILE;
 	cases += fail_each(everything, rebuild_manifest, false);
 	cases += fail_each(everything, adopt_segments, false);
+	with_errno = EIO;
 	cases += fail_each(everything, set_aside, true);
 	cases += fail_each(everything, set_aside_by_copy, true);
 	cases += fail_each(leftovers, sweep_temporary, true);
