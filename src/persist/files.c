@@ -427,6 +427,19 @@ static bool read_header(struct files *f, uint64_t number, struct segment_header 
 	return n == (ssize_t)sizeof(raw) && segment_decode_header(raw, sizeof(raw), ret_h) == HEARTH_OK;
 }
 
+bool files_reach_back(struct files *f, const struct manifest_snapshot *snapshot)
+{
+	const struct manifest *m = &f->manifest;
+	struct segment_header h;
+	size_t i = 0;
+	while (i < m->n_segments && m->segments[i].generation != m->generation)
+		i++;
+	if (!f->rebuilt || i == m->n_segments || m->segments[i].first <= snapshot->start + 1)
+		return true;
+	/* After a power cut numbers jump: then its header says that nothing came before. */
+	return read_header(f, m->segments[i].number, &h) && h.prev_last <= snapshot->start;
+}
+
 bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, uint64_t *ret_end)
 {
 	const struct manifest *m = &f->manifest;

@@ -104,6 +104,9 @@ enum hearth_status files_write(struct files *f, struct hearth_error *ret_err);
 /* What is in the segments becomes durable: a daemon that was killed may have left it in the page cache alone, and what
  * comes behind it must not outlive it. */
 enum hearth_status files_sync_segments(struct files *f, struct hearth_error *ret_err);
+/* Whether the log goes on behind a snapshot without a gap. What a manifest names does: that is what retiring goes by. Only
+ * one that was rebuilt must be held against the headers. */
+bool files_reach_back(struct files *f, const struct manifest_snapshot *snapshot);
 /* Sizes of the segments. */
 uint64_t files_log_bytes(struct files *f);
 

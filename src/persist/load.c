@@ -144,15 +144,6 @@ static void load_part(void *arg, unsigned i)
 	free(buf);
 }
 
-/* Whether the segments of its generation reach back to the snapshot's S0. */
-static bool covered(const struct manifest *m, const struct manifest_snapshot *snapshot)
-{
-	size_t i = 0;
-	while (i < m->n_segments && m->segments[i].generation != m->generation)
-		i++;
-	return i == m->n_segments || m->segments[i].first <= snapshot->start + 1;
-}
-
 static enum hearth_status load_one(struct recovery *rec, const struct manifest_snapshot *entry)
 {
 	struct files *files = rec->options->files;
@@ -207,9 +198,14 @@ enum hearth_status load_snapshot(struct recovery *rec)
 	const struct manifest *m = &rec->options->files->manifest;
 	enum hearth_status status = HEARTH_END;
 	for (size_t i = m->n_snapshots; i-- > 0 && status == HEARTH_END;) {
-		if (m->snapshots[i].generation != m->generation || !covered(m, &m->snapshots[i]))
+		char name[DATADIR_NAME_SIZE];
+		if (m->snapshots[i].generation != m->generation)
 			continue;
-		status = load_one(rec, &m->snapshots[i]);
+		datadir_name(DATADIR_SNAPSHOT, m->snapshots[i].number, name);
+		if (files_reach_back(rec->options->files, &m->snapshots[i]))
+			status = load_one(rec, &m->snapshots[i]);
+		else
+			recover_damage(rec, name, 0, "the log does not reach back to it");
 	}
 	return status == HEARTH_END ? HEARTH_OK : status;
 }
