@@ -38,9 +38,10 @@ static enum hearth_status read_head(struct replay *rp, const struct manifest_seg
 	head->zeros = head->status == HEARTH_END && head->size > 0;
 	if (head->zeros)
 		head->status = HEARTH_DAMAGED;
-	if (head->status == HEARTH_OK &&
-	    (memcmp(head->h.lineage, files->manifest.lineage, HEARTH_ID_SIZE) != 0 ||
-	        head->h.number != head->entry->number))
+	head->other = head->status == HEARTH_OK &&
+	              (memcmp(head->h.lineage, files->manifest.lineage, HEARTH_ID_SIZE) != 0 ||
+	                  head->h.number != head->entry->number);
+	if (head->other)
 		head->status = HEARTH_FOREIGN;
 	/* We would write behind it, and it says that this version must not. */
 	if (head->status == HEARTH_OK && head->h.features.read_only)
@@ -395,6 +396,8 @@ static void enter(struct replay *rp, const struct replay_head *head)
 		if (head->h.high_water > rec->high_water)
 			rec->high_water = head->h.high_water;
 	} else {
+		/* One of this boot was there when a later one began, or was written behind an earlier one. */
+		rp->other_boot = !rp->boot_seen;
 		memcpy(rp->salt, head->entry->salt, sizeof(rp->salt));
 		rp->chained = false;
 		if (head->entry->first > rp->expected)
@@ -476,9 +479,10 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 static void skip_segment(struct replay *rp, size_t i)
 {
 	const struct replay_head *head = &rp->heads[i];
-	if (!head->present) {
+	if (!head->present || head->other) {
 		bool last = i + 1 == rp->n;
-		recover_damage(rp->rec, head->name, 0, "the file is missing");
+		recover_damage(rp->rec, head->name, 0,
+		    head->present ? "the file is another segment" : "the file is missing");
 		/* Whether it had begun nobody knows: its records may have superseded anything. It stays in the
 		 * manifest, so that the next start decides the same until a snapshot has retired it. */
 		hole_reset(rp, last ? 0 : rp->heads[i + 1].entry->first);
@@ -504,7 +508,7 @@ static enum hearth_status replay_all(struct replay *rp)
 		if (head->status == HEARTH_NEWER)
 			return hearth_fail(
 			    rp->rec->err, HEARTH_NEWER, head->name, 0, "written by a newer version");
-		if (!begun(head)) {
+		if (!begun(head) || head->other) {
 			skip_segment(rp, i);
 			continue;
 		}
@@ -611,8 +615,11 @@ enum hearth_status replay_log(struct recovery *rec)
 		rec->all_bytes += rp.heads[i].size;
 	status = HEARTH_OK;
 	datadir_boot_id(datadir_vfs(rec->options->files->dir), rp.boot_id);
-	/* Until a header says that this boot wrote it: a power cut may have taken the header, too. */
+	/* A power cut may have taken headers, too: unless one says so, no segment was written under this boot. */
 	rp.other_boot = rec->other_boot = true;
+	for (size_t i = 0; i < rp.n; i++)
+		rp.boot_seen |= rp.heads[i].status == HEARTH_OK && rp.heads[i].present &&
+		                memcmp(rp.heads[i].h.boot_id, rp.boot_id, HEARTH_ID_SIZE) == 0;
 	rp.expected = rec->s0 + 1;
 	if (rp.n && rp.heads[0].status == HEARTH_OK) {
 		const struct segment_header *h = &rp.heads[0].h;

@@ -18,6 +18,7 @@ struct replay_head {
 	bool present, superseded;
 	uint64_t size;
 	enum hearth_status status; /* of the header; HEARTH_END = never begun */
+	bool other;                /* a good header, but not of this file: what was here is not known */
 	bool zeros; /* in the place of the header, with something behind: a power cut may have done that */
 	struct segment_header h;
 };
@@ -70,7 +71,8 @@ struct replay {
 	uint32_t prev_crc;
 	bool chained;    /* prev_crc is known */
 	bool counts;     /* the times in this segment do */
-	bool other_boot; /* the last good header was written under another boot of the kernel */
+	bool boot_seen;  /* a good header was written under this boot of the kernel */
+	bool other_boot; /* the segment being read was written under another one */
 	size_t hole_at;  /* segment and offset of the hole decided last */
 	uint64_t hole_offset;
 	bool reset_all;     /* all was dropped, with nothing known to follow */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "damage.h"
 #include "power.h"
 #include "run.h"
 
@@ -16,6 +17,9 @@ const struct family families[] = {
     {"kill", "kill -9 at every write, and within it", kill_piece, 3},
     {"power", "power cut at every write", power_piece, 5},
     {"recovery", "recovery cut off at every write", recovery_piece, 2},
+    {"cut", "T4: each file cut at every byte", cut_piece, 2},
+    {"flip", "T5: every bit of every file flipped", flip_piece, 4},
+    {"splice", "T6: zeroed, swapped, doubled, foreign, garbage", splice_piece, 2},
     {0},
 };
 

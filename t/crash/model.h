@@ -56,6 +56,7 @@ struct op {
 	/* What came of it. */
 	int64_t flush_due; /* the slot behind it */
 	uint64_t seq;      /* the number that it took; 0 = none */
+	uint64_t was;      /* the same in an earlier life */
 	uint64_t need;     /* its reply waits for this number */
 	uint64_t cas;
 	uint32_t begun, acked; /* events of its life; acked 0: not yet */

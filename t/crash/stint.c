@@ -427,6 +427,7 @@ void stint_adopt(struct stint *stint, unsigned n, unsigned least)
 	for (unsigned i = 1; i <= n; i++) {
 		m->op[i].begun = 0;
 		m->op[i].acked = 1;
+		m->op[i].was = m->op[i].seq ? m->op[i].seq : m->op[i].was;
 		m->op[i].seq = m->op[i].need = 0;
 	}
 	stint->first = n + 1;
