@@ -29,7 +29,7 @@ PERSIST = ring files keys wal sync tail heal parallel snap apply load window rep
 ENGINE  = engine commands background rotate start pin keep scrubber
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
-TOOL    = hearth options out json report moment progress client source walk dump verdict check loss reach plan forecast \
+TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \
 	bench bench_conn bench_cpu bench_hist bench_load bench_random bench_report bench_trace bench_worker
 

@@ -63,7 +63,7 @@ is($values[4]{value}, "a\tb\x7f", 'control bytes are escaped');
 is($values[7]{value}, '42', 'the result of incr');
 is($values[11]{value}, 'B' x 500_000, 'all of a large value');
 
-is(join(' ', map { $_->{op} } dump_of('--key', 'prefix:1', $dir)), 'set delete', '--key');
+is(join(' ', map { $_->{op} } dump_of('--key', 'prefix:1', $dir)), 'set delete now', '--key');
 is(scalar(my @p = dump_of('--prefix', 'prefix:', $dir)), 4, '--prefix');
 is(scalar(my @log = dump_of(newest($dir, 'log'))), 12, 'a file alone');
 my ($code, $out, $err) = hearth('dump', '--values', $dir);

@@ -2,10 +2,12 @@
 /* dump: prints the records of segments, snapshots and data directories in their order, for people or one JSON
  * object a line. Damage is named on standard error and passed over. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <hearth/keyblock.h>
 #include "base/msg.h"
+#include "tool/history.h"
 #include "tool/json.h"
 #include "tool/options.h"
 #include "tool/report.h"
@@ -16,7 +18,7 @@ enum { ROW_JSON, ROW_VALUES, ROW_KEY, ROW_PREFIX, N_ROWS };
 static const struct options_row ROWS[N_ROWS] = {
     [ROW_JSON] = {"json", NULL, "one JSON object a line"},
     [ROW_VALUES] = {"values", NULL, "print values, too"},
-    [ROW_KEY] = {"key", "KEY", "only records of this key"},
+    [ROW_KEY] = {"key", "KEY", "only records of this key (\\xNN is a byte); of a directory, its history"},
     [ROW_PREFIX] = {"prefix", "PREFIX", "only records of keys that begin so"},
 };
 static const struct options_spec SPEC = {"dump", "FILE|DIR...",
@@ -25,7 +27,8 @@ static const struct options_spec SPEC = {"dump", "FILE|DIR...",
 struct dump {
 	struct out out;
 	bool json, values;
-	const char *key, *prefix;
+	uint8_t *key; /* NULL = all */
+	const char *prefix;
 	size_t key_len, prefix_len;
 	int exit;
 	const struct source_file *file; /* that is being printed */
@@ -355,9 +358,30 @@ static void dump_source(struct dump *d, const char *path)
 		weigh(d, TOOL_DAMAGE);
 	}
 	d->ended = false;
-	for (size_t i = 0; i < s.n_files && d->out.error == 0; i++)
+	const struct history_options history = {
+	    .key = d->key, .key_len = d->key_len, .json = d->json, .values = d->values};
+	if (d->key && s.is_directory)
+		weigh(d, history_print(&s, &history, &d->out));
+	for (size_t i = 0; i < s.n_files && d->out.error == 0 && !(d->key && s.is_directory); i++)
 		dump_file(d, &s.files[i]);
 	source_close(&s);
+}
+
+/* As keys are printed: \xNN is a byte, everything else is itself. Returns the length; out has room for the text. */
+static size_t take_escapes(uint8_t *out, const char *text)
+{
+	size_t n = 0;
+	unsigned byte;
+	int used;
+	while (*text) {
+		used = 0;
+		if (sscanf(text, "\\x%2x%n", &byte, &used) == 1 && used == 4)
+			text += used;
+		else
+			byte = (uint8_t)*text++;
+		out[n++] = (uint8_t)byte;
+	}
+	return n;
 }
 
 static void take_option(struct dump *d, int row, const char *value)
@@ -370,8 +394,8 @@ static void take_option(struct dump *d, int row, const char *value)
 		d->values = true;
 		break;
 	case ROW_KEY:
-		d->key = value;
-		d->key_len = strlen(value);
+		d->key = (uint8_t *)value; /* the argument's own bytes; never longer */
+		d->key_len = take_escapes(d->key, value);
 		break;
 	case ROW_PREFIX:
 		d->prefix = value;
