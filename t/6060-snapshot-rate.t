@@ -44,28 +44,23 @@ my $pid = spawn([program('hearth'), 'snapshot', $daemon->dir]);
 wait_until('one runs', sub { $daemon->client->stats('persist')->{snapshot_running} eq 'yes' });
 $daemon->kill9;
 reap($pid, 30);
-$daemon->up(args => ['-m', 128, '--snapshot-rate', 1, @quiet]);
+$daemon->up(args => ['-m', 48, '--snapshot-rate', 1, @quiet]);
 is($daemon->client->stats->{curr_items}, 1024, 'killed while it waited: all items are there');
 is($daemon->client->get('k1024'), $last, 'with their values');
 
-# Memory evicted while one runs, as fast as it can be written and far faster than the rate: it is lifted, so that what
-# waits in memory does not make the snapshot fail.
-fill($daemon, 'm', 32_000);
+# All of it evicted while one runs: what waits in memory then is written without the limit. (As much as there is may wait,
+# so that a machine that is busy does not make it fail.)
+fill($daemon, 'm', 12_000);
 my $before = $daemon->client->stats('persist')->{snapshots};
 kill 'USR2', $daemon->pid;
-my $done = sub { $daemon->client->stats('persist')->{snapshots} > $before };
 my $size = sub { my ($file) = glob $daemon->dir . '/snapshot-*.tmp'; return $file && -s $file || 0; };
 wait_until('one runs', sub { $size->() > 0 });
-for my $round (1 .. 200) {
-	my $from = $size->();
-	fill($daemon, "n$round-", 4000);
-	wait_until('it goes on', sub { $done->() || $size->() >= $from + (4 << 20) }, 120);
-	last if $done->();
-}
+fill($daemon, 'n', 24_000);
+wait_until('it ends', sub { my $s = $daemon->client->stats('persist'); $s->{snapshots} > $before || $s->{snapshot_errors} }, 120);
 $stats = $daemon->client->stats('persist');
 is($stats->{snapshot_errors}, 0, 'eviction in a hurry did not make it fail');
 is($stats->{snapshots}, $before + 1, 'it was published');
-cmp_ok($stats->{last_snapshot_bytes}, '>', 80 << 20, 'with most of what there was');
+cmp_ok($stats->{last_snapshot_bytes}, '>', 30 << 20, 'with most of what there was');
 cmp_ok($stats->{last_snapshot_us}, '<', $stats->{last_snapshot_bytes} / (1 << 20) * 1e6 / 2, 'faster than the rate alone');
 $daemon->crash;
 cmp_ok($daemon->client->stats('persist')->{recovery_snapshot}, '>', 0, 'and used after a kill');

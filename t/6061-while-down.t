@@ -38,13 +38,13 @@ for my $args ([@quiet, '--max-downtime', 1000], [@quiet]) {
 # ---- a cap ----
 $daemon->client->set('long', 1, exptime => 100000);
 $daemon->kill9;
-$daemon->up(args => [@quiet, '--restart-mode', 'ttl-cap=2']);
+$daemon->up(args => [@quiet, '--restart-mode', 'ttl-cap=600']);
 is($daemon->client->get('long'), 1, 'with a cap it is there');
 is($daemon->client->get('new'), 'here', 'so is what had no expiry');
 $daemon->client->set('later', 1);
 $daemon->kill9;
 $daemon->up(args => [@quiet]);
-$daemon->jump(3);
+$daemon->jump(601);
 is($daemon->client->get($_), undef, "$_: the cap outlives the next kill") for qw(long new);
 is($daemon->client->get('later'), 1, 'what was set behind it is not capped');
 

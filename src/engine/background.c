@@ -51,20 +51,22 @@ static void *evictor_main(void *arg)
 static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t, struct snap_result *ret)
 {
 	struct hearth_error err = {0};
+	/* Before the port opens, and while changes are refused until it is there, it hurries. */
+	bool hurry = !e->serving || wal_state(e->wal) != WAL_HEALTHY;
 	const struct snap_options so = {
 	    .store = e->store,
 	    .thread = t,
 	    .wal = e->wal,
 	    .clock = e->clock,
 	    .level = 1,
-	    .rate = e->serving ? e->options.snapshot_rate : 0,
+	    .rate = hurry ? 0 : e->options.snapshot_rate,
 	    .cancel = &e->stopping,
 	    .flush_due = &e->flush_due,
 	};
 	int64_t began = clock_mono_us();
 	store_thread_set_now(t, clock_now(e->clock));
 	enum hearth_status status = snap_run(&so, ret, &err);
-	if (status == HEARTH_OK && e->options.keep > 1)
+	if (status == HEARTH_OK)
 		snap_pack(&so);
 	pthread_mutex_lock(&e->lock);
 	e->snapshots += status == HEARTH_OK;
