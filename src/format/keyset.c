@@ -109,28 +109,40 @@ static bool take_block(struct keyset *s, const struct segment_block *block)
 	return beyond || is_found(s);
 }
 
+/* The next block, if it may hold a key block: larger ones are passed over unread, so that a file that claims much costs
+ * no memory. HEARTH_OK with payload NULL for those. */
+static enum hearth_status next_block(struct segment_reader *reader, struct segment_block *ret_b)
+{
+	uint64_t at = segment_offset(reader);
+	enum hearth_status status = segment_skim(reader, ret_b, NULL);
+	if (status == HEARTH_OK &&
+	    (ret_b->head.stored_len > BLOCK_PAYLOAD_MAX || ret_b->head.raw_len > BLOCK_PAYLOAD_MAX))
+		return HEARTH_OK;
+	segment_seek(reader, at);
+	return status == HEARTH_OK ? segment_next(reader, ret_b, NULL) : status;
+}
+
 bool keyset_search(struct keyset *s, struct segment_reader *reader, uint64_t limit)
 {
-	if (!s->row)
-		return true;
-	for (;;) {
+	while (s->row && segment_offset(reader) < limit) {
 		struct segment_block block;
-		if (segment_offset(reader) >= limit)
-			return false;
-		enum hearth_status status = segment_next(reader, &block, NULL);
-		if (status == HEARTH_DAMAGED || status == HEARTH_TORN)
+		enum hearth_status status = next_block(reader, &block);
+		if (status == HEARTH_DAMAGED || status == HEARTH_TORN) {
 			status = segment_resync(reader, NULL);
-		else if (status == HEARTH_OK && block.end > limit)
-			return false;
-		else if (status == HEARTH_OK && take_block(s, &block))
-			return true;
+			if (status == HEARTH_OK)
+				continue;
+		}
+		if (status != HEARTH_OK || block.end > limit)
+			return status != HEARTH_END && status != HEARTH_OK;
+		if (!block.payload)
+			continue;
 		/* A stretch is described behind the next one. */
-		else if (status == HEARTH_OK && block.head.first > s->end &&
-		         block.head.first - s->end > 2 * (uint64_t)KEYBLOCK_COUNT_MAX)
+		bool far =
+		    block.head.first > s->end && block.head.first - s->end > 2 * (uint64_t)KEYBLOCK_COUNT_MAX;
+		if (take_block(s, &block) || far)
 			return true;
-		if (status != HEARTH_OK)
-			return status != HEARTH_END;
 	}
+	return !s->row;
 }
 
 static bool push(struct keyset *s, uint32_t fingerprint)

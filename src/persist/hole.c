@@ -2,7 +2,8 @@
 /* hole: where the log does not go on, is that its end, or damage? In the boot that wrote it the page cache is
  * whole: only the last write can be torn, so anything good behind the hole proves damage. In another boot a
  * later block may have reached the disk first: only one that says the hole was durable proves damage, or a
- * snapshot that was published above it. A cache may forget; it may not lie: what is older than damage goes.
+ * snapshot that was published above it. A cache may forget; it may not lie: what the lost numbers may have changed
+ * goes (lost.c).
  */
 #include "persist/replay.h"
 
@@ -158,6 +159,19 @@ bool hole_ends_before(struct replay *rp, size_t i)
 	return rp->ended;
 }
 
+/* What the hole takes: the numbers up to where the log is known to go on. */
+static void lose(struct replay *rp, const struct replay_head *next, const struct evidence *ev)
+{
+	if (ev->here)
+		lost_numbers(rp, ev->first, rp->at, ev->offset);
+	else if (ev->found && next)
+		lost_numbers(rp, next->h.prev_last + 1, rp->at + 1, SEGMENT_HEADER_SIZE);
+	else if (ev->found && ev->first > rp->expected)
+		lost_numbers(rp, ev->first, rp->at + 1, SEGMENT_HEADER_SIZE);
+	else
+		hole_reset(rp, ev->found ? ev->first : 0);
+}
+
 enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset)
 {
 	struct recovery *rec = rp->rec;
@@ -175,7 +189,7 @@ enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next
 	uint64_t first = ev.here ? ev.first : next && next->h.first ? next->h.first : ev.first;
 	rec->result->left_out_bytes +=
 	    (ev.here ? ev.offset : rp->end) - (*offset < rp->end ? *offset : rp->end);
-	hole_reset(rp, ev.found ? first : 0);
+	lose(rp, next, &ev);
 	*offset = ev.here ? ev.offset : rp->end;
 	if (first > rp->expected)
 		rp->expected = first;

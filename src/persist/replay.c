@@ -410,8 +410,7 @@ static bool begun(const struct replay_head *head)
 	return head->present && head->status != HEARTH_END;
 }
 
-/* The header of the next segment that has begun, if it names this one as its predecessor. */
-static const struct replay_head *successor(const struct replay *rp, size_t i)
+const struct replay_head *replay_successor(const struct replay *rp, size_t i)
 {
 	for (size_t k = i + 1; k < rp->n; k++) {
 		const struct replay_head *head = &rp->heads[k];
@@ -433,14 +432,19 @@ static void leave(struct replay *rp, uint64_t offset)
 
 static enum hearth_status replay_segment(struct replay *rp, size_t i)
 {
-	const struct replay_head *head = &rp->heads[i], *next = successor(rp, i);
+	const struct replay_head *head = &rp->heads[i], *next = replay_successor(rp, i);
 	/* Numbers before this segment that nobody has read, or that an earlier recovery found missing below the snapshot's
 	 * end: it left a jump. What the snapshot covers matters no more. */
 	const struct segment_header *h = &head->h;
 	bool unread = h->prev_last >= rp->expected;
 	bool jumped = h->first > h->prev_last + 1 && h->prev_last < rp->rec->snapshot_end;
 	bool gap = head->status == HEARTH_OK && i > 0 && h->first > rp->rec->s0 + 1 && (unread || jumped);
-	if (gap && hole_ends_before(rp, i))
+	/* A bad header does not say how the segment before ended: numbers below those that the manifest knows of and
+	 * nobody has read are as good as lost. */
+	bool unsaid = head->status != HEARTH_OK && i > 0 && head->entry->first > rp->expected;
+	bool there = i > 0 && rp->heads[i - 1].present && !rp->heads[i - 1].other;
+	bool may_end = there && (gap || (unsaid && head->zeros && !rp->boot_seen));
+	if (may_end && hole_ends_before(rp, i))
 		return HEARTH_OK;
 	rp->at = i;
 	struct datadir *dir = rp->rec->options->files->dir;
@@ -452,8 +456,13 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	rp->end = next && next->h.prev_end < rp->len ? next->h.prev_end : rp->len;
 	if (gap) {
 		recover_damage(rp->rec, head->name, 0, "records before this segment are missing");
-		hole_reset(rp, h->first);
+		if (jumped)
+			hole_reset(rp, h->first);
+		else
+			lost_numbers(rp, h->prev_last + 1, i, SEGMENT_HEADER_SIZE);
 	}
+	if (unsaid)
+		lost_numbers(rp, head->entry->first, i, SEGMENT_HEADER_SIZE);
 	/* What is older than the snapshot was judged when it was made. */
 	rp->counts = !next || next->h.first > rp->rec->s0 + 1;
 	enter(rp, head);
@@ -483,9 +492,11 @@ static void skip_segment(struct replay *rp, size_t i)
 		bool last = i + 1 == rp->n;
 		recover_damage(rp->rec, head->name, 0,
 		    head->present ? "the file is another segment" : "the file is missing");
-		/* Whether it had begun nobody knows: its records may have superseded anything. It stays in the
-		 * manifest, so that the next start decides the same until a snapshot has retired it. */
-		hole_reset(rp, last ? 0 : rp->heads[i + 1].entry->first);
+		/* Whether it had begun nobody knows, but for a successor that names its last number: its records may
+		 * have superseded anything. It stays in the manifest, so that the next start decides the same until
+		 * a snapshot has retired it. */
+		if (!replay_successor(rp, i))
+			hole_reset(rp, last ? 0 : rp->heads[i + 1].entry->first);
 		return;
 	}
 	recover_forget(rp->rec, head->entry->number);
@@ -579,6 +590,7 @@ static void replay_free(struct replay *rp)
 		free(rp->bins[i]);
 	}
 	free(rp->bins);
+	keyset_free(&rp->lost);
 	free(rp->heads);
 	free(rp->spans);
 	window_free(&rp->window);
@@ -595,7 +607,8 @@ enum hearth_status replay_log(struct recovery *rec)
 	rp.heads = calloc(m->n_segments + 1, sizeof(*rp.heads));
 	rp.bins = calloc(rec->threads, sizeof(*rp.bins));
 	rp.spans = calloc(REPLAY_SPANS, sizeof(*rp.spans));
-	bool ok = rp.heads && rp.bins && rp.spans;
+	rp.lost = keyset_new();
+	bool ok = rp.heads && rp.bins && rp.spans && rp.lost;
 	for (unsigned i = 0; ok && i < rec->threads; i++)
 		ok = (rp.bins[i] = calloc(rec->threads, sizeof(**rp.bins))) != NULL;
 	if (!ok) {
@@ -644,6 +657,8 @@ enum hearth_status replay_log(struct recovery *rec)
 		                      : "it ends before the last stop in order did");
 		hole_reset(&rp, 0);
 	}
+	if (status == HEARTH_OK)
+		lost_drop(&rp);
 	rec->result->start.last_seq = rp.expected ? rp.expected - 1 : 0;
 	if (rec->result->start.last_seq < rec->s0)
 		rec->result->start.last_seq = rec->s0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* replay: state of reading the log during recovery, shared by replay.c and hole.c. */
+/* replay: state of reading the log during recovery, shared by replay.c, hole.c and lost.c. */
 #ifndef PERSIST_REPLAY_H
 #define PERSIST_REPLAY_H
 
+#include <hearth/keyset.h>
 #include "persist/recover_private.h"
 #include "persist/window.h"
 
@@ -78,12 +79,20 @@ struct replay {
 	bool reset_all;     /* all was dropped, with nothing known to follow */
 	size_t apply_spans; /* the first so many are good */
 	bool ended;
+	struct keyset *lost; /* keys that lost numbers touched */
 };
 
 /* At *offset of the segment being read the log does not go on as it should. Decides between the end of the
  * log (rp->ended) and damage (what is older goes, *offset moves to the next good block or to the end). next:
  * the successor's header. */
 enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset);
+/* The header of the next segment that has begun, if it names segment i as its predecessor. */
+const struct replay_head *replay_successor(const struct replay *rp, size_t i);
+/* The numbers from rp->expected up to `end` (not included) were not read; the log goes on at this offset of segment i.
+ * Their keys are noted, to be dropped, where key blocks tell of all of them; else all that is older goes. */
+void lost_numbers(struct replay *rp, uint64_t end, size_t i, uint64_t offset);
+/* After the last record: drops the keys that were noted, but for what was set behind the holes. */
+void lost_drop(struct replay *rp);
 /* The numbers below `first` that were not read may have superseded anything older: it goes. */
 void hole_reset(struct replay *rp, uint64_t first);
 /* Numbers are missing before segment i, which is good itself. True: a power cut took them before they were durable, and

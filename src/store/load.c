@@ -122,6 +122,41 @@ static void drop_below(struct store *s, uint64_t seq)
 	}
 }
 
+/* Drops what is to go from one bucket. */
+static uint64_t drop_from(
+    struct store *s, uint32_t shard, struct index_bucket *bucket, store_load_below *below, void *arg)
+{
+	uint64_t gone = 0;
+	for (unsigned i = 0; i < INDEX_SLOTS; i++)
+		if (slot_place(bucket->slot[i]))
+			__builtin_prefetch(store_item(s, slot_place(bucket->slot[i])));
+	for (unsigned i = 0; i < INDEX_SLOTS; i++) {
+		uint64_t place = slot_place(bucket->slot[i]);
+		struct item *it = place ? store_item(s, place) : NULL;
+		if (!it || store_flushed(s, it) || item_seq(it) >= below(arg, it->body, it->key_len))
+			continue;
+		struct index_cursor c =
+		    index_find_place(&s->index, shard, (uint32_t)(bucket->slot[i] >> INDEX_TAG_SHIFT), place);
+		store_unlink(s, shard, &c, it);
+		gone++;
+	}
+	return gone;
+}
+
+uint64_t store_load_drop(
+    struct store_thread *t, unsigned part, unsigned parts, store_load_below *below, void *arg)
+{
+	struct store *s = t->store;
+	uint64_t gone = 0;
+	for (uint32_t shard = part; shard < index_shards(&s->index); shard += parts) {
+		pthread_mutex_lock(&s->index.shard[shard].lock);
+		for (uint32_t b = 0; b < s->index.shard[shard].buckets; b++)
+			gone += drop_from(s, shard, index_bucket(&s->index, shard, b), below, arg);
+		pthread_mutex_unlock(&s->index.shard[shard].lock);
+	}
+	return gone;
+}
+
 void store_load_reset(struct store_thread *t)
 {
 	drop_below(t->store, UINT64_MAX);

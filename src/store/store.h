@@ -126,6 +126,11 @@ bool store_load_touch(struct store_thread *t, const struct store_key *key, int64
 void store_load_flush(struct store_thread *t, uint64_t seq);
 /* Drops everything (what lies behind was damaged). Alone. */
 void store_load_reset(struct store_thread *t);
+/* Drops, in a part of the shards (part of parts, by several threads, nobody else), each item whose number is lower than
+ * `below` says of its key; 0 = it stays. Returns the count. */
+typedef uint64_t store_load_below(void *arg, const void *key, size_t len);
+uint64_t store_load_drop(
+    struct store_thread *t, unsigned part, unsigned parts, store_load_below *below, void *arg);
 /* From here on records are loaded: evictions are not counted as such, no expiry is judged. Until store_load_done. */
 void store_load_begin(struct store *s);
 /* Fits the index to what was loaded (part of parts, by several threads), then, alone, ends the loading. */
