@@ -260,7 +260,7 @@ sleep 0.3;
 my @wrong;
 my $tries = long_run() ? 100 : 10;
 for (1 .. $tries) {
-	my $now = $daemon->client->get('k1');
+	my $now = $daemon->client->get('k1') // 0; # it may not have begun yet
 	my $to = fresh();
 	($code, $out, $err) = rand() < 0.5 ? hearth('backup', $daemon->dir, '--to', $to)
 	    : shell("mkdir -m 700 $to && hearth backup @{[$daemon->dir]} --to - | tar -xf - -C $to");
