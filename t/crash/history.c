@@ -49,13 +49,15 @@ static bool find(struct history *h)
 	struct found found;
 	struct stint *stint = &h->stint;
 	stint_read(stint, &found);
+	found_turn_back(&found, stint->recovery.clock_back);
 	struct verdict v = model_judge(&h->m, &found, h->least, h->most, false);
 	found_free(&found);
 	if (!v.ok)
 		return failed(h, v.why, stint->recovery.note);
 	stint->told = h->told;
 	stint_adopt(stint, v.n, h->least);
-	return true;
+	/* All times have moved, those of the model have not: here the history ends. */
+	return stint->recovery.clock_back == 0;
 }
 
 bool history_live(struct history *h, unsigned steps)
@@ -92,7 +94,7 @@ bool history_stop(struct history *h)
 {
 	enum hearth_status status = h->stint.engine ? stint_stop(&h->stint) : h->stint.stopped;
 	for (unsigned i = h->stint.first; i <= h->m.n; i++)
-		if (!h->m.op[i].acked)
+		if (!h->m.op[i].acked && !h->m.op[i].lost)
 			return failed(h, "a reply had not left at a stop in order", "");
 	if (status != HEARTH_OK)
 		return failed(h, "does not stop in order", h->stint.err.what ? h->stint.err.what : "");

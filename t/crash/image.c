@@ -14,7 +14,8 @@
 
 /* ---- from a world ---- */
 
-static void add_file(struct image *im, const char *dir, const char *name, const struct bytes *bytes)
+static void add_file(
+    struct image *im, const char *dir, const char *name, const struct bytes *bytes, int64_t mtime)
 {
 	if (im->n % 16 == 0)
 		im->file = must_realloc(im->file, (im->n + 16) * sizeof(*im->file));
@@ -22,6 +23,7 @@ static void add_file(struct image *im, const char *dir, const char *name, const 
 	memset(f, 0, sizeof(*f));
 	CHECK(snprintf(f->name, sizeof(f->name), "%s%s", dir, name) < (int)sizeof(f->name));
 	bytes_put(&f->bytes, 0, bytes->data, bytes->len);
+	f->mtime = mtime;
 }
 
 static int by_name(const void *a, const void *b)
@@ -42,10 +44,11 @@ void image_of_cache(struct image *im, const struct world *w)
 	for (size_t i = 0; i < root->n_cached; i++) {
 		const struct inode *f = &w->inode[root->cached_names[i].inode];
 		if (!f->dir)
-			add_file(im, "", root->cached_names[i].name, &f->cached);
+			add_file(im, "", root->cached_names[i].name, &f->cached, f->mtime);
 		for (size_t k = 0; f->dir && k < f->n_cached; k++)
 			add_file(im, "set-aside/", f->cached_names[k].name,
-			    &w->inode[f->cached_names[k].inode].cached);
+			    &w->inode[f->cached_names[k].inode].cached,
+			    w->inode[f->cached_names[k].inode].mtime);
 	}
 	sort(im);
 }
@@ -154,7 +157,7 @@ static void settle_dir(struct image *im, const struct world *w, int inode, const
 			continue;
 		}
 		struct bytes b = settle_file(w, file, u, n, choice);
-		add_file(im, prefix, names.name[i].name, &b);
+		add_file(im, prefix, names.name[i].name, &b, w->inode[file].mtime);
 		free(b.data);
 	}
 	free(names.name);
@@ -174,7 +177,7 @@ void image_copy(struct image *to, const struct image *from)
 {
 	*to = (struct image){0};
 	for (unsigned i = 0; i < from->n; i++)
-		add_file(to, "", from->file[i].name, &from->file[i].bytes);
+		add_file(to, "", from->file[i].name, &from->file[i].bytes, from->file[i].mtime);
 }
 
 void image_free(struct image *im)
@@ -264,6 +267,7 @@ void image_world(const struct image *im, struct world *ret)
 		struct event e = name_event(EVENT_CREATE, dir, name);
 		world_apply(ret, &e, 0);
 		struct inode *f = &ret->inode[ret->n - 1];
+		f->mtime = im->file[i].mtime;
 		bytes_put(&f->cached, 0, im->file[i].bytes.data, im->file[i].bytes.len);
 		bytes_put(&f->synced, 0, im->file[i].bytes.data, im->file[i].bytes.len);
 		struct event sync_parent = {.kind = EVENT_SYNC, .inode = dir, .since = 1};
@@ -289,7 +293,10 @@ bool image_write(const struct image *im, const char *path)
 		FILE *f = fopen(file, "we");
 		ok =
 		    f && fwrite(im->file[i].bytes.data, 1, im->file[i].bytes.len, f) == im->file[i].bytes.len;
-		ok = f && fchmod(fileno(f), 0600) == 0 && fclose(f) == 0 && ok;
+		const struct timespec times[2] = {
+		    {.tv_sec = im->file[i].mtime}, {.tv_sec = im->file[i].mtime}};
+		ok = f && fchmod(fileno(f), 0600) == 0 && fflush(f) == 0 && ok;
+		ok = f && futimens(fileno(f), times) == 0 && fclose(f) == 0 && ok;
 	}
 	return ok;
 }
@@ -306,8 +313,10 @@ static bool read_file(struct image *im, const char *dir, const char *prefix, con
 		return false;
 	while ((n = fread(buf, 1, sizeof(buf), f)) > 0)
 		bytes_put(&b, b.len, buf, n);
+	struct stat st = {0};
+	fstat(fileno(f), &st);
 	fclose(f);
-	add_file(im, prefix, name, &b);
+	add_file(im, prefix, name, &b, st.st_mtim.tv_sec);
 	free(b.data);
 	return true;
 }

@@ -9,6 +9,7 @@
 struct image_file {
 	char name[2 * WORLD_NAME]; /* "set-aside/..." below that */
 	struct bytes bytes;
+	int64_t mtime; /* seconds */
 };
 
 struct image {

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "clocks.h"
 #include "damage.h"
+#include "fault.h"
 #include "power.h"
 #include "run.h"
 
@@ -20,6 +22,9 @@ const struct family families[] = {
     {"cut", "T4: each file cut at every byte", cut_piece, 2},
     {"flip", "T5: every bit of every file flipped", flip_piece, 4},
     {"splice", "T6: zeroed, swapped, doubled, foreign, garbage", splice_piece, 2},
+    {"fault", "T7, T8, T10: failing calls while it runs and stops", fault_piece, 3},
+    {"start", "failing calls while it starts", fault_start_piece, 1},
+    {"clocks", "T15: the wall clock is set", clocks_piece, 1},
     {0},
 };
 

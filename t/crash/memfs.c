@@ -55,7 +55,9 @@ const struct event *memfs_event(const struct memfs *fs, uint32_t number)
 static void happen(struct memfs *fs, const struct event *e)
 {
 	if (!fs->record) {
-		world_apply(&fs->now, e, 0);
+		struct event timed = *e;
+		timed.wall = fake_wall();
+		world_apply(&fs->now, &timed, 0);
 		/* Nobody asks what a power cut would leave: nothing stays pending. */
 		for (int i = 0; i < fs->now.n; i++)
 			fs->now.inode[i].n_pending = 0;
@@ -68,6 +70,7 @@ static void happen(struct memfs *fs, const struct event *e)
 	}
 	struct event *kept = &fs->chunk[fs->n_events / MEMFS_CHUNK][fs->n_events % MEMFS_CHUNK];
 	*kept = *e;
+	kept->wall = fake_wall();
 	if (e->data) {
 		kept->data = must_alloc(e->len);
 		memcpy(kept->data, e->data, e->len);
@@ -276,7 +279,7 @@ static int mem_fstat(void *ctx, int fd, struct stat *ret_st)
 	    .st_ino = (ino_t)(d->inode + 2),
 	    .st_nlink = 1,
 	    .st_size = d->inode < 0 ? 0 : (off_t)fs->now.inode[d->inode].cached.len,
-	    .st_mtim = {.tv_sec = fake_wall()}};
+	    .st_mtim = {.tv_sec = d->inode < 0 ? fake_wall() : fs->now.inode[d->inode].mtime}};
 	return leave(fs, 0, 0);
 }
 

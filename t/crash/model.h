@@ -57,9 +57,11 @@ struct op {
 	int64_t flush_due; /* the slot behind it */
 	uint64_t seq;      /* the number that it took; 0 = none */
 	uint64_t was;      /* the same in an earlier life */
-	uint64_t need;     /* its reply waits for this number */
+	uint64_t wait;     /* what its reply waits for, as the engine says it */
+	uint64_t need;     /* the number in that */
 	uint64_t cas;
 	uint32_t begun, acked; /* events of its life; acked 0: not yet */
+	bool lost;             /* and never: the disk failed, the connection is closed */
 };
 
 struct model {
@@ -98,13 +100,17 @@ struct found_key {
 
 struct found {
 	struct found_key key[MODEL_KEYS];
-	int64_t now; /* Hearth time of the look */
+	int64_t now;   /* Hearth time of the look */
+	int64_t slack; /* seconds by which times may be off */
 	int64_t flush_due;
 	uint64_t items;
 	uint64_t number; /* the first that was given out afterwards */
 };
 
 void found_free(struct found *f);
+/* A clock that was mad when the files were written: recovery judged everything by it, then took so many seconds, rounded,
+ * off all times. Undoes that. */
+void found_turn_back(struct found *f, int64_t seconds);
 bool found_same(const struct found *a, const struct found *b);
 
 struct verdict {

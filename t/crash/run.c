@@ -143,6 +143,7 @@ static void export(const struct trial *t, const struct image *im)
 static void judge(const struct trial *t, const struct image *im, struct stint *stint, struct outcome *ret)
 {
 	stint_read(stint, &ret->found);
+	found_turn_back(&ret->found, ret->recovery.clock_back);
 	ret->found.number = stint_number(stint);
 	ret->verdict = model_judge(t->m, &ret->found, t->least, t->most, t->holes);
 	if (!ret->verdict.ok)
@@ -182,7 +183,7 @@ bool trial_boot(const struct trial *t, const struct image *im, struct outcome *r
 	run_count();
 	run_at(t, im);
 	uint64_t hash = image_hash(im) ^ (t->other_boot ? UINT64_C(0x5555555555555555) : 0);
-	ret->skipped = !run_new_image(hash);
+	ret->skipped = !run_new_image(hash) && !t->again;
 	if (ret->skipped)
 		return booted_before(t, im, hash);
 	export(t, im);

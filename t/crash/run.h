@@ -35,6 +35,7 @@ struct trial {
 	bool holes;      /* keys may be missing: the image was damaged */
 	bool other_boot; /* than the one that wrote it */
 	bool never;      /* do not export it */
+	bool again;      /* boot it though it was booted before: something else has changed */
 	uint64_t told;
 	struct stint_options options;
 	char name[96]; /* of the case, within its family */

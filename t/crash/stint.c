@@ -10,12 +10,13 @@
 #include "engine/private.h"
 
 #define PATIENCE_US (60 * INT64_C(1000000) * 50) /* a minute, at the harness's speed of time */
+#define NUMBERS     ((UINT64_C(1) << 53) - 1)    /* the part of an engine's need that is a number */
 #define OWN_KEY     "the-harness"
 
 static bool wrong(struct stint *stint, const char *what, int a, int b)
 {
 	if (!stint->why[0])
-		snprintf(stint->why, sizeof(stint->why), "%s (%d, expected %d) at op %u", what, a, b,
+		snprintf(stint->why, sizeof(stint->why), "wrong: %s (%d, expected %d) at op %u", what, a, b,
 		    stint->m ? stint->m->n : 0);
 	return false;
 }
@@ -212,6 +213,9 @@ static enum store_result perform(struct engine_worker *w, const struct store_key
 	}
 }
 
+static const char *const kinds[] = {"set", "add", "replace", "append", "prepend", "incr", "decr", "cas",
+    "delete", "touch", "gat", "get", "flush_all", "delayed flush_all", "fire"};
+
 /* The answer, against the model as it was before. */
 static bool answers(struct stint *stint, const struct op *op, enum store_result r, uint64_t number,
     const struct found_key *seen)
@@ -219,7 +223,7 @@ static bool answers(struct stint *stint, const struct op *op, enum store_result 
 	bool expected = model_expects(stint->m, op);
 	const struct version *v = model_holds(stint->m, op->key, op->now);
 	if ((r == STORE_OK) != expected)
-		return wrong(stint, "an op's answer is wrong", (int)r, expected ? STORE_OK : STORE_NOT_FOUND);
+		return wrong(stint, kinds[op->kind], (int)r, expected ? STORE_OK : STORE_NOT_FOUND);
 	if (expected && (op->kind == OP_INCR || op->kind == OP_DECR) && number != model_number(stint->m, op))
 		return wrong(stint, "a number is wrong", (int)number, (int)model_number(stint->m, op));
 	if (expected && (op->kind == OP_GET || op->kind == OP_GAT) &&
@@ -232,6 +236,23 @@ static bool answers(struct stint *stint, const struct op *op, enum store_result 
 static uint64_t last_number(const struct stint *stint)
 {
 	return stint->engine->wal ? ring_last(wal_ring(stint->engine->wal)) : 0;
+}
+
+/* Whether it is an invalidation: refused only with neither log nor mark, and then its key is gone from memory all the same. */
+static bool removes(struct stint *stint, const struct op *op)
+{
+	struct engine_stats stats;
+	bool past = op->expiry != 0 && op->expiry <= op->now;
+	bool concat = op->kind == OP_APPEND || op->kind == OP_PREPEND;
+	bool by_time = (op->kind <= OP_CAS && !concat) || op->kind == OP_TOUCH || op->kind == OP_GAT;
+	bool flush = op->kind == OP_FLUSH || op->kind == OP_FLUSH_AT;
+	if (op->kind != OP_DELETE && !flush &&
+	    !(by_time && past && op->kind != OP_INCR && op->kind != OP_DECR))
+		return false;
+	engine_get_stats(stint->engine, &stats);
+	if (strcmp(stats.state, "lost") != 0)
+		wrong(stint, "an invalidation was refused", (int)op->kind, 0);
+	return true;
 }
 
 enum store_result stint_op(struct stint *stint, struct op *op)
@@ -257,15 +278,21 @@ enum store_result stint_op(struct stint *stint, struct op *op)
 		engine_turn_end(w);
 	if (r == STORE_WAIT)
 		wrong(stint, "an op waits for ever", (int)r, STORE_OK);
-	if (r == STORE_WAIT || r == STORE_REFUSED || r == STORE_NO_MEMORY) {
+	/* While the disk fails, what is on no disk is not shown. */
+	bool hidden = stint->disk_fails && op->kind == OP_GET && r == STORE_NOT_FOUND;
+	bool gone = r == STORE_REFUSED && removes(stint, op);
+	if (r == STORE_WAIT || (r == STORE_REFUSED && !gone) || r == STORE_NO_MEMORY || hidden) {
 		free(op->value);
 		op->value = NULL;
-		return r;
+		return hidden ? STORE_REFUSED : r;
 	}
-	answers(stint, op, r, number, &seen);
+	if (!gone)
+		answers(stint, op, r, number, &seen);
 	free(seen.value);
 	struct op *done = model_do(stint->m, *op, cas);
-	done->need = need;
+	done->lost = gone;
+	done->wait = need;
+	done->need = need & NUMBERS;
 	done->seq = last_number(stint) > before ? last_number(stint) : 0;
 	return STORE_OK;
 }
@@ -274,7 +301,7 @@ void stint_acks(struct stint *stint)
 {
 	for (unsigned i = stint->first; i <= stint->m->n; i++) {
 		struct op *op = &stint->m->op[i];
-		if (!op->acked && engine_ready(stint->engine, op->need))
+		if (!op->acked && !op->lost && engine_ready(stint->engine, op->wait))
 			op->acked = memfs_note(stint->fs, EVENT_ACK, i);
 	}
 }
@@ -290,8 +317,9 @@ static bool settled(struct stint *stint)
 {
 	stint_acks(stint);
 	for (unsigned i = stint->first; i <= stint->m->n; i++) {
-		const struct op *op = &stint->m->op[i];
-		if (!op->acked && !engine_lost(stint->engine, op->need))
+		struct op *op = &stint->m->op[i];
+		op->lost |= !op->acked && engine_lost(stint->engine, op->wait);
+		if (!op->acked && !op->lost)
 			return false;
 	}
 	return true;
@@ -370,7 +398,7 @@ static void note_fire(struct stint *stint)
 		return; /* not yet; or it could not be logged now */
 	struct op op = {.kind = OP_FIRE, .now = now};
 	struct op *done = model_do(stint->m, op, 0);
-	done->seq = done->need = last_number(stint);
+	done->seq = done->need = done->wait = last_number(stint);
 	done->begun = memfs_last(stint->fs);
 }
 

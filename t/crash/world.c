@@ -192,6 +192,8 @@ static void change_names(struct world *w, const struct event *e, uint32_t at)
 		inode = add_inode(w, e->kind == EVENT_MKDIR);
 	if (e->kind == EVENT_CREATE && strncmp(e->name, "log-", 4) == 0)
 		w->inode[inode].is_log = true;
+	if (e->kind == EVENT_CREATE)
+		w->inode[inode].mtime = e->wall;
 	if (e->kind == EVENT_RENAME)
 		inode = world_find(w, e->dir, e->name);
 	struct inode *d = &w->inode[e->dir];
@@ -205,6 +207,7 @@ void world_apply(struct world *w, const struct event *e, uint32_t at)
 	switch (e->kind) {
 	case EVENT_WRITE:
 		bytes_put(&f->cached, e->at, e->data, e->len);
+		f->mtime = e->wall;
 		add_pending(f, e, at, -1);
 		break;
 	case EVENT_SYNC:

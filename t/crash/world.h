@@ -34,6 +34,7 @@ struct event {
 	enum event_kind kind;
 	int dir, inode;
 	size_t at, len;
+	int64_t wall; /* seconds, when it happened */
 	uint32_t since;
 	uint8_t *data;
 	char name[WORLD_NAME], name2[WORLD_NAME];
@@ -54,6 +55,7 @@ struct name {
 
 struct inode {
 	bool dir, is_log;
+	int64_t mtime;
 	struct bytes synced, cached;
 	/* Directories. */
 	struct name *synced_names, *cached_names;
