@@ -6,6 +6,9 @@ CRASH_WRAP = $(addprefix -Wl$(comma)--wrap=,clock_gettime pthread_cond_timedwait
 comma      = ,
 
 units: $(CRASH)
+# Its time runs fast too.
+$(BUILD)/t/engine_faults: private ALL_LDFLAGS += $(CRASH_WRAP)
+$(BUILD)/t/engine_faults: $(BUILD)/crash/fake.o
 $(BUILD)/crash/images: $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) $(CRASH_WRAP) -o $@ $^ -levent_core -lzstd -lm
 $(BUILD)/crash/%.o: t/crash/%.c Makefile t/crash/crash.mk

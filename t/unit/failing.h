@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* failing: the n-th allocation of the program fails (glibc lets a program bring its own malloc), or the n-th call through
- * a vfs, whatever it is; once, or from there on. For tests of one thread, included by one file of a program. Under a
- * sanitizer, which brings its own, allocations do not fail. */
+ * a vfs, whatever it is; once, or from there on. Any thread; included by one file of a program. Under a sanitizer, which
+ * brings its own, allocations do not fail. */
 #ifndef UNIT_FAILING_H
 #define UNIT_FAILING_H
 
+#include <stdatomic.h>
 #include "unit.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -14,14 +15,16 @@
 #endif
 
 struct failing {
-	unsigned calls, at; /* the at-th fails; 0 = none */
-	bool on;            /* and all that follow */
-	bool hit;
+	_Atomic unsigned calls, at; /* the at-th fails; 0 = none */
+	unsigned again;             /* and this one too; 0 = none */
+	bool on;                    /* and all that follow */
+	_Atomic bool hit;
 };
 
 static inline bool failing_now(struct failing *f)
 {
-	if (f->at == 0 || ++f->calls < f->at || (!f->on && f->calls > f->at))
+	unsigned at = f->at, n = at ? ++f->calls : 0;
+	if (at == 0 || n < at || (!f->on && n > at && n != f->again))
 		return false;
 	f->hit = true;
 	return true;
@@ -30,6 +33,8 @@ static inline bool failing_now(struct failing *f)
 /* ---- memory ---- */
 
 static struct failing failing_memory;
+/* What this thread allocates does not fail, and does not count: it is the test's own. */
+static _Thread_local bool failing_spared;
 
 #if FAILING_MEMORY
 void *__libc_malloc(size_t size);
@@ -38,7 +43,7 @@ void *__libc_realloc(void *p, size_t size);
 
 static inline bool failing_memory_now(void)
 {
-	if (!failing_now(&failing_memory))
+	if (failing_spared || !failing_now(&failing_memory))
 		return false;
 	errno = ENOMEM;
 	return true;
@@ -76,38 +81,60 @@ struct failing_vfs {
 	struct vfs vfs;
 	struct failing failing;
 	int error;
-	bool no_links; /* linkat says EPERM */
+	bool no_links;     /* linkat says EPERM */
+	bool changes_only; /* calls that only read do not fail, and do not count */
+	bool syncs_only;   /* only fdatasync fails and counts */
+	bool partly;       /* the first write to fail takes half, and says so */
 };
 
-static inline bool failing_vfs_now(void *ctx)
+static inline bool failing_strikes(struct failing_vfs *u)
 {
-	struct failing_vfs *u = ctx;
 	if (!failing_now(&u->failing))
 		return false;
 	errno = u->error;
 	return true;
 }
 
+static inline bool failing_vfs_now(void *ctx)
+{
+	struct failing_vfs *u = ctx;
+	return !u->syncs_only && failing_strikes(u);
+}
+
+static inline bool failing_read_now(void *ctx)
+{
+	struct failing_vfs *u = ctx;
+	return !u->changes_only && failing_vfs_now(ctx);
+}
+
 static inline int failing_openat(void *ctx, int dirfd, const char *name, int flags, mode_t mode)
 {
-	return failing_vfs_now(ctx) ? -1 : vfs_posix()->openat(NULL, dirfd, name, flags, mode);
+	return (flags & O_CREAT ? failing_vfs_now(ctx) : failing_read_now(ctx))
+	           ? -1
+	           : vfs_posix()->openat(NULL, dirfd, name, flags, mode);
 }
 
 /* The descriptor is gone all the same. */
 static inline int failing_close(void *ctx, int fd)
 {
 	int ret = vfs_posix()->close(NULL, fd);
-	return failing_vfs_now(ctx) ? -1 : ret;
+	return failing_read_now(ctx) ? -1 : ret;
 }
 
 static inline ssize_t failing_pread(void *ctx, int fd, void *data, size_t len, off_t at)
 {
-	return failing_vfs_now(ctx) ? -1 : vfs_posix()->pread(NULL, fd, data, len, at);
+	return failing_read_now(ctx) ? -1 : vfs_posix()->pread(NULL, fd, data, len, at);
 }
 
 static inline ssize_t failing_writev(void *ctx, int fd, const struct iovec *iov, int n)
 {
-	return failing_vfs_now(ctx) ? -1 : vfs_posix()->writev(NULL, fd, iov, n);
+	struct failing_vfs *u = ctx;
+	if (!failing_vfs_now(ctx))
+		return vfs_posix()->writev(NULL, fd, iov, n);
+	if (!u->partly || u->failing.calls > u->failing.at || iov[0].iov_len < 2)
+		return -1;
+	struct iovec half = {iov[0].iov_base, iov[0].iov_len / 2};
+	return vfs_posix()->writev(NULL, fd, &half, 1);
 }
 
 static inline int failing_fsync(void *ctx, int fd)
@@ -117,7 +144,7 @@ static inline int failing_fsync(void *ctx, int fd)
 
 static inline int failing_fdatasync(void *ctx, int fd)
 {
-	return failing_vfs_now(ctx) ? -1 : vfs_posix()->fdatasync(NULL, fd);
+	return failing_strikes(ctx) ? -1 : vfs_posix()->fdatasync(NULL, fd);
 }
 
 static inline int failing_fallocate(void *ctx, int fd, int mode, off_t at, off_t len)
@@ -127,7 +154,7 @@ static inline int failing_fallocate(void *ctx, int fd, int mode, off_t at, off_t
 
 static inline int failing_fstat(void *ctx, int fd, struct stat *ret_st)
 {
-	return failing_vfs_now(ctx) ? -1 : vfs_posix()->fstat(NULL, fd, ret_st);
+	return failing_read_now(ctx) ? -1 : vfs_posix()->fstat(NULL, fd, ret_st);
 }
 
 static inline int failing_renameat(void *ctx, int dirfd, const char *from, const char *to)
@@ -159,12 +186,12 @@ static inline int failing_mkdirat(void *ctx, int dirfd, const char *name, mode_t
 
 static inline int failing_flock(void *ctx, int fd, int how)
 {
-	return failing_vfs_now(ctx) ? -1 : vfs_posix()->flock(NULL, fd, how);
+	return failing_read_now(ctx) ? -1 : vfs_posix()->flock(NULL, fd, how);
 }
 
 static inline int failing_list(void *ctx, int dirfd, bool (*each)(void *arg, const char *name), void *arg)
 {
-	return failing_vfs_now(ctx) ? -1 : vfs_posix()->list(NULL, dirfd, each, arg);
+	return failing_read_now(ctx) ? -1 : vfs_posix()->list(NULL, dirfd, each, arg);
 }
 
 static inline void failing_vfs_init(struct failing_vfs *u)
