@@ -29,7 +29,7 @@
 /* Values end at 1 GiB (memcached's largest -I). */
 #define RECORD_VALUE_MAX (1u << 30)
 /* No number in any file is larger, and none of a file: items keep 53 bits of it. At a million changes a second that is
- * after 142 years; a number beyond is damage. */
+ * after 142 years; a number beyond is damage. A daemon that would have to begin beyond half of it refuses to. */
 #define RECORD_SEQ_MAX (UINT64_C(1) << 52)
 /* No record's header, key and optional fields take more than this; the value comes on top. */
 #define RECORD_OVERHEAD_MAX 320

@@ -10,6 +10,8 @@
 
 #define POOL_MAGIC 0x5a504f4fu
 #define POOL_SLOTS 16
+/* As the format of zstd has it. */
+#define FRAME_BLOCK_MAX (128u * 1024)
 /* The levels that Hearth packs at use no larger windows. */
 #define WINDOW_LOG_MAX 23
 
@@ -80,6 +82,12 @@ enum hearth_status block_unpack_frame(
 	size_t n = ZSTD_decompressDCtx(context, out, raw_len, data, len);
 	put_context(pool, context);
 	return !ZSTD_isError(n) && n == raw_len ? HEARTH_OK : HEARTH_DAMAGED;
+}
+
+bool block_frame_holds(const void *data, size_t len, size_t raw_len)
+{
+	/* No block of a frame takes less than 4 bytes or unpacks to more than this. */
+	return ZSTD_getFrameContentSize(data, len) == raw_len && raw_len / FRAME_BLOCK_MAX <= len / 4;
 }
 
 enum hearth_status block_unpack_head(const void *data, size_t len, void *out, size_t want)

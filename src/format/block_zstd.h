@@ -5,6 +5,7 @@
 #ifndef FORMAT_BLOCK_ZSTD_H
 #define FORMAT_BLOCK_ZSTD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <hearth/status.h>
@@ -20,6 +21,8 @@ void block_pool_close(struct block_pool **pool);
 enum hearth_status block_unpack_frame(
     struct block_pool *pool, const void *data, size_t len, void *out, size_t raw_len);
 
+/* Whether a frame of `len` bytes says that it holds raw_len bytes, and can: to be asked before so much is allocated. */
+bool block_frame_holds(const void *data, size_t len, size_t raw_len);
 /* The first `want` bytes of what a frame holds, of which the first `len` bytes are there. Memory is bounded by what
  * Hearth writes: a frame that needs a larger window is damaged. HEARTH_OK, HEARTH_DAMAGED, HEARTH_NOMEM. */
 enum hearth_status block_unpack_head(const void *data, size_t len, void *out, size_t want);

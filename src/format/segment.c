@@ -327,6 +327,9 @@ static enum hearth_status next_block(
 	b->payload_len = b->head.stored_len;
 	if (b->head.flags == 0)
 		return HEARTH_OK;
+	if (b->head.flags == BLOCK_ZSTD &&
+	    !block_frame_holds(b->payload, b->head.stored_len, b->head.raw_len))
+		return hearth_fail(ret_err, HEARTH_DAMAGED, r->name, r->offset, "block does not unpack");
 	if (!make_room(&r->raw, &r->raw_size, b->head.raw_len))
 		return hearth_fail(ret_err, HEARTH_NOMEM, r->name, r->offset, "no memory for a block");
 	return unpack(r, b->payload, r->raw, b, ret_err);
@@ -427,6 +430,8 @@ enum hearth_status segment_load(const struct segment_reader *reader, uint64_t of
 	/* Both forms share the caller's buffer, the raw one behind the stored one; only now is raw_len to be
 	 * believed. */
 	size_t stored = ret_block->head.stored_len, both = stored + ret_block->head.raw_len;
+	if (ret_block->head.flags == BLOCK_ZSTD && !block_frame_holds(*buf, stored, ret_block->head.raw_len))
+		return hearth_fail(ret_err, HEARTH_DAMAGED, r->name, offset, "block does not unpack");
 	if (*buf_size < both) {
 		uint8_t *bigger = realloc(*buf, both);
 		if (bigger == NULL)

@@ -310,7 +310,7 @@ enum hearth_status snapshot_load(const struct snapshot_reader *r, size_t i, uint
 	*ret_len = 0;
 	if (status != HEARTH_OK)
 		return fail(r, status, 0, "index cannot be read", ret_err);
-	if (!grow(buf, buf_size, stored + b->raw_len))
+	if (!grow(buf, buf_size, stored))
 		return fail(r, HEARTH_NOMEM, b->offset, "no memory for a block", ret_err);
 	ssize_t n = vfs_read_at(r->vfs, r->fd, *buf, stored, b->offset + SNAPSHOT_BLOCK_SIZE);
 	if (n < 0)
@@ -319,6 +319,15 @@ enum hearth_status snapshot_load(const struct snapshot_reader *r, size_t i, uint
 		return fail(r, HEARTH_TORN, b->offset, "file ends inside a block", ret_err);
 	if (snapshot_data_crc(r->header.salt, *buf, stored) != b->crc)
 		return fail(r, HEARTH_DAMAGED, b->offset, "block checksum does not match", ret_err);
+	if (!block_frame_holds(*buf, stored, b->raw_len))
+		return fail(r, HEARTH_DAMAGED, b->offset, "block does not unpack", ret_err);
+	if (*buf_size < stored + b->raw_len) {
+		uint8_t *both = realloc(*buf, stored + b->raw_len);
+		if (both == NULL)
+			return fail(r, HEARTH_NOMEM, b->offset, "no memory for a block", ret_err);
+		*buf = both;
+		*buf_size = stored + b->raw_len;
+	}
 	status = block_unpack_frame(r->pool, *buf, stored, *buf + stored, b->raw_len);
 	if (status != HEARTH_OK)
 		return fail(r, status, b->offset, "block does not unpack", ret_err);

@@ -46,6 +46,11 @@ enum hearth_status files_open(
 	} else if (status == HEARTH_OK) {
 		status = datadir_adopt_segments(dir, &f->manifest, ret_err);
 	}
+	const struct manifest *m = &f->manifest;
+	if (status == HEARTH_OK &&
+	    (m->next_segment > RECORD_SEQ_MAX / 2 || m->next_snapshot > RECORD_SEQ_MAX / 2))
+		status = hearth_fail(
+		    ret_err, HEARTH_DAMAGED, DATADIR_MANIFEST, 0, "numbers of files are nearly used up");
 	if (status != HEARTH_OK) {
 		manifest_free(&f->manifest);
 		return status;

@@ -92,16 +92,23 @@ static bool open_threads(struct recovery *rec)
 
 /* Numbers go on behind everything that can have been given out: after a power cut or damage that is the durable
  * mark. A write that a kill cut off was never answered, so its numbers may come again. */
-static void continue_numbers(struct recovery *rec)
+static enum hearth_status continue_numbers(struct recovery *rec)
 {
 	const struct manifest *m = &rec->options->files->manifest;
 	struct wal_start *start = &rec->result->start;
 	uint64_t high = m->high_water > rec->high_water ? m->high_water : rec->high_water;
+	uint64_t newest = store_newest(rec->options->store);
 	if (m->clean && m->last_seq > start->last_seq)
 		start->last_seq = m->last_seq;
+	/* A snapshot may hold items beyond what it says is its end. Whoever is shown one waits for its number. */
+	if (newest > start->last_seq)
+		start->last_seq = newest;
 	bool lost = rec->other_boot || rec->result->damaged > 0;
 	if (!rec->options->files->fresh && !m->clean && lost && high > start->last_seq)
 		start->last_seq = high;
+	if (start->last_seq <= RECORD_SEQ_MAX / 2)
+		return HEARTH_OK;
+	return hearth_fail(rec->err, HEARTH_DAMAGED, "log", 0, "its numbers are nearly used up");
 }
 
 static void count_files(struct recovery *rec)
@@ -160,7 +167,7 @@ enum hearth_status recover_run(
 		goto out;
 	sweep_expired(&rec);
 	ret->dropped = atomic_load(&rec.dropped);
-	continue_numbers(&rec);
+	status = continue_numbers(&rec);
 	if (ret->damaged && options->strict)
 		status = HEARTH_DAMAGED;
 out:

@@ -171,6 +171,11 @@ void store_load_flush(struct store_thread *t, uint64_t seq)
 		store_kill_all(t->store, seq);
 }
 
+uint64_t store_newest(const struct store *s)
+{
+	return atomic_load(&s->newest);
+}
+
 uint64_t store_item_max(const struct store *s)
 {
 	return s->options.item_max;

@@ -136,6 +136,8 @@ void store_load_begin(struct store *s);
 /* Fits the index to what was loaded (part of parts, by several threads), then, alone, ends the loading. */
 void store_load_fit(struct store_thread *t, unsigned part, unsigned parts);
 void store_load_done(struct store *s);
+/* The highest number of the items that a snapshot brought. */
+uint64_t store_newest(const struct store *s);
 /* Bytes of header, key and value that an item may have. */
 uint64_t store_item_max(const struct store *s);
 /* What expires at all expires `back` seconds earlier, and everything no later than `latest` (0 = any time; items without
