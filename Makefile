@@ -41,7 +41,7 @@ MAIN_OBJS   = $(patsubst %,$(BUILD)/%.o,$(MAIN))
 TOOL_OBJS   = $(call objs,tool,$(TOOL)) $(call objs,base,$(BASE_D))
 UNITS       = $(patsubst t/unit/%.c,$(BUILD)/t/%,$(sort $(wildcard t/unit/*.c)))
 SECTIONS    = 1 5 7 8
-SOURCES     = $(shell find src include t/unit t/crash -name '*.[ch]')
+SOURCES     = $(shell find src include t/unit t/crash t/fuzz -name '*.[ch]')
 
 all: $(BUILD)/hearthd $(BUILD)/hearth
 
@@ -141,4 +141,4 @@ clean:
 
 .PHONY: all units prove check check-long traps asan ubsan tsan cov demo bench install uninstall format lint clean
 .SECONDARY:
-include t/crash/crash.mk $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+include t/crash/crash.mk t/fuzz/fuzz.mk $(shell find $(BUILD) -name '*.d' 2>/dev/null)
