@@ -17,7 +17,7 @@ my %long = ();
 sub own_files
 {
 	my @files = split /\n/, `find . -name .git -prune -o -name build -prune -o -name 'hearth-data-*' -prune -o -type f -print`;
-	return sort map { s{^\./}{}r } grep { !m{^\./t/data/} && !m{/\.} } @files;
+	return sort map { s{^\./}{}r } grep { !m{^\./t/(?:data|fuzz/corpus)/} && !m{/\.} } @files;
 }
 
 # [name, lines] of each function in a C file; in this style its braces stand in column 0.
