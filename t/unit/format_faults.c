@@ -77,7 +77,7 @@ static void nothing(struct scene *sc)
 	sc->w = written_begin();
 }
 
-static char large[100001];
+static char large[300001];
 
 /* Three segments, one of them packed, and two snapshots. */
 static void everything(struct scene *sc)
@@ -420,12 +420,50 @@ static enum hearth_status walk_snapshot(struct scene *sc)
 	return status;
 }
 
+/* One record, too large to be unpacked whole. */
+static void giant_snapshot(struct scene *sc)
+{
+	struct snapshot_header h = {.number = 1};
+	struct snapshot_footer f = {.end = 1};
+	struct snapshot_writer *writer;
+	struct record r = set_record(1, "", 0);
+	nothing(sc);
+	unit_fill(large, sizeof(large), 5);
+	r.seq = 1;
+	r.value = (const uint8_t *)large;
+	r.value_len = sizeof(large);
+	uint8_t *out = malloc(record_size(&r));
+	assert_non_null(out);
+	size_t len = record_encode(&r, out);
+	int fd = openat(sc->w.s.fd, "giant", O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(snapshot_writer_open(&writer, vfs_posix(), fd, &h, 1, NULL), HEARTH_OK);
+	assert_int_equal(snapshot_writer_block(writer, out, len, 1, 1, NULL), HEARTH_OK);
+	assert_int_equal(snapshot_writer_finish(writer, &f, NULL), HEARTH_OK);
+	snapshot_writer_close(&writer);
+	close(fd);
+	free(out);
+}
+
+static enum hearth_status read_giant(struct scene *sc)
+{
+	struct snapshot_reader *reader;
+	struct record r;
+	uint8_t head[RECORD_OVERHEAD_MAX];
+	enum hearth_status status = snapshot_open(&reader, sc->vfs, sc->w.s.fd, "giant", NULL, &sc->err);
+	if (status == HEARTH_OK)
+		status = snapshot_load_head(reader, 0, head, &r, &sc->err);
+	assert_true(status != HEARTH_OK || r.value_len == sizeof(large));
+	snapshot_close(&reader);
+	return status;
+}
+
 static void snapshots_say_what_failed(void **state)
 {
 	(void)state;
 	unsigned cases = fail_each(nothing, write_snapshot, true);
 	cases += fail_each(everything, read_snapshot, false);
 	cases += fail_each(cut_snapshot, walk_snapshot, false);
+	cases += fail_each(giant_snapshot, read_giant, false);
 	print_message("# %u failures\n", cases);
 	assert_true(cases > 100);
 }
