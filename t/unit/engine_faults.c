@@ -14,6 +14,8 @@
 #define WALL        1800000000
 #define PAST_OPS    70
 #define BATCH       3
+#define DOWN        100 /* seconds between the past and the life */
+#define TTL_CAP     3600
 #define PATIENCE_US (30 * INT64_C(1000000)) /* of the fast clock */
 
 struct stay {
@@ -28,7 +30,7 @@ struct stay {
 	bool opened;
 	struct hearth_error err;
 	enum hearth_status status, stopped;
-	_Atomic int snapshots, snapshots_failed;
+	_Atomic int snapshots, snapshots_failed, rotations, rotations_failed, pins, pins_failed;
 };
 
 enum strike { ONCE, TWICE, UNTIL_WELL, FOR_EVER, STRIKES };
@@ -128,6 +130,9 @@ static struct engine_options options_of(unsigned n)
 	o.fsync = n / 2 % 3 == 0 ? ENGINE_FSYNC_EVERYSEC : ENGINE_FSYNC_ALWAYS;
 	o.on_disk_error = n / 3 % 2 ? ENGINE_SERVE : ENGINE_REFUSE;
 	o.scrub_interval = n % 5 == 0;
+	o.max_downtime = n % 7 == 1 ? DOWN / 2 : 0;
+	o.ttl_cap = n % 7 == 3 ? TTL_CAP : 0;
+	o.no_keep_prefixes = n % 3 == 1 ? "nobody's\nelse" : NULL;
 	return o;
 }
 
@@ -164,6 +169,14 @@ static void recall_past(struct stay *l)
 		model_apply(&l->h, &op);
 	}
 	l->n = l->acked = 0;
+	fake_pass(DOWN);
+	for (unsigned i = 0; i < HISTORY_KEYS; i++) {
+		struct fact *f = &l->h.fact[i];
+		if (l->options.max_downtime)
+			fact_clear(f);
+		if (l->options.ttl_cap && f->live)
+			f->expiry = fake_wall() + TTL_CAP;
+	}
 	remember(l);
 }
 
@@ -183,6 +196,10 @@ static enum store_result one(
 	case OP_APPEND:
 		return engine_put(w, k, &put, NULL);
 	case OP_DELETE:
+		/* What expires at once is a removal too. */
+		if (op->number % 3 == 0)
+			return engine_put(
+			    w, k, &(struct store_put){.value = value, .value_len = len, .expiry = 1}, NULL);
 		return engine_delete(w, k, 0);
 	case OP_TOUCH:
 		return engine_touch(w, k, op->expiry, NULL, NULL);
@@ -197,7 +214,7 @@ static const char *state_name(struct engine *e)
 {
 	struct engine_stats st;
 	engine_get_stats(e, &st);
-	return st.state;
+	return st.state ? st.state : "";
 }
 
 /* One turn with one change; the model changes when memory has. Returns its need. */
@@ -247,7 +264,7 @@ static void changes(struct stay *l, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t need = change(l);
 		int64_t end = clock_mono_us() + PATIENCE_US / 10;
-		if (!need || i % BATCH)
+		if ((!need && l->e->wal) || i % BATCH)
 			continue;
 		while (!engine_ready(l->e, need) && !engine_lost(l->e, need) && patience(end))
 			;
@@ -289,6 +306,41 @@ static void found_with_damage(struct stay *l)
 	remember(l);
 }
 
+static void rotated(void *arg, enum hearth_status status, uint64_t segment, uint64_t last)
+{
+	struct stay *l = arg;
+	struct engine_stats st;
+	engine_get_stats(l->e, &st);
+	/* What is sealed is durable. */
+	MUST(status != HEARTH_OK || (segment > 0 && last <= st.durable_seq));
+	l->rotations_failed += status != HEARTH_OK;
+	l->rotations++;
+}
+
+static void pinned(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes)
+{
+	struct stay *l = arg;
+	(void)number;
+	(void)items;
+	(void)bytes;
+	l->pins_failed += status != HEARTH_OK;
+	l->pins++;
+}
+
+/* As for a backup: the log is sealed, and a snapshot kept for it. */
+static void seal_and_pin(struct stay *l)
+{
+	int want = l->rotations + (engine_rotate(l->e, rotated, l) == HEARTH_OK), pins = l->pins;
+	int64_t end = clock_mono_us() + 100 * PATIENCE_US;
+	while (l->rotations < want)
+		MUST(patience(end));
+	struct engine_stats st;
+	engine_get_stats(l->e, &st);
+	pins += engine_pin(l->e, st.last_snapshot, true, pinned, l) == HEARTH_OK;
+	while (l->pins < pins)
+		MUST(patience(end));
+}
+
 static void gets_well(struct stay *l)
 {
 	l->u.failing.at = 0;
@@ -328,7 +380,9 @@ static void live(struct stay *l, const struct variant *v)
 	changes(l, 12);
 	engine_tick(l->e);
 	snapshot(l);
-	changes(l, 12);
+	changes(l, 6);
+	seal_and_pin(l);
+	changes(l, 6);
 	if (v->strike != FOR_EVER)
 		gets_well(l);
 	fake_pass(1);
@@ -351,6 +405,8 @@ static void judge(struct stay *l, const struct variant *v, unsigned n)
 	struct engine_recovery r;
 	struct engine_options o = l->options;
 	o.scrub_interval = 0;
+	if (l->opened)
+		o.ttl_cap = 0;
 	struct engine *e = engine_at(l->s.path, &o, &r);
 	uint64_t found = shape_of(e, NULL);
 	unsigned least = l->stopped == HEARTH_OK ? l->n : l->acked;
@@ -398,7 +454,8 @@ static bool live_with(const struct image *past, const struct variant *v, unsigne
 	if (l.status != HEARTH_OK)
 		assert_true(hit && l.err.what);
 	if (!hit)
-		assert_true(l.opened && l.snapshots_failed == 0 && l.stopped != HEARTH_IO);
+		assert_true(l.opened && l.snapshots_failed == 0 && l.rotations_failed + l.pins_failed == 0 &&
+		            l.stopped != HEARTH_IO);
 	judge(&l, v, n);
 	alarm(0);
 	facts_free(l.h.fact);
@@ -441,9 +498,31 @@ static void quiet(void)
 	setvbuf(stderr, NULL, _IONBF, 0);
 }
 
+static void without_a_directory_nothing_is_logged(void **state)
+{
+	(void)state;
+	static struct stay l;
+	l = (struct stay){.options = options_of(0), .h.random = 1};
+	assert_int_equal(engine_open(&l.e, &l.options, NULL, &l.err), HEARTH_OK);
+	assert_int_equal(engine_recover(l.e, NULL, &l.err), HEARTH_OK);
+	changes(&l, 60);
+	assert_int_equal(l.acked, 58); /* the last that was waited for */
+	assert_true(shape_of(l.e, NULL) == l.state[l.n]);
+	assert_int_equal(engine_snapshot(l.e, snapshot_done, &l), HEARTH_END);
+	assert_int_equal(engine_rotate(l.e, rotated, &l), HEARTH_END);
+	assert_int_equal(engine_pin(l.e, 1, true, pinned, &l), HEARTH_END);
+	engine_tick(l.e);
+	engine_jump(l.e, 5);
+	assert_int_equal(engine_stop(l.e, &l.err), HEARTH_OK);
+	engine_close(&l.e);
+	assert_int_equal(l.snapshots + l.rotations + l.pins, 0);
+	facts_free(l.h.fact);
+}
+
 int main(void)
 {
-	static const struct CMUnitTest tests[] = {cmocka_unit_test(each_call_fails)};
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(without_a_directory_nothing_is_logged), cmocka_unit_test(each_call_fails)};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	if (access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 0); /* thousands of syncs */
