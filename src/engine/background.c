@@ -27,9 +27,9 @@ void background_wake_evictor(void *arg)
 static void *evictor_main(void *arg)
 {
 	struct engine *e = arg;
-	struct store_thread *t = store_thread_open(e->store, NULL);
+	struct store_thread *t = e->evictor_thread;
 	pthread_setname_np(pthread_self(), "evict");
-	while (t && !atomic_load(&e->stopping)) {
+	while (!atomic_load(&e->stopping)) {
 		store_thread_set_now(t, clock_now(e->clock));
 		if (store_maintain(t))
 			continue;
@@ -41,8 +41,6 @@ static void *evictor_main(void *arg)
 		e->evict_wanted = false;
 		pthread_mutex_unlock(&e->lock);
 	}
-	if (t)
-		store_thread_close(&t);
 	return NULL;
 }
 
@@ -97,12 +95,12 @@ static void answer(struct snapshot_request *r, enum hearth_status status, const 
 static void *snapshot_main(void *arg)
 {
 	struct engine *e = arg;
-	struct store_thread *t = store_thread_open(e->store, NULL);
+	struct store_thread *t = e->snapshot_thread;
 	pthread_setname_np(pthread_self(), "snapshot");
 	/* Snapshots may take their time; requests may not. */
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
 	pthread_mutex_lock(&e->lock);
-	while (t && !atomic_load(&e->stopping)) {
+	while (!atomic_load(&e->stopping)) {
 		struct snapshot_request *pins = e->pins;
 		if (pins) {
 			e->pins = NULL;
@@ -131,8 +129,6 @@ static void *snapshot_main(void *arg)
 	pthread_mutex_unlock(&e->lock);
 	pin_requests(e, pins, true);
 	answer(left, HEARTH_BUSY, &(struct snap_result){0});
-	if (t)
-		store_thread_close(&t);
 	return NULL;
 }
 
@@ -252,6 +248,11 @@ bool background_start(struct engine *e)
 	for (size_t i = 0; i < e->files.manifest.n_snapshots; i++)
 		e->last_bytes = e->files.manifest.snapshots[i].bytes;
 	store_set_wake(e->store, background_wake_evictor, e);
+	/* Here, where a lack of memory is a start that fails, and not a daemon that never takes a snapshot. */
+	e->evictor_thread = store_thread_open(e->store, NULL);
+	e->snapshot_thread = store_thread_open(e->store, NULL);
+	if (!e->evictor_thread || !e->snapshot_thread)
+		return false;
 	e->evictor_running = pthread_create(&e->evictor, NULL, evictor_main, e) == 0;
 	if (e->wal)
 		e->snapshotter_running = pthread_create(&e->snapshotter, NULL, snapshot_main, e) == 0;
@@ -272,4 +273,8 @@ void background_stop(struct engine *e)
 	if (e->evictor_running)
 		pthread_join(e->evictor, NULL);
 	e->snapshotter_running = e->evictor_running = false;
+	if (e->evictor_thread)
+		store_thread_close(&e->evictor_thread);
+	if (e->snapshot_thread)
+		store_thread_close(&e->snapshot_thread);
 }

@@ -75,6 +75,7 @@ struct engine {
 	pthread_mutex_t lock;
 	pthread_cond_t wake_evictor, wake_snapshots;
 	pthread_t evictor, snapshotter;
+	struct store_thread *evictor_thread, *snapshot_thread; /* theirs */
 	bool evictor_running, snapshotter_running, evict_wanted, snapshot_wanted;
 	_Atomic bool stopping;
 	struct snapshot_request *requests, *pins;

@@ -357,10 +357,15 @@ static int set_last(const struct set *s)
 	return -1;
 }
 
-/* Whether the pending flush of state n has fallen due. */
-static bool flushed(const struct model *m, unsigned n, int64_t now)
+/* Whether the pending flush of state n may have fired, and whether it must have. */
+static bool may_have_fired(const struct model *m, unsigned n, const struct found *f)
 {
-	return m->op[n].flush_due != 0 && m->op[n].flush_due <= now;
+	return m->op[n].flush_due != 0 && m->op[n].flush_due <= f->now + f->slack;
+}
+
+static bool has_fired(const struct model *m, unsigned n, const struct found *f)
+{
+	return m->op[n].flush_due != 0 && m->op[n].flush_due <= f->now - f->slack;
 }
 
 /* States in which the key looks as it was found. */
@@ -381,11 +386,13 @@ static struct set states_of(const struct model *m, const struct found *f, unsign
 		if (same_key(&want, k, f->slack))
 			set_range(&s, v[i].op, to);
 	}
-	for (unsigned i = 0; i <= m->n; i++)
-		if (flushed(m, i, f->now)) {
-			uint64_t bit = UINT64_C(1) << i % 64;
-			s.word[i / 64] = k->live ? s.word[i / 64] & ~bit : s.word[i / 64] | bit;
-		}
+	for (unsigned i = 0; i <= m->n; i++) {
+		uint64_t bit = UINT64_C(1) << i % 64;
+		if (k->live && has_fired(m, i, f))
+			s.word[i / 64] &= ~bit;
+		else if (!k->live && may_have_fired(m, i, f))
+			s.word[i / 64] |= bit;
+	}
 	return s;
 }
 
@@ -393,7 +400,8 @@ static struct set states_of_flush(const struct model *m, const struct found *f)
 {
 	struct set s = {{0}};
 	for (unsigned i = 0; i <= m->n; i++)
-		if (about(f->flush_due, flushed(m, i, f->now) ? 0 : m->op[i].flush_due, f->slack))
+		if ((!has_fired(m, i, f) && about(f->flush_due, m->op[i].flush_due, f->slack)) ||
+		    (may_have_fired(m, i, f) && f->flush_due == 0))
 			set_range(&s, i, i);
 	return s;
 }

@@ -383,7 +383,9 @@ void stint_snapshot(struct stint *stint)
 {
 	stint->snapshots_begun++;
 	memfs_note(stint->fs, EVENT_MARK, 0);
-	engine_snapshot(stint->engine, snapshot_done, stint);
+	enum hearth_status status = engine_snapshot(stint->engine, snapshot_done, stint);
+	if (status != HEARTH_OK && status != HEARTH_BUSY)
+		stint->snapshots_begun--;
 }
 
 /* The delayed flush that fell due has been done by the tick. */

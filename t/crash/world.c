@@ -6,16 +6,19 @@
 #include <string.h>
 #include "base/check.h"
 
+void *(*must_calloc)(size_t n, size_t size) = calloc;
+void *(*must_reallocate)(void *p, size_t size) = realloc;
+
 void *must_alloc(size_t size)
 {
-	void *p = calloc(1, size ? size : 1);
+	void *p = must_calloc(1, size ? size : 1);
 	CHECK(p);
 	return p;
 }
 
 void *must_realloc(void *p, size_t size)
 {
-	p = realloc(p, size ? size : 1);
+	p = must_reallocate(p, size ? size : 1);
 	CHECK(p);
 	return p;
 }

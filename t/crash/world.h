@@ -86,7 +86,9 @@ int names_find(const struct name *names, size_t n, const char *name);
 /* The change of a directory, on either list. */
 void names_change(struct name **names, size_t *n, size_t *room, const struct event *e, int inode);
 
-/* Memory or the end: a harness without memory proves nothing. */
+/* Memory or the end: a harness without memory proves nothing. Where malloc is made to fail these two get the real one. */
+extern void *(*must_calloc)(size_t n, size_t size);
+extern void *(*must_reallocate)(void *p, size_t size);
 void *must_alloc(size_t size);
 void *must_realloc(void *p, size_t size);
 
