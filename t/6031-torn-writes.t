@@ -46,7 +46,7 @@ sub tear_snapshot
 	kill 'USR2', $daemon->pid;
 	wait_until('the snapshot to fail', sub {
 		my $now = $daemon->client->stats('persist');
-		return grep { /snapshot/ && /error|taken|number/ && $now->{$_} ne $before->{$_} } keys %$now;
+		return grep { /^snapshots$|snapshot_errors/ && $now->{$_} ne $before->{$_} } keys %$now;
 	}, 20);
 	return;
 }

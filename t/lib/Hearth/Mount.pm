@@ -49,7 +49,7 @@ sub remount
 # An ext4 file system of so many MiB in a sparse file in a directory; undef when that cannot be made.
 sub ext4
 {
-	my ($in, $mib) = @_;
+	my ($in, $mib, @options) = @_;
 	my $image = "$in/image";
 	open my $f, '>', $image or croak "$image: $!";
 	truncate $f, $mib << 20 or croak "$image: $!";
@@ -59,7 +59,7 @@ sub ext4
 		Test::More::note("mkfs.ext4: $err");
 		return undef;
 	}
-	return Hearth::Mount::mount('-o', 'loop', $image);
+	return Hearth::Mount::mount('-o', join(',', 'loop', @options), $image);
 }
 
 # Freezes a file system for so many seconds. A process of its own thaws it, whatever becomes of the test.
