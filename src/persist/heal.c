@@ -225,7 +225,7 @@ static enum hearth_status replace_next(struct wal *wal, struct wal_segment *next
     const struct wal_start *prev, size_t first, struct hearth_error *ret_err)
 {
 	const struct vfs *vfs = datadir_vfs(wal->files->dir);
-	uint64_t bytes = FILES_RESERVE;
+	uint64_t bytes = wal->reserve;
 	for (size_t i = first; i <= wal->n_old; i++)
 		bytes += open_segment(wal, i)->written.end - open_segment(wal, i)->durable.end;
 	int fd = files_begin_replacement(wal->files, next->number, bytes);
@@ -256,6 +256,7 @@ static void take_next(struct wal *wal, const struct wal_segment *next, const str
 	wal->before = *prev;
 	wal->current = *next;
 	wal->next.fd = -1;
+	atomic_store(&wal->next_ready, false);
 	wal->sync_failed = false;
 	wal->taken = next->written.last;
 	wal->prev_crc = next->written.crc;
@@ -328,6 +329,7 @@ static void leave_log(struct wal *wal)
 	if (wal->next.fd >= 0) {
 		vfs->close(vfs->ctx, wal->next.fd);
 		wal->next.fd = -1;
+		atomic_store(&wal->next_ready, false);
 	}
 	wal->before = (struct wal_start){0};
 	wal->sync_failed = wal->removal = false;
@@ -364,6 +366,7 @@ static void stop_log(struct wal *wal)
 	if (wal->next.fd >= 0) {
 		vfs->close(vfs->ctx, wal->next.fd);
 		wal->next.fd = -1;
+		atomic_store(&wal->next_ready, false);
 		files_drop_segment(wal->files, wal->next.number);
 	}
 	atomic_store(&wal->durable, atomic_load(&wal->written));
@@ -523,10 +526,11 @@ static bool try_untrusted(struct wal *wal)
 	struct manifest_segment entry;
 	struct wal_segment next = {.fd = -1};
 	uint64_t generation = files_new_generation(f);
-	if (files_add_segment(f, generation, atomic_load(&wal->published) + 1, FILES_RESERVE, &next.fd,
-	        &entry, &err) != HEARTH_OK)
+	if (files_add_segment(f, generation, atomic_load(&wal->published) + 1, wal->reserve, &next.fd, &entry,
+	        &err) != HEARTH_OK)
 		return false;
 	next.number = entry.number;
+	next.allocated = wal->reserve;
 	memcpy(next.salt, entry.salt, sizeof(next.salt));
 	pthread_mutex_lock(&wal->lock);
 	hold_log(wal);

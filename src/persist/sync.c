@@ -72,13 +72,16 @@ enum hearth_status sync_make_next(struct wal *wal, struct hearth_error *ret_err)
 	int fd;
 	/* The tail of a segment that fails is written anew, so lower numbers than those to come are possible. */
 	enum hearth_status status = files_add_segment(wal->files, wal->files->generation,
-	    atomic_load(&wal->durable) + 1, FILES_RESERVE, &fd, &entry, ret_err);
+	    atomic_load(&wal->durable) + 1, wal->reserve, &fd, &entry, ret_err);
 	if (status != HEARTH_OK)
 		return status;
 	pthread_mutex_lock(&wal->lock);
 	wal->next.fd = fd;
 	wal->next.number = entry.number;
+	wal->next.allocated = wal->reserve;
+	atomic_store(&wal->next_ready, true);
 	memcpy(wal->next.salt, entry.salt, sizeof(wal->next.salt));
+	pthread_cond_broadcast(&wal->done);
 	pthread_mutex_unlock(&wal->lock);
 	ring_poke(wal->ring);
 	return HEARTH_OK;
@@ -103,13 +106,13 @@ static bool passes(int error)
 	return error == EMFILE || error == ENFILE || error == ENOMEM;
 }
 
-/* The current segment's own first bytes are allocated too: until a part of them is used, no other is needed. */
+/* The current segment's own first bytes are allocated too: as long as there is but this one, a part of them may be used
+ * before another is made. */
 static bool wants_reserves(const struct wal *wal)
 {
-	uint64_t limit = wal->options.segment_bytes ? wal->options.segment_bytes : WAL_SEGMENT;
-	uint64_t enough = limit / 2 < FILES_RESERVE / 4 ? limit / 2 : FILES_RESERVE / 4;
+	bool early = atomic_load(&wal->segments_begun) > 1 || wal->current.allocated < wal->reserve;
 	return wal_state(wal) == WAL_HEALTHY && (wal->next.fd < 0 || !wal->files->spare) &&
-	       (atomic_load(&wal->offset) > enough || atomic_load(&wal->rotate_wanted)) &&
+	       (early || atomic_load(&wal->offset) > wal->limit / 256 || atomic_load(&wal->rotate_wanted)) &&
 	       clock_mono_us() - wal->tried_us >= SECOND_US;
 }
 
@@ -125,7 +128,10 @@ static void make_reserves(struct wal *wal)
 		status = files_make_spare(wal->files, &err);
 	if (status == HEARTH_OK)
 		return;
+	pthread_mutex_lock(&wal->lock);
 	wal->tried_us = clock_mono_us();
+	pthread_cond_broadcast(&wal->done);
+	pthread_mutex_unlock(&wal->lock);
 	if (status == HEARTH_IO && !passes(err.sys_errno))
 		heal_refuse(wal, "no reserve can be made", err.sys_errno);
 }

@@ -82,8 +82,32 @@ static void open_block(struct wal *wal, uint64_t first)
 	wal->out_len += BLOCK_HEADER_SIZE;
 }
 
+/* The next segment is the reserve of this one: it is made before this one's own allocated bytes are used up by changes, or
+ * changes are refused. False: the log is to hold. */
+static bool await_reserve(struct wal *wal, size_t len)
+{
+	uint64_t behind = atomic_load(&wal->offset) + len;
+	if (atomic_load_explicit(&wal->next_ready, memory_order_relaxed) || behind < wal->limit / 256)
+		return true;
+	pthread_mutex_lock(&wal->lock);
+	int64_t began = clock_mono_us();
+	pthread_cond_signal(&wal->wake);
+	/* A full disk says so at once; a stalled one would stall the write as well. Not for ever: descriptors may be short. */
+	while (behind > WAL_ROOM / 4 * 3 && !atomic_load(&wal->next_ready) && wal_state(wal) == WAL_HEALTHY &&
+	       atomic_load(&wal->mode) == WAL_WRITES && !atomic_load(&wal->stopping) &&
+	       wal->tried_us < began) {
+		struct timespec until = clock_deadline(100);
+		pthread_cond_timedwait(&wal->done, &wal->lock, &until);
+	}
+	bool writes = atomic_load(&wal->mode) == WAL_WRITES;
+	pthread_mutex_unlock(&wal->lock);
+	return writes;
+}
+
 static bool write_out(struct wal *wal, struct iovec *iov, int n, size_t len)
 {
+	if (wal->log_running && !await_reserve(wal, len))
+		return false;
 	atomic_store(&wal->busy_since, clock_mono_us());
 	int ret = vfs_writev_all(wal_vfs(wal), wal->current.fd, iov, n);
 	atomic_store(&wal->busy_since, 0);
@@ -308,6 +332,7 @@ static bool change_segment(struct wal *wal)
 	if (ready) {
 		enter_segment(wal, &wal->next);
 		wal->next.fd = -1;
+		atomic_store(&wal->next_ready, false);
 		atomic_fetch_add(&wal->log_bytes, prev.prev_end);
 		atomic_store(&wal->rotate_wanted, false);
 		pthread_cond_broadcast(&wal->done);
@@ -447,8 +472,7 @@ static void watch(struct wal *wal)
 /* Everything taken is written: a new segment, if it is time for one. */
 static void look_at_segment(struct wal *wal)
 {
-	uint64_t limit = wal->options.segment_bytes ? wal->options.segment_bytes : WAL_SEGMENT;
-	if (atomic_load(&wal->offset) > limit || atomic_load(&wal->rotate_wanted))
+	if (atomic_load(&wal->offset) > wal->limit || atomic_load(&wal->rotate_wanted))
 		change_segment(wal);
 }
 
@@ -501,6 +525,9 @@ static void init(
 	wal->taken = start->last_seq;
 	wal->flush_due = start->flush_due;
 	wal->current.fd = wal->next.fd = -1;
+	wal->limit = options->segment_bytes ? options->segment_bytes : WAL_SEGMENT;
+	wal->reserve =
+	    options->ring_bytes + WAL_ROOM < wal->limit ? options->ring_bytes + WAL_ROOM : wal->limit;
 	wal->before = *start;
 	wal->since_ms = clock_wall_ms();
 	wal->healthy_since = clock_mono_us();
@@ -521,16 +548,19 @@ static void init(
 /* The first segment of this run. On a full disk it may be one without a reserve: reads and deletes are better than no
  * start at all. */
 static enum hearth_status add_first(
-    struct files *files, uint64_t first, struct wal_segment *ret, struct hearth_error *ret_err)
+    struct wal *wal, uint64_t first, struct wal_segment *ret, struct hearth_error *ret_err)
 {
+	struct files *f = wal->files;
 	struct manifest_segment entry;
 	struct hearth_error err;
-	files_free_spare(files);
+	files_free_spare(f);
+	ret->allocated = wal->reserve;
 	enum hearth_status status =
-	    files_add_segment(files, files->generation, first, FILES_RESERVE, &ret->fd, &entry, &err);
-	if (status == HEARTH_IO && files_is_full(err.sys_errno))
-		status = files_add_segment(
-		    files, files->generation, first, FILES_SPARE / 4, &ret->fd, &entry, &err);
+	    files_add_segment(f, f->generation, first, ret->allocated, &ret->fd, &entry, &err);
+	if (status == HEARTH_IO && files_is_full(err.sys_errno)) {
+		ret->allocated = FILES_SPARE / 4;
+		status = files_add_segment(f, f->generation, first, ret->allocated, &ret->fd, &entry, &err);
+	}
 	if (status != HEARTH_OK) {
 		if (ret_err)
 			*ret_err = err;
@@ -564,7 +594,7 @@ enum hearth_status wal_open(struct wal **ret_wal, const struct wal_options *opti
 	if (files->manifest.high_water < start->last_seq + FILES_HIGH_WATER_STEP / 2)
 		files->manifest.high_water = start->last_seq + FILES_HIGH_WATER_STEP;
 	atomic_store(&wal->high_water, files->manifest.high_water);
-	status = add_first(files, start->last_seq + 1, &segment, ret_err);
+	status = add_first(wal, start->last_seq + 1, &segment, ret_err);
 	if (status != HEARTH_OK)
 		goto fail;
 	enter_segment(wal, &segment);
@@ -801,8 +831,8 @@ void wal_get_stats(struct wal *wal, struct wal_stats *st)
 	st->state_ms = wal->since_ms;
 	memcpy(st->reason, wal->reason, sizeof(st->reason));
 	if (wal->next.fd >= 0)
-		st->reserve_bytes = FILES_RESERVE;
-	else if (wal->current.fd >= 0 && offset < FILES_RESERVE)
-		st->reserve_bytes = FILES_RESERVE - offset;
+		st->reserve_bytes = wal->next.allocated;
+	else if (wal->current.fd >= 0 && offset < wal->current.allocated)
+		st->reserve_bytes = wal->current.allocated - offset;
 	pthread_mutex_unlock(&wal->lock);
 }

@@ -12,7 +12,8 @@
 #define WAL_SEGMENT   (UINT64_C(64) << 20)
 #define WAL_OUT       (1u << 20)  /* one write takes this much */
 #define WAL_BLOCK     (16u << 10) /* a block is closed once it has this much: what one flipped bit can cost */
-#define WAL_BEHIND_MS 2000        /* everysec: older unsynced bytes hold changes back */
+#define WAL_ROOM      (4u << 20) /* allocated for a segment ahead of its records, beside what the ring can hold */
+#define WAL_BEHIND_MS 2000       /* everysec: older unsynced bytes hold changes back */
 
 struct wal_job {
 	enum hearth_status (*run)(void *arg, struct files *files);
@@ -34,6 +35,7 @@ struct wal_place {
 struct wal_segment {
 	int fd; /* -1 = none */
 	uint64_t number, first;
+	uint64_t allocated; /* bytes from the start, also on a disk that is full by now */
 	uint8_t salt[BLOCK_SALT_SIZE];
 	struct wal_place written; /* what lies behind it is not published, and may be half a block */
 	struct wal_place durable;
@@ -52,6 +54,7 @@ struct wal {
 	struct wal_options options;
 	struct files *files;
 	struct ring *ring;
+	uint64_t limit, reserve; /* bytes after which a segment is left, and that are allocated for it */
 	pthread_t log_thread, sync_thread;
 	bool log_running, sync_running;
 
@@ -59,6 +62,7 @@ struct wal {
 	_Atomic uint64_t written, durable;
 	_Atomic uint64_t epoch, lost_from; /* see wal_epoch */
 	_Atomic int state, mode;           /* enum wal_state, wal_mode; changed under the lock */
+	_Atomic bool next_ready;           /* next.fd is there */
 	_Atomic bool refuses, held, rotate_wanted, stopping, time_wanted, snapshot_wanted;
 	_Atomic uint64_t written_bytes, writes, syncs, last_sync_us, max_sync_us, waits, mark;
 	_Atomic uint64_t offset;        /* in the current segment */

@@ -27,7 +27,7 @@ static uint64_t add_segment(struct place *p, uint64_t first)
 {
 	struct manifest_segment segment;
 	int fd;
-	assert_int_equal(files_add_segment(&p->f, 1, first, FILES_RESERVE, &fd, &segment, NULL), HEARTH_OK);
+	assert_int_equal(files_add_segment(&p->f, 1, first, 4096, &fd, &segment, NULL), HEARTH_OK);
 	close(fd);
 	return segment.number;
 }
