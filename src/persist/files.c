@@ -117,7 +117,8 @@ enum hearth_status files_make_spare(struct files *f, struct hearth_error *ret_er
 	int fd = vfs_open(vfs, datadir_fd(f->dir), DATADIR_RESERVE, O_WRONLY | O_CREAT);
 	if (fd < 0)
 		return hearth_fail(ret_err, HEARTH_IO, DATADIR_RESERVE, 0, "cannot create the file");
-	bool ok = allocate(vfs, fd, FILES_SPARE) == 0 && vfs->fsync(vfs->ctx, fd) == 0;
+	/* Not synced: it is of use to this run alone. */
+	bool ok = allocate(vfs, fd, FILES_SPARE) == 0;
 	enum hearth_status status = HEARTH_OK;
 	if (!ok) {
 		status = hearth_fail(ret_err, HEARTH_IO, DATADIR_RESERVE, 0, "cannot allocate the reserve");

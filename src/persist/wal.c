@@ -93,9 +93,9 @@ static bool await_reserve(struct wal *wal, size_t len)
 	int64_t began = clock_mono_us();
 	pthread_cond_signal(&wal->wake);
 	/* A full disk says so at once; a stalled one would stall the write as well. Not for ever: descriptors may be short. */
-	while (behind > WAL_ROOM / 4 * 3 && !atomic_load(&wal->next_ready) && wal_state(wal) == WAL_HEALTHY &&
-	       atomic_load(&wal->mode) == WAL_WRITES && !atomic_load(&wal->stopping) &&
-	       wal->tried_us < began) {
+	while (behind > wal->reserve / 4 * 3 && !atomic_load(&wal->next_ready) &&
+	       wal_state(wal) == WAL_HEALTHY && atomic_load(&wal->mode) == WAL_WRITES &&
+	       !atomic_load(&wal->stopping) && wal->tried_us < began) {
 		struct timespec until = clock_deadline(100);
 		pthread_cond_timedwait(&wal->done, &wal->lock, &until);
 	}
@@ -526,8 +526,9 @@ static void init(
 	wal->flush_due = start->flush_due;
 	wal->current.fd = wal->next.fd = -1;
 	wal->limit = options->segment_bytes ? options->segment_bytes : WAL_SEGMENT;
-	wal->reserve =
-	    options->ring_bytes + WAL_ROOM < wal->limit ? options->ring_bytes + WAL_ROOM : wal->limit;
+	wal->reserve = WAL_ROOM + options->ring_bytes / 8;
+	if (wal->reserve > wal->limit)
+		wal->reserve = wal->limit;
 	wal->before = *start;
 	wal->since_ms = clock_wall_ms();
 	wal->healthy_since = clock_mono_us();
@@ -553,6 +554,7 @@ static enum hearth_status add_first(
 	struct files *f = wal->files;
 	struct manifest_segment entry;
 	struct hearth_error err;
+	/* What an earlier run left makes room for the segment, if need be; a new one is made at once. */
 	files_free_spare(f);
 	ret->allocated = wal->reserve;
 	enum hearth_status status =
@@ -568,6 +570,8 @@ static enum hearth_status add_first(
 	}
 	ret->number = entry.number;
 	memcpy(ret->salt, entry.salt, sizeof(ret->salt));
+	/* Without it changes are refused as soon as there are some. */
+	files_make_spare(f, NULL);
 	return HEARTH_OK;
 }
 

@@ -12,7 +12,7 @@
 #define WAL_SEGMENT   (UINT64_C(64) << 20)
 #define WAL_OUT       (1u << 20)  /* one write takes this much */
 #define WAL_BLOCK     (16u << 10) /* a block is closed once it has this much: what one flipped bit can cost */
-#define WAL_ROOM      (4u << 20) /* allocated for a segment ahead of its records, beside what the ring can hold */
+#define WAL_ROOM      (1u << 20) /* allocated for a segment ahead of its records, with an eighth of the ring */
 #define WAL_BEHIND_MS 2000       /* everysec: older unsynced bytes hold changes back */
 
 struct wal_job {
