@@ -19,6 +19,27 @@ struct evidence {
 	uint64_t first;  /* first number behind the hole */
 };
 
+/* Whether what should be at the hole had been there for certain. */
+static bool is_damage(const struct replay *rp, const struct evidence *ev)
+{
+	const struct recovery *rec = rp->rec;
+	const struct replay_head *head = &rp->heads[rp->at];
+	const struct manifest *m = &rec->options->files->manifest;
+	/* A bad header says nothing of the boot; the one before it does. Headers are written whole, so in the same boot a bad
+	 * one with something behind it was not torn. */
+	bool unreadable = head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE;
+	/* It fits into a sector: a power cut leaves it whole, or zeros. */
+	bool broken = unreadable && !head->zeros;
+	bool told = rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
+	return told || broken || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
+}
+
+/* More need not be looked at: it is damage, and where the log goes on is known. */
+static bool is_settled(const struct replay *rp, const struct evidence *ev)
+{
+	return ev->found && is_damage(rp, ev);
+}
+
 static bool good_block(struct replay *rp, uint64_t offset, struct block_header *ret_h)
 {
 	return window_verify(&rp->window, offset, rp->end, rp->salt, ret_h) == HEARTH_OK &&
@@ -47,7 +68,7 @@ static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 	uint64_t at = offset - !again;
 	rp->hole_at = rp->at;
 	rp->hole_offset = offset;
-	while (!ev->durable && next_block(rp, at + 1, &at, &h)) {
+	while (!is_settled(rp, ev) && next_block(rp, at + 1, &at, &h)) {
 		if (!ev->here) {
 			ev->here = ev->found = true;
 			ev->offset = at;
@@ -75,7 +96,7 @@ static void look_unreadable(const struct replay *rp, const struct replay_head *h
 static void look_later(struct replay *rp, struct evidence *ev)
 {
 	struct files *files = rp->rec->options->files;
-	for (size_t i = rp->at + 1; i < rp->n; i++) {
+	for (size_t i = rp->at + 1; i < rp->n && !is_settled(rp, ev); i++) {
 		const struct replay_head *head = &rp->heads[i];
 		if (head->present && head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE)
 			look_unreadable(rp, head, ev);
@@ -127,21 +148,6 @@ static void end_here(struct replay *rp, uint64_t offset)
 		    (unsigned long long)left, (unsigned long long)offset, rp->heads[rp->at].name);
 }
 
-/* Whether what should be at the hole had been there for certain. */
-static bool is_damage(const struct replay *rp, const struct evidence *ev)
-{
-	const struct recovery *rec = rp->rec;
-	const struct replay_head *head = &rp->heads[rp->at];
-	const struct manifest *m = &rec->options->files->manifest;
-	/* A bad header says nothing of the boot; the one before it does. Headers are written whole, so in the same boot a bad
-	 * one with something behind it was not torn. */
-	bool unreadable = head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE;
-	/* It fits into a sector: a power cut leaves it whole, or zeros. */
-	bool broken = unreadable && !head->zeros;
-	bool told = rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
-	return told || broken || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
-}
-
 bool hole_ends_before(struct replay *rp, size_t i)
 {
 	const struct manifest *m = &rp->rec->options->files->manifest;
@@ -166,7 +172,7 @@ static void lose(struct replay *rp, const struct replay_head *next, const struct
 		lost_numbers(rp, ev->first, rp->at, ev->offset);
 	else if (ev->found && next)
 		lost_numbers(rp, next->h.prev_last + 1, rp->at + 1, SEGMENT_HEADER_SIZE);
-	else if (ev->found && ev->first > rp->expected)
+	else if (ev->found && ev->first >= rp->expected)
 		lost_numbers(rp, ev->first, rp->at + 1, SEGMENT_HEADER_SIZE);
 	else
 		hole_reset(rp, ev->found ? ev->first : 0);
