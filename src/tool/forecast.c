@@ -10,6 +10,7 @@
 static const char *word_of(const struct forecast *f)
 {
 	const char *word = f->items > 0 ? "items" : "nothing";
+	bool keys = false;
 	/* Nothing there and nothing wrong: a directory without changes yet. */
 	if (f->exit != TOOL_OK)
 		return f->untrusted || f->plan.losses.n > 0 ? "everything" : "nothing";
@@ -17,13 +18,14 @@ static const char *word_of(const struct forecast *f)
 		enum loss_kind kind = f->plan.losses.list[i].kind;
 		if (kind == LOSS_OLDER || kind == LOSS_CHANGES)
 			return "changes";
+		keys = keys || kind == LOSS_KEYS;
 		if (kind == LOSS_SNAPSHOT && f->plan.snapshot &&
 		    f->plan.losses.list[i].path == f->plan.snapshot->path)
 			word = "items";
 		else if (kind == LOSS_TAIL && strcmp(word, "nothing") == 0)
 			word = "tail";
 	}
-	return word;
+	return keys ? "keys" : word;
 }
 
 void forecast_make(struct forecast *f, const struct source *source, const uint64_t *items_lost)
@@ -52,6 +54,10 @@ static void print_json(const struct loss *l, struct out *out)
 		json_u64(&j, "to", l->to);
 	else
 		json_null(&j, "to");
+	if (l->kind == LOSS_KEYS)
+		json_u64(&j, "keys", l->keys);
+	else
+		json_null(&j, "keys");
 	json_text(&j, "what", l->what);
 	json_text(&j, "text", text);
 	json_end(&j);

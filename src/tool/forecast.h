@@ -11,7 +11,8 @@ struct forecast {
 	struct plan plan;
 	int exit;       /* of plan_make */
 	bool untrusted; /* the directory is marked as one with a hole */
-	/* "nothing"; "tail" of the log; "items" of a damaged snapshot; "changes", with what is older; "everything" */
+	/* "nothing"; "tail" of the log; "items" of a damaged snapshot; "keys" that lost changes may have changed; "changes",
+	 * with what is older; "everything" */
 	const char *word;
 	uint64_t items; /* in damaged blocks of the snapshot that a start would read */
 };

@@ -28,9 +28,14 @@ void loss_text(const struct loss *l, char out[LOSS_TEXT_SIZE])
 		snprintf(out, LOSS_TEXT_SIZE, "%s: the log ends here, %" PRIu64 " bytes are left out",
 		    l->what, l->length);
 		return;
+	case LOSS_KEYS:
+		snprintf(out, LOSS_TEXT_SIZE, "%s: %s are lost, and %" PRIu64 " %s that they changed",
+		    l->what, which, l->keys, l->keys == 1 ? "key" : "keys");
+		return;
 	case LOSS_OLDER:
 		snprintf(out, LOSS_TEXT_SIZE,
-		    "%s: %s are lost; everything older is left out, as it may be outdated", l->what, which);
+		    "%s: %s are lost; everything older is left out, as it may be outdated%s%s", l->what,
+		    which, l->why ? ": " : "", l->why ? l->why : "");
 		return;
 	case LOSS_CHANGES:
 		snprintf(out, LOSS_TEXT_SIZE, "%s: %s are lost", l->what, which);
@@ -45,6 +50,7 @@ const char *loss_word(enum loss_kind kind)
 {
 	static const char *const words[] = {[LOSS_NOTHING] = "nothing",
 	    [LOSS_TAIL] = "tail",
+	    [LOSS_KEYS] = "keys",
 	    [LOSS_OLDER] = "older",
 	    [LOSS_CHANGES] = "changes",
 	    [LOSS_SNAPSHOT] = "snapshot"};

@@ -11,6 +11,7 @@
 enum loss_kind {
 	LOSS_NOTHING,  /* bytes that do not belong there, or what a snapshot has anyhow */
 	LOSS_TAIL,     /* a write that was cut off: the log ends before it */
+	LOSS_KEYS,     /* changes; key blocks tell which keys they changed, and these go */
 	LOSS_OLDER,    /* changes; what is older may be outdated by them and is left out */
 	LOSS_CHANGES,  /* changes, but nothing older was there */
 	LOSS_SNAPSHOT, /* a snapshot cannot be used, or not all of it */
@@ -21,7 +22,9 @@ struct loss {
 	const char *path;        /* the source's */
 	uint64_t offset, length; /* length 0: nothing is there, or no one knows how much */
 	uint64_t from, to;       /* numbers; from 0 = none have one, to 0 = from there on */
-	const char *what;        /* is wrong there */
+	uint64_t keys;    /* LOSS_KEYS: so many at most; some may have been set again, or were not there */
+	const char *what; /* is wrong there */
+	const char *why;  /* LOSS_OLDER: it is not known which keys were changed; NULL = that was not asked */
 };
 
 #define LOSS_TEXT_SIZE 256

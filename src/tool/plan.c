@@ -2,6 +2,7 @@
 /* plan: see plan.h. */
 #include <inttypes.h>
 #include <string.h>
+#include <hearth/keyset.h>
 #include "base/msg.h"
 #include "tool/plan.h"
 #include "tool/report.h"
@@ -19,6 +20,7 @@ struct planner {
 	bool begun;                       /* a segment was met, readable or not */
 	bool ended;                       /* the log did */
 	bool rest_lost;                   /* it ended in damage, nobody knows how much of it */
+	bool as_start;                    /* keys may be dropped one by one */
 	bool no_memory;
 };
 
@@ -85,6 +87,51 @@ static const struct source_file *file_of(const struct planner *p)
 	return &p->source->files[p->file];
 }
 
+/* From an offset of a file on, as recovery searches (persist/lost.c). */
+static void search_keys(const struct planner *p, struct keyset *set, size_t file, uint64_t offset)
+{
+	bool done = false;
+	for (size_t i = file; i < p->source->n_files && !done; i++, offset = SEGMENT_HEADER_SIZE) {
+		const struct source_file *f = &p->source->files[i];
+		if (f->kind != DATADIR_LOG || f->left || !f->segment)
+			continue;
+		uint64_t at = segment_offset(f->segment);
+		segment_seek(f->segment, offset);
+		done = keyset_search(set, f->segment, walk_limit(f));
+		segment_seek(f->segment, at);
+	}
+}
+
+/* Numbers are lost; the log goes on at this offset of a file. At a start their keys alone go, if key blocks tell of all
+ * of them. */
+static void lose(struct planner *p, const struct loss *where, size_t file, uint64_t offset)
+{
+	struct loss loss = *where;
+	uint64_t from = loss.from > p->plan->upto ? loss.from : p->plan->upto + 1;
+	if (!p->as_start || loss.to < from) {
+		cut(p, &loss);
+		return;
+	}
+	struct keyset *set = keyset_new();
+	if (!set) {
+		p->no_memory = true;
+		return;
+	}
+	keyset_begin(set, from, loss.to + 1);
+	search_keys(p, set, file, offset);
+	enum keyset_verdict verdict = keyset_end(set);
+	keyset_seal(set);
+	loss.kind = LOSS_KEYS;
+	loss.keys = keyset_size(set);
+	loss.why =
+	    verdict == KEYSET_FLUSHED ? "a flush was among them" : "no key blocks tell what they changed";
+	if (verdict == KEYSET_FOUND)
+		add_loss(p, &loss);
+	else
+		cut(p, &loss);
+	keyset_free(&set);
+}
+
 /* TOOL_OK, or an exit code when its records are of a newer format. */
 static int take_block(struct planner *p, const struct segment_block *b)
 {
@@ -141,15 +188,19 @@ static void take_hole(struct planner *p, const struct walk_hole *hole)
 	    .to = hole->resumed > 0 ? hole->resumed - 1 : 0,
 	    .what = hole->what};
 	bool covered = hole->resumed > 0 && hole->resumed - 1 <= p->plan->upto;
-	if (hole->whole || covered) {
+	/* Also when the number that was due comes next: what is bad held no record. */
+	if (hole->whole || covered || hole->resumed == hole->next) {
 		add_loss(p, &loss);
 		return;
 	}
-	if (hole->resumed == 0)
+	if (hole->resumed == 0) {
 		p->rest_lost = true;
-	else if (hole->resumed == hole->next)
-		loss.from = loss.to = 0;
-	cut(p, &loss);
+		cut(p, &loss);
+	} else if (hole->here) {
+		lose(p, &loss, p->file, hole->to);
+	} else {
+		lose(p, &loss, p->file + 1, SEGMENT_HEADER_SIZE);
+	}
 	if (hole->resumed > 0)
 		p->have = hole->resumed - 1;
 }
@@ -219,7 +270,7 @@ static void join(struct planner *p, const struct segment_header *h)
 	} else if (numbers_before > p->have) {
 		loss.to = numbers_before;
 		loss.what = "what the log had before this segment is not there";
-		cut(p, &loss);
+		lose(p, &loss, p->file, SEGMENT_HEADER_SIZE);
 	} else if (p->before) {
 		loss.what = "what the log had just before this segment is not there";
 		add_loss(p, &loss);
@@ -251,7 +302,12 @@ static int take_file(struct planner *p)
 	const struct segment_header *h = segment_get_header(f->segment);
 	if (h->generation != p->generation)
 		return TOOL_OK;
-	if (f->headless)
+	if (f->headless && p->begun && h->first > p->have + 1)
+		lose(p,
+		    &(struct loss){
+		        .path = f->path, .from = p->have + 1, .to = h->first - 1, .what = f->err.what},
+		    p->file, SEGMENT_HEADER_SIZE);
+	else if (f->headless)
 		add_error(p, LOSS_NOTHING, f, &f->err); /* its blocks tell what is lost */
 	else
 		join(p, h);
@@ -314,9 +370,9 @@ static void judge_snapshots(struct planner *p)
 }
 
 static int attempt(struct plan *plan, const struct source *source, const struct reach_goal *goal,
-    const struct source_file *snapshot)
+    const struct source_file *snapshot, bool as_start)
 {
-	struct planner p = {.plan = plan, .source = source};
+	struct planner p = {.plan = plan, .source = source, .as_start = as_start};
 	*plan = (struct plan){.snapshot = snapshot, .limit = goal ? goal->number : UINT64_MAX};
 	p.generation = goal ? goal->generation : source->manifest.generation;
 	if (!goal)
@@ -349,7 +405,7 @@ static int try_older(struct plan *plan, const struct source *source, int exit_co
 		struct plan other;
 		if (!is_whole(f, &err))
 			continue;
-		if (attempt(&other, source, NULL, f) == TOOL_OK && other.holes == 0) {
+		if (attempt(&other, source, NULL, f, false) == TOOL_OK && other.holes == 0) {
 			plan_free(plan);
 			*plan = other;
 			return TOOL_OK;
@@ -372,8 +428,10 @@ int plan_make(
 			    source->path);
 		return TOOL_DATA;
 	}
-	int exit_code = attempt(plan, source, goal, goal ? goal->snapshot : choose_snapshot(source, NULL));
-	if (how == PLAN_AS_START)
+	bool as_start = how == PLAN_AS_START;
+	int exit_code =
+	    attempt(plan, source, goal, goal ? goal->snapshot : choose_snapshot(source, NULL), as_start);
+	if (as_start)
 		return exit_code;
 	if (!goal)
 		exit_code = try_older(plan, source, exit_code);

@@ -29,8 +29,10 @@ struct plan {
 };
 
 enum plan_how {
-	PLAN_BEST,    /* as much as can be had; what is lost is reported on standard error */
-	PLAN_AS_START /* what a start would load, to the letter; nothing is reported */
+	PLAN_BEST, /* as much as can be had; what is lost is reported on standard error */
+	/* What a start would load, to the letter; nothing is reported. Only a start drops single keys (LOSS_KEYS): a plan is
+	 * a stretch of the log as it was written, so the others leave out all that is older. */
+	PLAN_AS_START
 };
 
 /* goal NULL: all of it. TOOL_OK, or an exit code: then there is nothing that can be restored. To be freed in either

@@ -232,6 +232,7 @@ static enum walk_event hole(
 	    .to = b.offset,
 	    .next = w->next,
 	    .resumed = b.head.first,
+	    .here = true,
 	    .whole = whole,
 	    .what = what};
 	w->linked = whole;
@@ -246,6 +247,7 @@ static enum walk_event gap(struct walk *w, const struct segment_block *b, struct
 	    .to = b->offset,
 	    .next = w->next,
 	    .resumed = b->head.first,
+	    .here = true,
 	    .what = b->head.first > w->next ? "numbers are missing between two blocks"
 	                                    : "block does not follow the one before"};
 	segment_seek(w->file->segment, b->offset);

@@ -19,6 +19,7 @@ struct walk_hole {
 	uint64_t from, to; /* bytes; equal when two blocks do not fit together */
 	uint64_t next;     /* the number that was due here */
 	uint64_t resumed;  /* the number with which it goes on, 0 = not in this segment */
+	bool here;         /* in this segment, where the bytes end */
 	bool whole; /* bytes that do not belong there, but nothing is missing: the chain holds across them */
 	const char *what;
 };
