@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
-use Hearth::Files qw(copy_dir);
+use Hearth::Files qw(copy_dir flip);
 use Hearth::Process qw(program run scratch_dir slurp spew tree_digest);
 use JSON::PP;
 use Test::More;
@@ -41,6 +41,16 @@ for my $dir (@golden) {
 		is_deeply(served($daemon, $expected), {}, "$dir: and gone behind it");
 	}
 	is($daemon->stop, 0, "$dir: stops in order");
+	if (-e "$dir/lost.json") {
+		my $lost = json("$dir/lost.json");
+		my $copy = copy_dir("$dir/data");
+		flip("$copy/$lost->{file}", $lost->{offset} + 2, 0);
+		$daemon = Hearth::Daemon->start(dir => $copy);
+		my %left = %$expected;
+		delete $left{ $lost->{key} };
+		is_deeply(served($daemon, $expected), \%left, "$dir: its key blocks tell what a bad place costs");
+		is($daemon->stop, 0, "$dir: stops in order");
+	}
 	next unless -e "$dir/past.json";
 	my $past = json("$dir/past.json");
 	my $new = scratch_dir() . '/data';
