@@ -187,7 +187,10 @@ enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next
 	if (atomic_load(&rp->window.failed))
 		return hearth_fail(rec->err, HEARTH_IO, head->name, *offset, "cannot read the segment");
 	look_later(rp, &ev);
-	if (!is_damage(rp, &ev)) {
+	/* A successor of a later boot was begun by a recovery, which had read all up to where it says that this one ends. */
+	bool read_before = next && head->status == HEARTH_OK &&
+	                   memcmp(next->h.boot_id, head->h.boot_id, HEARTH_ID_SIZE) != 0;
+	if (!read_before && !is_damage(rp, &ev)) {
 		end_here(rp, *offset);
 		return HEARTH_OK;
 	}
