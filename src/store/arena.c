@@ -17,6 +17,16 @@ static size_t region_size(uint64_t memory)
 	return (size_t)size;
 }
 
+/* A huge page is cleared whole at its first touch: in a small store that costs more than it saves, time and memory. */
+#define HUGE_FROM ((size_t)40 << 20)
+
+void arena_advise(void *base, size_t size)
+{
+	/* Advice only: without huge pages it is slower, not wrong. */
+	if (size >= HUGE_FROM)
+		madvise(base, size, MADV_HUGEPAGE);
+}
+
 int arena_init(struct arena *a, uint64_t memory)
 {
 	*a = (struct arena){.region_size = region_size(memory)};
@@ -36,8 +46,7 @@ int arena_init(struct arena *a, uint64_t memory)
 		return -1;
 	}
 	a->base = base;
-	/* Advice only: without huge pages it is slower, not wrong. */
-	madvise(base, n * a->region_size, MADV_HUGEPAGE);
+	arena_advise(base, n * a->region_size);
 	for (uint32_t r = 0; r < a->regions; r++) {
 		a->released[r] = a->regions - 1 - r;
 		a->region[r].prev = a->region[r].next = ARENA_NONE;

@@ -56,6 +56,8 @@ struct arena {
 
 /* 0, or -1 with errno. */
 int arena_init(struct arena *a, uint64_t memory);
+/* Asks for huge pages for a fresh mapping that is worth them. */
+void arena_advise(void *base, size_t size);
 void arena_fini(struct arena *a);
 /* A free region as OPEN, or ARENA_NONE. spare: whether the last ARENA_SPARE may be taken. */
 uint32_t arena_take(struct arena *a, enum arena_queue queue, bool spare);

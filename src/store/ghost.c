@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "store/arena.h"
 
 /* Lines a shard: 0.9 prints an item, six items a bucket, 16 prints a line. */
 static uint32_t lines_for(uint32_t buckets)
@@ -37,7 +38,7 @@ int ghost_init(struct ghost *g, const struct index *ix)
 	    mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
 		return -1;
-	madvise(base, g->size, MADV_HUGEPAGE);
+	arena_advise(base, g->size);
 	g->base = base;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "base/check.h"
+#include "store/arena.h"
 
 #define OVERFLOW_MAX 255u /* a count that sticks: such a bucket is always searched past */
 
@@ -41,7 +42,7 @@ int index_init(struct index *ix, uint64_t memory)
 		errno = ENOMEM;
 		return -1;
 	}
-	madvise(base, ix->size, MADV_HUGEPAGE);
+	arena_advise(base, ix->size);
 	ix->base = base;
 	memset(ix->shard, 0, n * sizeof(*ix->shard));
 	for (uint32_t s = 0; s < n; s++) {

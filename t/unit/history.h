@@ -155,7 +155,7 @@ static inline void model_apply(struct history *h, const struct op *op)
 static inline struct engine_options engine_defaults(void)
 {
 	return (struct engine_options){
-	    .memory = 64 * MIB, .item_max = 16 * MIB, .workers = 2, .fsync = ENGINE_FSYNC_OS, .keep = 1};
+	    .memory = 32 * MIB, .item_max = 16 * MIB, .workers = 2, .fsync = ENGINE_FSYNC_OS, .keep = 1};
 }
 
 static inline enum hearth_status engine_try(struct engine **ret, const char *path,

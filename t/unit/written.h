@@ -228,7 +228,7 @@ static inline struct loaded load_with(const char *path, const struct store_optio
 static inline struct loaded load_dir(const char *path)
 {
 	return load_with(
-	    path, &(struct store_options){.memory = 64 * MIB, .item_max = 8 * MIB, .threads = 2});
+	    path, &(struct store_options){.memory = 32 * MIB, .item_max = 8 * MIB, .threads = 2});
 }
 
 static inline void loaded_end(struct loaded *l)
