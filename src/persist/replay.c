@@ -484,19 +484,33 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	return status;
 }
 
+static bool readable(const struct replay_head *head)
+{
+	return head->present && head->status == HEARTH_OK;
+}
+
+/* The first number of the next segment that has begun; 0 when there is none, or nobody knows: the manifest has but a lower
+ * bound. */
+static uint64_t begins_behind(const struct replay *rp, size_t i)
+{
+	while (++i < rp->n)
+		if (begun(&rp->heads[i]))
+			return readable(&rp->heads[i]) ? rp->heads[i].h.first : 0;
+	return 0;
+}
+
 /* A segment that is no part of the log: made ahead and never begun, or gone. */
 static void skip_segment(struct replay *rp, size_t i)
 {
 	const struct replay_head *head = &rp->heads[i];
 	if (!head->present || head->other) {
-		bool last = i + 1 == rp->n;
 		recover_damage(rp->rec, head->name, 0,
 		    head->present ? "the file is another segment" : "the file is missing");
 		/* Whether it had begun nobody knows, but for a successor that names its last number: its records may
 		 * have superseded anything. It stays in the manifest, so that the next start decides the same until
 		 * a snapshot has retired it. */
 		if (!replay_successor(rp, i))
-			hole_reset(rp, last ? 0 : rp->heads[i + 1].entry->first);
+			hole_reset(rp, begins_behind(rp, i));
 		return;
 	}
 	recover_forget(rp->rec, head->entry->number);
@@ -534,11 +548,6 @@ static enum hearth_status replay_all(struct replay *rp)
 		status = replay_segment(rp, i);
 	}
 	return status;
-}
-
-static bool readable(const struct replay_head *head)
-{
-	return head->present && head->status == HEARTH_OK;
 }
 
 /* Two segments that name the same predecessor: the disk failed after the one with the lower number had begun, and its
