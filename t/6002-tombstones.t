@@ -26,7 +26,7 @@ sub logged
 	my ($daemon, $key) = @_;
 	my ($code, $out, $err) = run([program('hearth'), 'dump', '--json', '--key', $key, $daemon->dir]);
 	return "dump: $code $err" if $code > 1;
-	return join ' ', map { $_->{op} // () } map { decode_json($_) } grep { /^\{/ } split /\n/, $out;
+	return join ' ', grep { $_ ne 'now' } map { $_->{op} // () } map { decode_json($_) } grep { /^\{/ } split /\n/, $out;
 }
 
 # Each mutating command on a key of its own that is not there.
