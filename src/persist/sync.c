@@ -112,7 +112,8 @@ static bool wants_reserves(const struct wal *wal)
 {
 	bool early = atomic_load(&wal->segments_begun) > 1 || wal->current.allocated < wal->reserve;
 	return wal_state(wal) == WAL_HEALTHY && (wal->next.fd < 0 || !wal->files->spare) &&
-	       (early || atomic_load(&wal->offset) > wal->limit / 256 || atomic_load(&wal->rotate_wanted)) &&
+	       (early || atomic_load(&wal->awaited) || atomic_load(&wal->offset) > wal->limit / 256 ||
+	           atomic_load(&wal->rotate_wanted)) &&
 	       clock_mono_us() - wal->tried_us >= SECOND_US;
 }
 

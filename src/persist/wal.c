@@ -91,6 +91,7 @@ static bool await_reserve(struct wal *wal, size_t len)
 		return true;
 	pthread_mutex_lock(&wal->lock);
 	int64_t began = clock_mono_us();
+	atomic_store(&wal->awaited, true);
 	pthread_cond_signal(&wal->wake);
 	/* A full disk says so at once; a stalled one would stall the write as well. Not for ever: descriptors may be short. */
 	while (behind > wal->reserve / 4 * 3 && !atomic_load(&wal->next_ready) &&
@@ -99,6 +100,7 @@ static bool await_reserve(struct wal *wal, size_t len)
 		struct timespec until = clock_deadline(100);
 		pthread_cond_timedwait(&wal->done, &wal->lock, &until);
 	}
+	atomic_store(&wal->awaited, false);
 	bool writes = atomic_load(&wal->mode) == WAL_WRITES;
 	pthread_mutex_unlock(&wal->lock);
 	return writes;

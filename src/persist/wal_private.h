@@ -88,9 +88,10 @@ struct wal {
 	int broken_errno;
 	const char *broken_what;
 	uint64_t broken_segment;
-	char reason[128]; /* of the last change to the worse */
-	int64_t since_ms; /* wall clock, of the last change of state */
-	int64_t tried_us; /* the last time that a segment could not be made */
+	char reason[128];     /* of the last change to the worse */
+	int64_t since_ms;     /* wall clock, of the last change of state */
+	_Atomic bool awaited; /* the log thread waits for the next segment */
+	int64_t tried_us;     /* the last time that a segment could not be made */
 
 	/* The sync thread's alone. */
 	bool sync_failed;      /* on one of the open segments: none of them is synced again */
