@@ -145,7 +145,7 @@ sub long_snapshot
 strace_bug('what one start dropped, the next one drops too: the log ends before the snapshot', sub {
 	my $dir = long_snapshot();
 	my $log = newest($dir, 'log');
-	my @blocks = blocks(slurp($log));
+	my @blocks = grep { $_->[2] } blocks(slurp($log)); # those with records
 	cmp_ok(scalar @blocks, '>', 5, 'there is a log to cut');
 	cut($log, $blocks[3][0]);
 	killed_before($dir, 'snapshot-0000000002') or return;
