@@ -137,7 +137,8 @@ sub long_snapshot
 	sleep 0.2;
 	$client->set("n$_", 'w') for 1 .. 10;
 	is($client->ask("delete gone\r\n"), 'DELETED', 'deleted while a snapshot is made');
-	wait_until('the snapshot', sub { -e $file });
+	# Its file has its name before the manifest has it.
+	wait_until('the snapshot', sub { $client->stats('persist')->{last_snapshot} });
 	$daemon->kill9;
 	return $dir;
 }
