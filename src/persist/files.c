@@ -231,11 +231,11 @@ static enum hearth_status put_in_place(
 	return HEARTH_OK;
 }
 
-void files_drop_replacement(struct files *f, uint64_t number)
+void files_drop_temporary(struct files *f, enum datadir_kind kind, uint64_t number)
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
 	char name[FILES_NAME_SIZE];
-	files_temporary_name(DATADIR_LOG, number, name);
+	files_temporary_name(kind, number, name);
 	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
 }
 
@@ -312,14 +312,6 @@ enum hearth_status files_add_snapshot(
 	*ret_number = number;
 	*ret_fd = fd;
 	return HEARTH_OK;
-}
-
-void files_drop_snapshot(struct files *f, uint64_t number)
-{
-	const struct vfs *vfs = datadir_vfs(f->dir);
-	char name[FILES_NAME_SIZE];
-	files_temporary_name(DATADIR_SNAPSHOT, number, name);
-	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
 }
 
 /* Moves what the kept snapshots do not need from the manifest's lists to its list of files to unlink. */

@@ -55,7 +55,8 @@ enum hearth_status files_add_segment(struct files *f, uint64_t generation, uint6
 /* An empty file ("log-N.tmp") that is to take the place of segment `number` as a whole, when it is there: so many bytes
  * allocated. files_replaced: it is written and synced, and takes that place. */
 int files_begin_replacement(struct files *f, uint64_t number, uint64_t bytes);
-void files_drop_replacement(struct files *f, uint64_t number);
+/* What was being made for this number goes, if it is there. */
+void files_drop_temporary(struct files *f, enum datadir_kind kind, uint64_t number);
 enum hearth_status files_replaced(struct files *f, uint64_t number, struct hearth_error *ret_err);
 /* The segment is no part of the log any more: off the list, and to be unlinked with the next sweep. */
 void files_drop_segment(struct files *f, uint64_t number);
@@ -85,7 +86,6 @@ enum hearth_status files_publish(
 /* Marks a published snapshot, durably: a pinned one stays, with the log behind it; one that is unpinned goes with the next
  * that is published. HEARTH_END: there is none of this number. */
 enum hearth_status files_pin(struct files *f, uint64_t number, bool pin, struct hearth_error *ret_err);
-void files_drop_snapshot(struct files *f, uint64_t number);
 /* The oldest segment that only an older snapshot needs and whose number is above `after`: worth packing. With where it ends
  * by its successor's header. False when there is none. */
 bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, uint64_t *ret_end);

@@ -236,7 +236,7 @@ static enum hearth_status replace_next(struct wal *wal, struct wal_segment *next
 		status = files_replaced(wal->files, next->number, ret_err);
 	if (status != HEARTH_OK) {
 		vfs->close(vfs->ctx, fd);
-		files_drop_replacement(wal->files, next->number);
+		files_drop_temporary(wal->files, DATADIR_LOG, next->number);
 		return status;
 	}
 	vfs->close(vfs->ctx, next->fd);

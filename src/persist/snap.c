@@ -218,7 +218,7 @@ static enum hearth_status publish_job(void *arg, struct files *files)
 static enum hearth_status drop_job(void *arg, struct files *files)
 {
 	struct snap *snap = arg;
-	files_drop_snapshot(files, snap->result.number);
+	files_drop_temporary(files, DATADIR_SNAPSHOT, snap->result.number);
 	return HEARTH_OK;
 }
 
