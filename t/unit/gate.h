@@ -177,6 +177,15 @@ static inline struct place place_make(void)
 	return p;
 }
 
+static inline struct place place_behind(struct gate *g, const struct engine_options *options)
+{
+	struct place p = {.s = unit_scratch_begin(), .options = *options};
+	p.e = engine_behind(g, p.s.path, &p.options);
+	p.w = engine_get_worker(p.e, 0);
+	alarm(60);
+	return p;
+}
+
 /* As after a kill: nothing says that it ended in order. */
 static inline void place_again(struct place *p)
 {

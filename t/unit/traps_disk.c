@@ -4,15 +4,12 @@
 #include "gate.h"
 
 /* A failing disk under an engine; what is there before is on it. */
-static struct place place_behind(struct gate *g, enum engine_fsync fsync, enum engine_on_disk_error on_error)
+static struct place place_with(struct gate *g, enum engine_fsync fsync, enum engine_on_disk_error on_error)
 {
-	struct place p = {.s = unit_scratch_begin(), .options = engine_defaults()};
-	p.options.fsync = fsync;
-	p.options.on_disk_error = on_error;
-	p.e = engine_behind(g, p.s.path, &p.options);
-	p.w = engine_get_worker(p.e, 0);
-	alarm(60);
-	return p;
+	struct engine_options o = engine_defaults();
+	o.fsync = fsync;
+	o.on_disk_error = on_error;
+	return place_behind(g, &o);
 }
 
 /* The engine is killed, the disk is well again. */
@@ -71,7 +68,7 @@ static void trap16_a_sync_that_failed_is_never_tried_again(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct place p = place_behind(&g, ENGINE_FSYNC_ALWAYS, ENGINE_REFUSE);
+	struct place p = place_with(&g, ENGINE_FSYNC_ALWAYS, ENGINE_REFUSE);
 	await_next(&p, &g);
 	set(&p, 1, 0);
 	g.fail_syncs = 1;
@@ -88,7 +85,7 @@ static void trap16_the_new_segment_begins_with_the_tail_of_the_old(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct place p = place_behind(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
+	struct place p = place_with(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
 	await_next(&p, &g);
 	for (uint32_t i = 1; i <= 5; i++)
 		set(&p, i, 0);
@@ -115,7 +112,7 @@ static void trap16_a_tail_is_verified_before_it_is_copied(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct place p = place_behind(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
+	struct place p = place_with(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
 	char key[32];
 	size_t len;
 	await_next(&p, &g);
@@ -158,7 +155,7 @@ static void trap17_an_invalidation_is_never_refused(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct place p = place_behind(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
+	struct place p = place_with(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
 	await_next(&p, &g);
 	set(&p, 1, 0);
 	set(&p, 2, 0);
@@ -179,7 +176,7 @@ static void trap17_a_delete_without_log_and_mark_is_no_success(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct place p = place_behind(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
+	struct place p = place_with(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
 	await_next(&p, &g);
 	set(&p, 1, 0);
 	g.fail_manifests = -1;
@@ -202,7 +199,7 @@ static void trap18_serving_begins_when_the_mark_is_durable(void **state)
 	(void)state;
 	for (unsigned marked = 0; marked < 2; marked++) {
 		struct gate g;
-		struct place p = place_behind(&g, ENGINE_FSYNC_OS, ENGINE_SERVE);
+		struct place p = place_with(&g, ENGINE_FSYNC_OS, ENGINE_SERVE);
 		await_next(&p, &g);
 		set(&p, 1, 0);
 		g.fail_manifests = marked ? 0 : -1;
@@ -258,7 +255,7 @@ static void trap19_a_sync_that_hangs_holds_up_no_reply(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct place p = place_behind(&g, ENGINE_FSYNC_EVERYSEC, ENGINE_REFUSE);
+	struct place p = place_with(&g, ENGINE_FSYNC_EVERYSEC, ENGINE_REFUSE);
 	alarm(20);
 	g.hold_syncs = true;
 	set(&p, 1, 0);
@@ -279,7 +276,7 @@ static void trap20_a_full_disk_takes_deletes(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct place p = place_behind(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
+	struct place p = place_with(&g, ENGINE_FSYNC_OS, ENGINE_REFUSE);
 	await_next(&p, &g);
 	set(&p, 1, 0);
 	set(&p, 2, 0);

@@ -387,13 +387,11 @@ static void trap07_the_mark_is_raised_in_time(void **state)
 static void trap11_a_reply_waits_for_what_it_shows(void **state)
 {
 	(void)state;
-	struct place p = {.s = unit_scratch_begin(), .options = engine_defaults()};
 	struct gate g;
+	const struct engine_options o = engine_defaults();
+	struct place p = place_behind(&g, &o);
 	char name[32];
-	p.e = engine_behind(&g, p.s.path, &p.options);
-	p.w = engine_get_worker(p.e, 0);
 	struct engine_worker *other = engine_get_worker(p.e, 1);
-	alarm(60);
 	gate_set(&g, true);
 	/* A value that is not written yet. */
 	engine_turn(p.w);
@@ -442,11 +440,9 @@ static void set_beside(struct gate *g)
 static void trap12_a_snapshot_is_never_ahead_of_the_log(void **state)
 {
 	(void)state;
-	struct place p = {.s = unit_scratch_begin(), .options = engine_defaults()};
 	struct gate g;
-	p.e = engine_behind(&g, p.s.path, &p.options);
-	p.w = engine_get_worker(p.e, 0);
-	alarm(60);
+	const struct engine_options o = engine_defaults();
+	struct place p = place_behind(&g, &o);
 	g.beside = set_beside;
 	for (unsigned i = 1; i <= 3; i++) {
 		set(&p, i, 0);
@@ -480,11 +476,10 @@ static void trap15_room_for_a_result_is_secured_before_the_lock(void **state)
 static void trap15_a_full_ring_holds_up_nobody_else(void **state)
 {
 	(void)state;
-	struct place p = {.s = unit_scratch_begin(), .options = engine_defaults()};
 	struct gate g;
+	const struct engine_options o = engine_defaults();
+	struct place p = place_behind(&g, &o);
 	char name[32];
-	p.e = engine_behind(&g, p.s.path, &p.options);
-	p.w = engine_get_worker(p.e, 0);
 	struct engine_worker *other = engine_get_worker(p.e, 1);
 	alarm(20);
 	gate_set(&g, true);
@@ -530,11 +525,9 @@ static void trap26_unfinished_files_are_removed_at_a_start(void **state)
 static void trap26_a_snapshot_that_fails_replaces_nothing(void **state)
 {
 	(void)state;
-	struct place p = {.s = unit_scratch_begin(), .options = engine_defaults()};
 	struct gate g;
-	p.e = engine_behind(&g, p.s.path, &p.options);
-	p.w = engine_get_worker(p.e, 0);
-	alarm(60);
+	const struct engine_options o = engine_defaults();
+	struct place p = place_behind(&g, &o);
 	set(&p, 1, 0);
 	assert_true(snapshot(p.e));
 	size_t len, after;
