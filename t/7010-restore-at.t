@@ -216,16 +216,7 @@ is($daemon->stop, 0, 'stops in order');
 
 # ---- while a daemon writes, and retires files ----
 $daemon = Hearth::Daemon->start(args => [@still, '--keep', 1]);
-my $writer = fork // die;
-if (!$writer) {
-	my $w = $daemon->client;
-	for (my $i = 1; ; $i++) {
-		$w->set('k1', $i);
-		$w->set('k2', $i);
-		$w->set('k3', 'x' x 5000);
-		system join ' ', program('hearth'), 'snapshot', $daemon->dir, '>/dev/null' if $i % 300 == 0;
-	}
-}
+my $writer = $daemon->writer(300);
 sleep 0.5;
 @wrong = ();
 my $tries = long_run() ? 60 : 8;

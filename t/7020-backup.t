@@ -246,16 +246,7 @@ is(restored($backup), $original, 'it holds what a start would have found');
 
 # ---- while a daemon writes, publishes and retires ----
 $daemon = Hearth::Daemon->start(args => [@still, '--keep', 1]);
-my $writer = fork // die;
-if (!$writer) {
-	my $w = $daemon->client;
-	for (my $i = 1; ; $i++) {
-		$w->set('k1', $i);
-		$w->set('k2', $i);
-		$w->set('k3', 'x' x 5000);
-		system join ' ', program('hearth'), 'snapshot', $daemon->dir, '>/dev/null' if $i % 100 == 0;
-	}
-}
+my $writer = $daemon->writer(100);
 sleep 0.3;
 my @wrong;
 my $tries = long_run() ? 100 : 10;

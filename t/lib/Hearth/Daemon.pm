@@ -128,6 +128,22 @@ sub errors
 
 sub report { my ($self) = @_; nothing_reported($self->errors); return; }
 
+# A process that overwrites three keys, two with the same number, and takes a snapshot every so many rounds, until it is
+# killed: its pid.
+sub writer
+{
+	my ($self, $every) = @_;
+	my $pid = fork // die "fork: $!";
+	return $pid if $pid;
+	my $c = $self->client;
+	for (my $i = 1; ; $i++) {
+		$c->set('k1', $i);
+		$c->set('k2', $i);
+		$c->set('k3', 'x' x 5000);
+		system join ' ', program('hearth'), 'snapshot', $self->dir, '>/dev/null' if $i % $every == 0;
+	}
+}
+
 # Waits for its end: exit code, or 128 + signal.
 sub ended
 {
