@@ -53,6 +53,11 @@ sub check
 	if ($closed) {
 		$client->put($_) for @pieces;
 		$got = $client->rest; # the daemon's end comes first
+	} elsif ($expected =~ /^STORED/ && $name =~ /^multi long.*byte by byte/) {
+		# The answer has left before the get begins, however fast the bytes come.
+		my ($set) = $sent =~ /^(set .*?\\r\\n.*?\\r\\n)/;
+		$client->put($_) for splice @pieces, 0, length unfold($set);
+		$got = $client->line . "\r\n" . $client->stream(@pieces, $alive);
 	} else {
 		$got = $client->stream(@pieces, $alive);
 	}
