@@ -48,8 +48,7 @@ static bool make_victim(struct victim *v, uint64_t seed)
 	    .least = h->m.n,
 	    .most = h->m.n,
 	    .told = h->told,
-	    .other_boot = v->other_boot,
-	    .never = v->other_boot == (h->options.boot == 0)};
+	    .other_boot = v->other_boot};
 	return true;
 }
 

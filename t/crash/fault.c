@@ -77,7 +77,7 @@ static void try(
 	/* A directory that is not to be trusted starts empty: state 0, if need be with everything missing. */
 	t.least = empty ? 0 : least;
 	t.most = empty ? 0 : t.most;
-	t.never = empty || other_boot == (t.options.boot == 0);
+	t.never = empty;
 	if (trial_boot(&t, im, &o) && !o.skipped && empty && o.recovery.note[0] == 0 && h->m.n > 0)
 		run_failed(&t, im, "not to be trusted, and nothing is said");
 	outcome_free(&o);

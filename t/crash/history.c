@@ -66,8 +66,10 @@ bool history_live(struct history *h, unsigned steps)
 	run_count();
 	/* The same machine may have more cores now; the same boot has the same id. */
 	o.cores = 1 + dice_below(&h->dice, 2);
-	if (h->other_boot)
+	if (h->other_boot) {
+		o.left_machine = h->options.left_machine |= h->options.boot == 0;
 		o.boot = h->options.boot = 2 + dice_below(&h->dice, 1000000);
+	}
 	h->alive = true;
 	enum hearth_status status =
 	    stint_open(&h->stint, h->started ? &h->start : NULL, &o, &h->m, dice_next(&h->dice));

@@ -41,7 +41,6 @@ static void try_kill(struct history *h, const struct world *w, uint32_t at)
 	struct outcome o;
 	struct trial t = history_trial(h, "killed", at);
 	t.least = stint_least_kill(&h->stint, at);
-	t.never = t.options.boot != 0; /* the real daemon's boot is this machine's */
 	image_of_cache(&im, w);
 	trial_boot(&t, &im, &o);
 	outcome_free(&o);
@@ -65,7 +64,6 @@ static void try_power(struct history *h, const struct world *w, uint32_t at, uns
 		struct trial t = history_trial(h, name, at);
 		t.least = least;
 		t.other_boot = true;
-		t.never = t.options.boot == 0;
 		image_of_disk(&im, w, u, n, choice);
 		trial_boot(&t, &im, &o);
 		outcome_free(&o);

@@ -130,7 +130,10 @@ void run_failed(const struct trial *t, const struct image *im, const char *fmt, 
 static void export(const struct trial *t, const struct image *im)
 {
 	char path[400], tmp[420];
-	if (!run.export || t->never || !t->m)
+	/* The real daemon runs in this machine's boot: after a kill that is the log's, after a power cut none that the log
+	 * has seen. */
+	bool machine = t->options.boot == 0;
+	if (!run.export || t->never || !t->m || t->options.left_machine || t->other_boot == machine)
 		return;
 	uint64_t number = atomic_fetch_add(&shared->exported, 1);
 	if (number % run.every)

@@ -15,6 +15,7 @@ struct stint_options {
 	uint64_t segment_bytes, memory;
 	size_t large; /* size of a large value now and then; 0 = none */
 	uint64_t boot;
+	bool left_machine; /* an earlier boot was this machine's: it comes once only */
 	bool strict, record;
 	unsigned lag; /* see memfs */
 };
