@@ -58,7 +58,7 @@ static enum hearth_status write_block(struct wal *wal, const struct source *s, s
 {
 	uint8_t head[BLOCK_HEADER_SIZE];
 	h->prev_crc = place->crc;
-	h->durable = atomic_load(&wal->durable);
+	h->durable = wal_claim(wal);
 	block_encode_header(h, to->salt, crc32c(0, s->payload, h->stored_len), head);
 	struct iovec iov[] = {{head, sizeof(head)}, {s->payload, h->stored_len}};
 	if (vfs_writev_all(s->vfs, fd, iov, 2) < 0) {

@@ -52,6 +52,12 @@ void wal_publish(struct wal *wal)
 
 /* ---- blocks ---- */
 
+uint64_t wal_claim(const struct wal *wal)
+{
+	uint64_t durable = atomic_load(&wal->durable);
+	return durable == wal->start_last ? wal->start_prev : durable;
+}
+
 static void close_block(struct wal *wal)
 {
 	if (!wal->block_open)
@@ -64,7 +70,7 @@ static void close_block(struct wal *wal)
 	    .count = wal->block_count,
 	    .first = wal->block_first,
 	    .time_ms = clock_ms(wal->options.clock),
-	    .durable = atomic_load(&wal->durable),
+	    .durable = wal_claim(wal),
 	    .flush_due = wal->flush_due,
 	    .prev_crc = wal->prev_crc,
 	};
@@ -148,7 +154,7 @@ static bool write_large(struct wal *wal, const struct ring_entry *e)
 	    .count = 1,
 	    .first = e->seq,
 	    .time_ms = clock_ms(wal->options.clock),
-	    .durable = atomic_load(&wal->durable),
+	    .durable = wal_claim(wal),
 	    .flush_due = wal->flush_due,
 	    .prev_crc = wal->prev_crc,
 	};
@@ -532,6 +538,8 @@ static void init(
 	if (wal->reserve > wal->limit)
 		wal->reserve = wal->limit;
 	wal->before = *start;
+	wal->start_last = start->last_seq;
+	wal->start_prev = start->prev_last;
 	wal->since_ms = clock_wall_ms();
 	wal->healthy_since = clock_mono_us();
 	atomic_store(&wal->published, start->last_seq);

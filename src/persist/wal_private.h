@@ -72,6 +72,9 @@ struct wal {
 	_Atomic uint64_t log_bytes; /* of the segments left */
 	_Atomic uint64_t generation, heals;
 
+	/* Numbers go on behind start_last; start_prev is the last one that the log has. Set once. */
+	uint64_t start_last, start_prev;
+
 	/* lock guards what follows, and is the sync thread's condition. */
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* for the sync thread */
@@ -122,6 +125,9 @@ void wal_make_header(const struct wal *wal, const struct wal_segment *segment, c
     int64_t flush_due, uint8_t out[SEGMENT_HEADER_SIZE], uint32_t *ret_crc);
 /* Replies up to what is written or durable may leave. The lock is held. */
 void wal_publish(struct wal *wal);
+/* What a block may say is durable: as long as nothing of this life is, what the one before left. Its numbers end at
+ * start_prev, and a jump above that is durable only with the header that tells of it. */
+uint64_t wal_claim(const struct wal *wal);
 /* Calls the server. No lock is held. */
 void wal_tell(const struct wal *wal);
 
