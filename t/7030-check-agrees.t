@@ -174,5 +174,22 @@ SKIP: {
 	is($out, '', 'and nothing is left of the copy');
 	is(tree_digest($dir), $before, 'the original stays as it was');
 }
+
+# ---- one change is lost, and its key ----
+{
+	my $daemon = Hearth::Daemon->start(args => [@still]);
+	$daemon->client->set("s$_", "value $_") for 1 .. 20;
+	$daemon->stop; # its seal tells of all of them
+	my $damaged = copy_dir($daemon->dir);
+	my $file = newest($damaged, 'log');
+	flip($file, (blocks(slurp($file)))[10][0] + 70, 3);
+	($code, $out, $err) = hearth('check', '--repair', $damaged);
+	is($code, 2, 'a block of a sealed log is bad');
+	like($err, qr/: changes 11 to 11 are lost, and 1 key that they changed$/m, 'which costs a key');
+	my $whole = Hearth::Daemon->start(dir => "$damaged.repaired", args => [@still]);
+	my $found = $whole->client->items(join ' ', 'get', map { "s$_" } 1 .. 20);
+	is(join(' ', map { $found->{"s$_"}{value} // "none of $_" } 1 .. 20), join(' ', map { $_ == 11 ? 'none of 11' : "value $_" } 1 .. 20), 'all others are there');
+	$whole->stop;
+}
 cmp_ok($seen{2} // 0, '>', $cases / 10, 'damage was among them');
 done_testing();

@@ -12,12 +12,15 @@
 #include "tool/tool.h"
 #include "tool/walk.h"
 
+/* Numbers in one block of records that change nothing. */
+#define FILLED_MAX 65536u
+
 static uint64_t largest(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
 }
 
-/* ---- expiries ---- */
+/* ---- records that change on the way ---- */
 
 /* 0 is never, and never becomes it. */
 static int64_t shift_time(const struct copy *c, int64_t at)
@@ -33,31 +36,55 @@ static int64_t shift_time(const struct copy *c, int64_t at)
 static bool put_record(struct copy *c, const struct record *r)
 {
 	size_t size = record_size(r);
-	if (!buf_reserve(&c->shifted, size + RECORD_OVERHEAD_MAX))
+	if (!buf_reserve(&c->written_anew, size + RECORD_OVERHEAD_MAX))
 		return false;
-	c->shifted.tail += record_encode(r, c->shifted.data + c->shifted.tail);
+	c->written_anew.tail += record_encode(r, c->written_anew.data + c->written_anew.tail);
 	return true;
 }
 
-/* The records with their expiries moved: where they lie, if nothing moves. Verified records decode. */
-static bool shift_records(struct copy *c, const uint8_t **records, size_t *len)
+static bool is_outdated(const struct copy *c, const struct record *r)
+{
+	return c->plan->lost && r->type == RECORD_SET &&
+	       r->seq < keyset_below(c->plan->lost, r->key, r->key_len);
+}
+
+/* Records as they go into the target: their expiries moved, outdated ones left out. In the log a number goes on being
+ * taken (first: that of the first record), in a snapshot (first 0) the record is not there any more. Where nothing changes
+ * they stay where they lie. Verified records decode. */
+static bool write_anew(
+    struct copy *c, uint64_t first, const uint8_t **records, size_t *len, uint32_t *ret_outdated)
 {
 	const uint8_t *at = *records;
 	size_t left = *len, used;
 	struct record r;
-	if (c->shift == 0)
+	*ret_outdated = 0;
+	if (c->shift == 0 && !c->plan->lost)
 		return true;
-	buf_clear(&c->shifted);
-	while (record_decode(at, left, &r, &used) == HEARTH_OK) {
+	buf_clear(&c->written_anew);
+	for (uint64_t next = first; record_decode(at, left, &r, &used) == HEARTH_OK;
+	     at += used, left -= used) {
 		bool timed = r.type == RECORD_SET || r.type == RECORD_TOUCH || r.type == RECORD_FLUSH_AT;
-		r.expiry = shift_time(c, r.expiry);
-		if (!(timed ? put_record(c, &r) : buf_append(&c->shifted, at, used)))
+		bool numbered = record_takes_number(r.type);
+		const struct record pass = {.type = RECORD_PASS};
+		struct record anew = r;
+		anew.seq = first > 0 ? next : r.seq;
+		bool outdated = is_outdated(c, &anew);
+		anew.seq = r.seq;
+		anew.expiry = shift_time(c, r.expiry);
+		bool ok = true;
+		if (outdated)
+			ok = first == 0 || put_record(c, &pass);
+		else if (timed && c->shift != 0)
+			ok = put_record(c, &anew);
+		else
+			ok = buf_append(&c->written_anew, at, used);
+		if (!ok)
 			return false;
-		at += used;
-		left -= used;
+		*ret_outdated += outdated;
+		next += numbered;
 	}
-	*records = c->shifted.data + c->shifted.head;
-	*len = buf_len(&c->shifted);
+	*records = c->written_anew.data + c->written_anew.head;
+	*len = buf_len(&c->written_anew);
 	return true;
 }
 
@@ -95,9 +122,14 @@ static int copy_block(struct copy *c, const struct source_file *f, size_t i, uin
 	if (status == HEARTH_OK) {
 		c->items += items;
 		footer->end = largest(footer->end, largest(last, b.upto));
-		if (!shift_records(c, &records, &len))
+		uint32_t outdated;
+		if (!write_anew(c, 0, &records, &len, &outdated))
 			return report_no_memory();
-		return target_snapshot_block(c->target, records, len, items, b.upto);
+		c->items -= outdated;
+		c->outdated += outdated;
+		if (outdated > 0 && outdated == items)
+			return TOOL_OK;
+		return target_snapshot_block(c->target, records, len, items - outdated, b.upto);
 	}
 	report_error(f->path, &err);
 	if (status != HEARTH_DAMAGED && status != HEARTH_TORN)
@@ -142,6 +174,7 @@ static int copy_snapshot(struct copy *c, const struct source_file *f, bool alone
 struct stretch {
 	struct copy *copy;
 	bool open;                           /* a segment of the target is */
+	uint64_t next;                       /* number due in it */
 	const struct segment_header *header; /* of the segment being read */
 };
 
@@ -184,6 +217,65 @@ static struct part part_of(const struct copy *c, const struct segment_block *b)
 	return p;
 }
 
+static int begin_stretch(struct stretch *s, uint64_t first)
+{
+	struct segment_header h = *s->header;
+	h.first = first;
+	h.flush_due = shift_time(s->copy, s->copy->flush_due);
+	s->open = true;
+	s->next = first;
+	return target_segment_begin(s->copy->target, &h);
+}
+
+static int end_stretch(struct stretch *s)
+{
+	bool open = s->open;
+	s->open = false;
+	return open ? target_segment_end(s->copy->target) : TOOL_OK;
+}
+
+/* Numbers that are lost are taken by records that change nothing, so that the log of the target has no hole. */
+static int fill(struct stretch *s, uint64_t from, uint64_t to)
+{
+	struct copy *c = s->copy;
+	int exit_code = s->open && s->next != from ? end_stretch(s) : TOOL_OK;
+	if (exit_code == TOOL_OK && !s->open)
+		exit_code = begin_stretch(s, from);
+	while (exit_code == TOOL_OK && from <= to) {
+		uint32_t n = to - from < FILLED_MAX ? (uint32_t)(to - from) + 1 : FILLED_MAX;
+		const struct block_header head = {.first = from,
+		    .count = n,
+		    .time_ms = c->time_ms,
+		    .flush_due = shift_time(c, c->flush_due)};
+		buf_clear(&c->written_anew);
+		for (uint32_t i = 0; i < n; i++)
+			if (!put_record(c, &(struct record){.type = RECORD_PASS}))
+				return report_no_memory();
+		exit_code = target_segment_block(
+		    c->target, &head, c->written_anew.data + c->written_anew.head, buf_len(&c->written_anew));
+		from += n;
+	}
+	s->next = to + 1;
+	return exit_code;
+}
+
+/* What is lost before this number. */
+static int fill_before(struct stretch *s, uint64_t first)
+{
+	struct copy *c = s->copy;
+	const struct losses *losses = &c->plan->losses;
+	int exit_code = TOOL_OK;
+	for (; c->loss < losses->n && exit_code == TOOL_OK; c->loss++) {
+		const struct loss *l = &losses->list[c->loss];
+		if (l->kind != LOSS_KEYS)
+			continue;
+		if (l->to >= first)
+			break;
+		exit_code = fill(s, l->from, l->to);
+	}
+	return exit_code;
+}
+
 static int copy_log_block(struct stretch *s, const struct segment_block *b)
 {
 	struct copy *c = s->copy;
@@ -192,23 +284,23 @@ static int copy_log_block(struct stretch *s, const struct segment_block *b)
 	struct part p = part_of(c, b);
 	if (b->head.first <= c->plan->upto && p.kept == 0)
 		return TOOL_OK;
-	int exit_code = TOOL_OK;
-	if (!s->open) {
-		struct segment_header h = *s->header;
-		h.first = p.head.first;
-		h.flush_due = shift_time(c, c->flush_due);
-		exit_code = target_segment_begin(c->target, &h);
-		s->open = true;
-	}
+	int exit_code = fill_before(s, p.head.first);
+	if (exit_code == TOOL_OK && s->open && s->next < p.head.first)
+		exit_code = end_stretch(s); /* numbers that nobody got: a header may jump */
+	if (exit_code == TOOL_OK && !s->open)
+		exit_code = begin_stretch(s, p.head.first);
 	c->records += p.kept;
 	c->flush_due = p.head.flush_due;
 	c->time_ms = p.head.time_ms > c->time_ms ? p.head.time_ms : c->time_ms;
 	p.head.flush_due = shift_time(c, p.head.flush_due);
 	size_t len = (size_t)(p.to - p.from);
-	if (exit_code == TOOL_OK && !shift_records(c, &p.from, &len))
+	uint32_t outdated = 0;
+	if (exit_code == TOOL_OK && !write_anew(c, p.head.first, &p.from, &len, &outdated))
 		exit_code = report_no_memory();
+	c->outdated += outdated;
 	if (exit_code == TOOL_OK)
 		exit_code = target_segment_block(c->target, &p.head, p.from, len);
+	s->next = p.head.first + p.head.count;
 	return exit_code;
 }
 
@@ -247,6 +339,7 @@ static int copy_log(struct copy *c)
 	struct stretch s = {.copy = c};
 	int exit_code = TOOL_OK;
 	c->flush_due = plan->flush_due;
+	c->loss = plan->first_loss;
 	for (size_t i = plan->from_file; i <= plan->to_file && exit_code == TOOL_OK; i++) {
 		const struct source_file *f = &c->source->files[i];
 		if (!f->segment || f->left)
@@ -254,9 +347,8 @@ static int copy_log(struct copy *c)
 		s.header = segment_get_header(f->segment);
 		exit_code = copy_segment(&s, f, i == plan->from_file ? plan->from_offset : 0,
 		    i == plan->to_file ? plan->to_offset : UINT64_MAX);
-		if (exit_code == TOOL_OK && s.open)
-			exit_code = target_segment_end(c->target);
-		s.open = false;
+		if (exit_code == TOOL_OK)
+			exit_code = end_stretch(&s);
 	}
 	if (exit_code == TOOL_OK && c->records != plan->records) {
 		msg(MSG_ERROR, "%s: its log changed while it was read", c->source->path);
@@ -323,7 +415,7 @@ int copy_run(struct copy *c)
 		warn_of_flush(c);
 	if (exit_code == TOOL_OK)
 		exit_code = target_finish(c->target, shift_time(c, c->flush_due), c->time_ms);
-	buf_free(&c->shifted);
+	buf_free(&c->written_anew);
 	return exit_code;
 }
 
@@ -333,7 +425,7 @@ struct left {
 	uint64_t n;
 	const char *name, *what;
 };
-#define LEFT_KINDS 4
+#define LEFT_KINDS 5
 
 static void left_out(const struct copy *c, struct left left[LEFT_KINDS])
 {
@@ -343,6 +435,7 @@ static void left_out(const struct copy *c, struct left left[LEFT_KINDS])
 	left[2] = (struct left){plan->snapshot_dropped, "snapshots_dropped",
 	    " snapshot and the log behind it, older than damage"};
 	left[3] = (struct left){plan->dropped, "records_dropped", " records older than damage"};
+	left[4] = (struct left){c->outdated, "outdated", " values that lost changes may have changed"};
 }
 
 static void print_json(const struct copy *c, struct out *out, const char *to, const struct reach_goal *goal)

@@ -18,9 +18,11 @@ struct copy {
 	struct progress progress;
 	uint64_t items, records;
 	uint64_t items_lost, blocks_lost; /* of the snapshot */
+	uint64_t outdated;                /* sets of keys that lost changes may have changed later */
 	/* Behind what was copied so far. */
 	int64_t flush_due, time_ms;
-	struct buf shifted;
+	size_t loss; /* of the plan: the next one that may lie before what is copied */
+	struct buf written_anew;
 };
 
 /* Snapshot, log and the end: the target is finished, or an exit code says why not. TOOL_OK is also the answer when the

@@ -2,7 +2,6 @@
 /* plan: see plan.h. */
 #include <inttypes.h>
 #include <string.h>
-#include <hearth/keyset.h>
 #include "base/msg.h"
 #include "tool/plan.h"
 #include "tool/report.h"
@@ -20,7 +19,6 @@ struct planner {
 	bool begun;                       /* a segment was met, readable or not */
 	bool ended;                       /* the log did */
 	bool rest_lost;                   /* it ended in damage, nobody knows how much of it */
-	bool as_start;                    /* keys may be dropped one by one */
 	bool no_memory;
 };
 
@@ -79,6 +77,7 @@ static void cut(struct planner *p, const struct loss *where)
 	plan->upto = 0;
 	plan->has_log = false;
 	plan->records = 0;
+	plan->first_loss = plan->losses.n;
 	p->due_known = false;
 }
 
@@ -102,34 +101,55 @@ static void search_keys(const struct planner *p, struct keyset *set, size_t file
 	}
 }
 
-/* Numbers are lost; the log goes on at this offset of a file. At a start their keys alone go, if key blocks tell of all
- * of them. */
-static void lose(struct planner *p, const struct loss *where, size_t file, uint64_t offset)
+/* Numbers from .. to are lost: their keys into the set, if key blocks tell of all of them. */
+static enum keyset_verdict find_keys(
+    const struct planner *p, struct keyset *set, const struct loss *loss, size_t file, uint64_t offset)
 {
-	struct loss loss = *where;
-	uint64_t from = loss.from > p->plan->upto ? loss.from : p->plan->upto + 1;
-	if (!p->as_start || loss.to < from) {
-		cut(p, &loss);
-		return;
-	}
+	keyset_begin(set, loss->from, loss->to + 1);
+	search_keys(p, set, file, offset);
+	return keyset_end(set);
+}
+
+static uint64_t count_keys(
+    struct planner *p, const struct loss *loss, size_t file, uint64_t offset, enum keyset_verdict *ret)
+{
 	struct keyset *set = keyset_new();
 	if (!set) {
 		p->no_memory = true;
+		return 0;
+	}
+	*ret = find_keys(p, set, loss, file, offset);
+	keyset_seal(set);
+	uint64_t n = keyset_size(set);
+	keyset_free(&set);
+	return n;
+}
+
+/* Numbers are lost; the log goes on at this offset of a file. */
+static void lose(struct planner *p, const struct loss *where, size_t file, uint64_t offset)
+{
+	struct plan *plan = p->plan;
+	struct loss loss = *where;
+	loss.from = loss.from > plan->upto ? loss.from : plan->upto + 1;
+	if (loss.to < loss.from) {
+		cut(p, where);
 		return;
 	}
-	keyset_begin(set, from, loss.to + 1);
-	search_keys(p, set, file, offset);
-	enum keyset_verdict verdict = keyset_end(set);
-	keyset_seal(set);
+	enum keyset_verdict verdict = KEYSET_UNKNOWN;
 	loss.kind = LOSS_KEYS;
-	loss.keys = keyset_size(set);
+	loss.keys = count_keys(p, &loss, file, offset, &verdict);
+	if (!plan->lost && !(plan->lost = keyset_new()))
+		p->no_memory = true;
+	if (p->no_memory)
+		return;
+	if (verdict == KEYSET_FOUND && find_keys(p, plan->lost, &loss, file, offset) == KEYSET_FOUND) {
+		add_loss(p, &loss);
+		plan->holes++;
+		return;
+	}
 	loss.why =
 	    verdict == KEYSET_FLUSHED ? "a flush was among them" : "no key blocks tell what they changed";
-	if (verdict == KEYSET_FOUND)
-		add_loss(p, &loss);
-	else
-		cut(p, &loss);
-	keyset_free(&set);
+	cut(p, &loss);
 }
 
 /* TOOL_OK, or an exit code when its records are of a newer format. */
@@ -370,9 +390,9 @@ static void judge_snapshots(struct planner *p)
 }
 
 static int attempt(struct plan *plan, const struct source *source, const struct reach_goal *goal,
-    const struct source_file *snapshot, bool as_start)
+    const struct source_file *snapshot)
 {
-	struct planner p = {.plan = plan, .source = source, .as_start = as_start};
+	struct planner p = {.plan = plan, .source = source};
 	*plan = (struct plan){.snapshot = snapshot, .limit = goal ? goal->number : UINT64_MAX};
 	p.generation = goal ? goal->generation : source->manifest.generation;
 	if (!goal)
@@ -390,6 +410,8 @@ static int attempt(struct plan *plan, const struct source *source, const struct 
 		judge_end(&p, goal == NULL);
 	if (exit_code == TOOL_OK && p.no_memory)
 		exit_code = report_no_memory();
+	if (plan->lost)
+		keyset_seal(plan->lost);
 	return exit_code == TOOL_OK && !plan->snapshot && !plan->has_log ? TOOL_DATA : exit_code;
 }
 
@@ -405,7 +427,7 @@ static int try_older(struct plan *plan, const struct source *source, int exit_co
 		struct plan other;
 		if (!is_whole(f, &err))
 			continue;
-		if (attempt(&other, source, NULL, f, false) == TOOL_OK && other.holes == 0) {
+		if (attempt(&other, source, NULL, f) == TOOL_OK && other.holes == 0) {
 			plan_free(plan);
 			*plan = other;
 			return TOOL_OK;
@@ -428,10 +450,8 @@ int plan_make(
 			    source->path);
 		return TOOL_DATA;
 	}
-	bool as_start = how == PLAN_AS_START;
-	int exit_code =
-	    attempt(plan, source, goal, goal ? goal->snapshot : choose_snapshot(source, NULL), as_start);
-	if (as_start)
+	int exit_code = attempt(plan, source, goal, goal ? goal->snapshot : choose_snapshot(source, NULL));
+	if (how == PLAN_AS_START)
 		return exit_code;
 	if (!goal)
 		exit_code = try_older(plan, source, exit_code);
@@ -445,4 +465,5 @@ int plan_make(
 void plan_free(struct plan *plan)
 {
 	losses_free(&plan->losses);
+	keyset_free(&plan->lost);
 }

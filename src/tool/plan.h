@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* plan: what of a data directory can be restored: a snapshot and a stretch of the log behind it in which
- * nothing is missing. What is older than damage in the log is left out whole, because keys whose later
- * history is lost would come back with old values. Reads and verifies all of it, names what is lost on
- * standard error, writes nothing. */
+/* plan: what of a data directory can be restored: a snapshot and a stretch of the log behind it. Where changes are lost in
+ * between, the keys that they may have changed are left out, as a start drops them; if no key blocks tell which, all that is
+ * older, because keys whose later history is lost would come back with old values. Reads and verifies all of it, names what
+ * is lost on standard error, writes nothing. */
 #ifndef TOOL_PLAN_H
 #define TOOL_PLAN_H
 
+#include <hearth/keyset.h>
 #include "tool/loss.h"
 #include "tool/reach.h"
 #include "tool/source.h"
@@ -26,13 +27,13 @@ struct plan {
 	uint64_t holes;    /* places of damage that cost something */
 	bool snapshot_dropped;
 	struct losses losses; /* in the order in which they were met */
+	size_t first_loss;    /* of those, the first that lies in what is kept */
+	struct keyset *lost;  /* what is kept of these keys is newer than what is lost; NULL = none went */
 };
 
 enum plan_how {
-	PLAN_BEST, /* as much as can be had; what is lost is reported on standard error */
-	/* What a start would load, to the letter; nothing is reported. Only a start drops single keys (LOSS_KEYS): a plan is
-	 * a stretch of the log as it was written, so the others leave out all that is older. */
-	PLAN_AS_START
+	PLAN_BEST,    /* as much as can be had; what is lost is reported on standard error */
+	PLAN_AS_START /* what a start would load, to the letter; nothing is reported */
 };
 
 /* goal NULL: all of it. TOOL_OK, or an exit code: then there is nothing that can be restored. To be freed in either

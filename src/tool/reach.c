@@ -256,7 +256,7 @@ static void list_run(const struct source *s, const struct reach_run *run)
 	if (run->damaged && run->from > run->first && run->last >= run->first)
 		msg(MSG_INFO,
 		    "%s: in part: numbers %" PRIu64 " to %" PRIu64
-		    ", without what is older than the damage before them%s",
+		    ", without what the damage before them may have changed%s",
 		    s->path, run->first, run->from <= run->last ? run->from - 1 : run->last, generation);
 }
 

@@ -51,7 +51,11 @@ static void add_error(struct verdict *v, const struct source_file *file, const s
 		settle(v, "newer", exit_code);
 		break;
 	case HEARTH_FOREIGN:
-		settle(v, "foreign", exit_code);
+		/* In the place of a file that the manifest names it is damage: a start goes on without it. */
+		if (file->named_snapshot || file->named_segment)
+			settle(v, "damaged", TOOL_DAMAGE);
+		else
+			settle(v, "foreign", exit_code);
 		break;
 	default:
 		settle(v, "unreadable", exit_code);
