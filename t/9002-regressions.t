@@ -7,7 +7,7 @@ use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Files qw(blocks newest);
 use Hearth::Forge qw(directory manifest segment set);
-use Hearth::Process qw(program run sanitizer scratch_dir slurp alive wait_until);
+use Hearth::Process qw(program run sanitizer scratch_dir slurp spawn alive wait_until);
 use IO::Select;
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -231,6 +231,27 @@ bug('a jump of the numbers is durable only with its header', sub {
 	is($before, 1, 'and the header says from where');
 	my @claims = map { unpack 'Q<', substr $bytes, $_->[0] + 40, 8 } blocks($bytes);
 	is("@claims", '1', 'nothing behind that is said to be durable');
+	is($daemon->stop, 0, 'stops in order');
+});
+
+# A segment begun while no descriptor is left has the boot it is written in: after a power cut one of no boot looked like
+# the work of another start, and what was lost before it like damage.
+strace_bug('the boot is known without a descriptor', sub {
+	my $daemon = Hearth::Daemon->start(args => [@still]);
+	my $client = $daemon->client;
+	$client->set('k', 'v');
+	my $err = scratch_dir() . '/err';
+	my $strace = spawn(['strace', '-f', '-o', '/dev/null', '-P', '/proc/sys/kernel/random/boot_id', '-e', 'inject=openat:error=EMFILE',
+		'-p', $daemon->pid], err => $err);
+	wait_until('strace to attach', sub { -e $err && slurp($err) =~ /attached/ });
+	my $first = newest($daemon->dir, 'log');
+	is((run(['sh', '-c', program('hearth') . ' backup ' . $daemon->dir . ' --to - >/dev/null']))[0], 0, 'a backup rotates the log');
+	$client->set('l', 'w');
+	my ($next) = grep { $_ ne $first && -s } glob $daemon->dir . '/log-*';
+	my $boot = sub { return unpack 'H32', substr slurp($_[0]), 104, 16 };
+	is($boot->($next), $boot->($first), 'into a segment of the same boot');
+	kill 'TERM', $strace;
+	waitpid $strace, 0;
 	is($daemon->stop, 0, 'stops in order');
 });
 
