@@ -24,7 +24,7 @@ FORMAT  = status record records keyblock keyset block block_zstd segment segment
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item large policy lane change put load reclaim scan store
 PROTO   = command parse reply
-PERSIST = ring files keys wal sync tail heal parallel snap apply load window replay hole lost report recover \
+PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load window replay hole lost report recover \
 	rate life scrub
 ENGINE  = engine commands background rotate start pin keep scrubber
 SERVER  = out conn worker listener dispatch stats admin server

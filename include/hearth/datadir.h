@@ -19,6 +19,8 @@
 #define DATADIR_SET_ASIDE "set-aside"
 #define DATADIR_ADMIN     "admin.sock"
 #define DATADIR_RESERVE   "reserve" /* room for a manifest on a full disk */
+#define DATADIR_UNSYNCED \
+	"unsynced" /* a sync of the log has failed: what is read of it may not be on the disk */
 /* A text that a backup begins with: a directory with it and without MANIFEST is a backup that was not finished. */
 #define DATADIR_BACKUP    "BACKUP"
 #define DATADIR_NAME_SIZE 32

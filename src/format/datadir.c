@@ -165,7 +165,8 @@ static enum hearth_status judge_names(
 		if (data && (have_manifest || !is_empty_log(dir, name, kind)))
 			return HEARTH_DAMAGED;
 		bool ours = data || datadir_is_temporary(name) || strcmp(name, DATADIR_SET_ASIDE) == 0 ||
-		            strcmp(name, DATADIR_ADMIN) == 0 || strcmp(name, DATADIR_RESERVE) == 0;
+		            strcmp(name, DATADIR_ADMIN) == 0 || strcmp(name, DATADIR_RESERVE) == 0 ||
+		            strcmp(name, DATADIR_UNSYNCED) == 0;
 		/* A mount point has lost+found, a home directory its hidden files: no data of anybody. */
 		if (!ours && name[0] != '.' && strcmp(name, "lost+found") != 0 &&
 		    strcmp(name, DATADIR_MANIFEST) != 0)

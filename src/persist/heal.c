@@ -26,6 +26,7 @@
 #include "base/check.h"
 #include "base/msg.h"
 #include "base/vfs.h"
+#include "persist/unsynced.h"
 
 #define DELAY_MAX    60                          /* seconds between two tries */
 #define WELL_US      ((int64_t)60 * 1000000)     /* healthy for so long: the next failure is a new one */
@@ -155,10 +156,12 @@ static void sync_what_was_taken(struct wal *wal)
 		struct wal_segment *s = open_segment(wal, i);
 		if (s->written.end == s->durable.end)
 			continue;
-		if (vfs->fdatasync(vfs->ctx, s->fd) == 0)
+		if (vfs->fdatasync(vfs->ctx, s->fd) == 0) {
 			s->durable = s->written;
-		else
+		} else {
 			wal->sync_failed = true;
+			unsynced_tell(wal->files);
+		}
 	}
 }
 
@@ -253,6 +256,7 @@ static void take_next(struct wal *wal, const struct wal_segment *next, const str
 		if (open_segment(wal, i)->number > prev->prev_number)
 			files_drop_segment(wal->files, open_segment(wal, i)->number);
 	close_all(wal);
+	unsynced_forget(wal->files);
 	wal->before = *prev;
 	wal->current = *next;
 	wal->next.fd = -1;

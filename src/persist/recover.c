@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* recover: leads recovery, and settles its consequences in the directory afterwards; see recover.h. */
 #include "persist/recover_private.h"
+#include "persist/unsynced.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -195,7 +196,9 @@ enum hearth_status recover_settle(
 {
 	struct recovery rec = {.result = result};
 	bool kept[RECOVER_ASIDE_MAX] = {false};
-	enum hearth_status status = files_sync_segments(files, ret_err);
+	enum hearth_status status = unsynced_write_anew(files, ret_err);
+	if (status == HEARTH_OK)
+		status = files_sync_segments(files, ret_err);
 	if (status == HEARTH_OK)
 		status = datadir_sweep_temporary(files->dir, ret_err);
 	files_begin_generation(files);

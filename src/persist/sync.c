@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sync: the sync thread: fsync by policy, and the one owner of all file changes; see wal.h. A failed sync is
  * never retried on the same file: heal.c decides how the log goes on. */
+#include "persist/unsynced.h"
 #include "persist/wal_private.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ static bool sync_one(struct wal *wal, int fd, uint64_t number)
 	bool ok = vfs->fdatasync(vfs->ctx, fd) == 0;
 	if (!ok) {
 		wal->sync_failed = true;
+		unsynced_tell(wal->files);
 		wal_break(wal, "cannot sync the log", number);
 	}
 	pthread_mutex_lock(&wal->lock);

@@ -301,7 +301,8 @@ static bool is_named(const struct source *s, const char *name)
 			return true;
 	}
 	return strcmp(name, DATADIR_MANIFEST) == 0 || strcmp(name, DATADIR_ADMIN) == 0 ||
-	       strcmp(name, DATADIR_RESERVE) == 0 || strcmp(name, DATADIR_SET_ASIDE) == 0;
+	       strcmp(name, DATADIR_RESERVE) == 0 || strcmp(name, DATADIR_UNSYNCED) == 0 ||
+	       strcmp(name, DATADIR_SET_ASIDE) == 0;
 }
 
 static bool is_retired(const struct source *s, const char *name)
