@@ -17,27 +17,45 @@ struct evidence {
 	bool here;       /* in this segment: */
 	uint64_t offset; /* there */
 	uint64_t first;  /* first number behind the hole */
+	/* What could not be read may be what proves it: nothing is concluded then. */
+	enum hearth_status failed;
+	struct hearth_error err;
 };
+
+/* True: the search for more cannot go on. What is bad or ends is no failure of it. */
+static bool fails(struct evidence *ev, enum hearth_status status, const char *name, uint64_t offset)
+{
+	if (status != HEARTH_IO && status != HEARTH_NOMEM)
+		return false;
+	ev->failed =
+	    hearth_fail(&ev->err, status, name, offset, "cannot search the segment behind a bad place");
+	return true;
+}
+
+/* Something else than the log says that it went on here. */
+static bool is_told(const struct replay *rp)
+{
+	const struct manifest *m = &rp->rec->options->files->manifest;
+	return rp->rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
+}
 
 /* Whether what should be at the hole had been there for certain. */
 static bool is_damage(const struct replay *rp, const struct evidence *ev)
 {
-	const struct recovery *rec = rp->rec;
 	const struct replay_head *head = &rp->heads[rp->at];
-	const struct manifest *m = &rec->options->files->manifest;
 	/* A bad header says nothing of the boot; the one before it does. Headers are written whole, so in the same boot a bad
 	 * one with something behind it was not torn. */
 	bool unreadable = head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE;
 	/* It fits into a sector: a power cut leaves it whole, or zeros. */
 	bool broken = unreadable && !head->zeros;
-	bool told = rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
+	bool told = is_told(rp);
 	return told || broken || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
 }
 
-/* More need not be looked at: it is damage, and where the log goes on is known. */
+/* More need not be looked at: it is damage, and where the log goes on is known; or nobody can look. */
 static bool is_settled(const struct replay *rp, const struct evidence *ev)
 {
-	return ev->found && is_damage(rp, ev);
+	return ev->failed != HEARTH_OK || (ev->found && is_damage(rp, ev));
 }
 
 static bool good_block(struct replay *rp, uint64_t offset, struct block_header *ret_h)
@@ -48,16 +66,20 @@ static bool good_block(struct replay *rp, uint64_t offset, struct block_header *
 
 /* The next offset in the segment at which a block verifies and belongs behind the hole. The search reads each byte once,
  * whatever a client has put into its values. */
-static bool next_block(struct replay *rp, uint64_t offset, uint64_t *ret_offset, struct block_header *ret_h)
+static bool next_block(
+    struct replay *rp, uint64_t offset, struct evidence *ev, uint64_t *ret_offset, struct block_header *ret_h)
 {
 	const struct window *w = &rp->window;
+	const char *name = rp->heads[rp->at].name;
 	bool found = good_block(rp, offset, ret_h);
-	while (!found && segment_find(w->vfs, w->fd, rp->salt, offset, rp->end, &offset) == HEARTH_OK) {
-		found = good_block(rp, offset, ret_h);
+	enum hearth_status status = HEARTH_OK;
+	while (!found && !atomic_load(&w->failed) && status == HEARTH_OK) {
+		status = segment_find(w->vfs, w->fd, rp->salt, offset, rp->end, &offset);
+		found = status == HEARTH_OK && good_block(rp, offset, ret_h);
 		offset += !found;
 	}
 	*ret_offset = offset;
-	return found;
+	return !fails(ev, atomic_load(&w->failed) ? HEARTH_IO : status, name, offset) && found;
 }
 
 static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
@@ -68,7 +90,7 @@ static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 	uint64_t at = offset - !again;
 	rp->hole_at = rp->at;
 	rp->hole_offset = offset;
-	while (!is_settled(rp, ev) && next_block(rp, at + 1, &at, &h)) {
+	while (!is_settled(rp, ev) && next_block(rp, at + 1, ev, &at, &h)) {
 		if (!ev->here) {
 			ev->here = ev->found = true;
 			ev->offset = at;
@@ -84,35 +106,44 @@ static void look_unreadable(const struct replay *rp, const struct replay_head *h
 {
 	struct datadir *dir = rp->rec->options->files->dir;
 	const struct vfs *vfs = datadir_vfs(dir);
-	uint64_t offset;
+	uint64_t offset = 0;
 	int fd = vfs_open(vfs, datadir_fd(dir), head->name, O_RDONLY);
-	if (fd < 0)
-		return;
-	ev->found |=
-	    segment_find(vfs, fd, head->entry->salt, SEGMENT_HEADER_SIZE, head->size, &offset) == HEARTH_OK;
-	vfs->close(vfs->ctx, fd);
+	enum hearth_status status = HEARTH_IO;
+	if (fd >= 0)
+		status = segment_find(vfs, fd, head->entry->salt, SEGMENT_HEADER_SIZE, head->size, &offset);
+	fails(ev, status, head->name, offset);
+	ev->found |= status == HEARTH_OK;
+	if (fd >= 0)
+		vfs->close(vfs->ctx, fd);
+}
+
+/* One with a good header is evidence itself; a block in it may say that the hole was durable. */
+static void look_readable(const struct replay *rp, const struct replay_head *head, struct evidence *ev)
+{
+	struct datadir *dir = rp->rec->options->files->dir;
+	struct segment_reader *reader;
+	struct segment_block block;
+	if (!ev->found)
+		ev->first = head->h.first;
+	ev->found = true;
+	enum hearth_status status =
+	    segment_open(&reader, datadir_vfs(dir), datadir_fd(dir), head->name, NULL, NULL);
+	while (status == HEARTH_OK && !ev->durable) {
+		status = segment_skim(reader, &block, NULL);
+		ev->durable |= status == HEARTH_OK && block.head.durable >= rp->expected;
+	}
+	fails(ev, status, head->name, 0);
+	segment_close(&reader);
 }
 
 static void look_later(struct replay *rp, struct evidence *ev)
 {
-	struct files *files = rp->rec->options->files;
 	for (size_t i = rp->at + 1; i < rp->n && !is_settled(rp, ev); i++) {
 		const struct replay_head *head = &rp->heads[i];
-		if (head->present && head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE)
+		if (replay_readable(head))
+			look_readable(rp, head, ev);
+		else if (head->present && head->size > SEGMENT_HEADER_SIZE)
 			look_unreadable(rp, head, ev);
-		if (!head->present || head->status != HEARTH_OK)
-			continue;
-		if (!ev->found)
-			ev->first = head->h.first;
-		ev->found = true;
-		struct segment_reader *reader;
-		struct segment_block block;
-		if (segment_open(&reader, datadir_vfs(files->dir), datadir_fd(files->dir), head->name, NULL,
-		        NULL) != HEARTH_OK)
-			continue;
-		while (!ev->durable && segment_skim(reader, &block, NULL) == HEARTH_OK)
-			ev->durable |= block.head.durable >= rp->expected;
-		segment_close(&reader);
 	}
 }
 
@@ -148,21 +179,21 @@ static void end_here(struct replay *rp, uint64_t offset)
 		    (unsigned long long)left, (unsigned long long)offset, rp->heads[rp->at].name);
 }
 
-bool hole_ends_before(struct replay *rp, size_t i)
+enum hearth_status hole_ends_before(struct replay *rp, size_t i)
 {
-	const struct manifest *m = &rp->rec->options->files->manifest;
 	struct evidence ev = {0};
 	size_t at = rp->at;
-	if (memcmp(rp->heads[i].h.boot_id, rp->boot_id, HEARTH_ID_SIZE) == 0)
-		return false;
+	if (replay_in_this_boot(rp, &rp->heads[i]))
+		return HEARTH_OK;
 	rp->at = i - 1;
 	rp->len = rp->heads[i - 1].size;
 	look_later(rp, &ev);
-	bool told = rp->rec->snapshot_end >= rp->expected || (m->clean && m->last_seq >= rp->expected);
-	if (!told && !ev.durable)
+	if (ev.failed != HEARTH_OK)
+		*rp->rec->err = ev.err;
+	else if (!is_told(rp) && !ev.durable)
 		end_here(rp, rp->len);
 	rp->at = at;
-	return rp->ended;
+	return ev.failed;
 }
 
 /* What the hole takes: the numbers up to where the log is known to go on. */
@@ -184,9 +215,11 @@ enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next
 	const struct replay_head *head = &rp->heads[rp->at];
 	struct evidence ev = {0};
 	look_here(rp, *offset, &ev);
-	if (atomic_load(&rp->window.failed))
-		return hearth_fail(rec->err, HEARTH_IO, head->name, *offset, "cannot read the segment");
 	look_later(rp, &ev);
+	if (ev.failed != HEARTH_OK) {
+		*rec->err = ev.err;
+		return ev.failed;
+	}
 	/* A successor of a later boot was begun by a recovery, which had read all up to where it says that this one ends. */
 	bool read_before = next && head->status == HEARTH_OK &&
 	                   memcmp(next->h.boot_id, head->h.boot_id, HEARTH_ID_SIZE) != 0;

@@ -384,7 +384,7 @@ static void enter(struct replay *rp, const struct replay_head *head)
 {
 	struct recovery *rec = rp->rec;
 	if (head->status == HEARTH_OK) {
-		rp->other_boot = memcmp(head->h.boot_id, rp->boot_id, HEARTH_ID_SIZE) != 0;
+		rp->other_boot = !replay_in_this_boot(rp, head);
 		memcpy(rp->salt, head->h.salt, sizeof(rp->salt));
 		rp->prev_crc = head->h.crc;
 		rp->chained = true;
@@ -444,13 +444,13 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	bool unsaid = head->status != HEARTH_OK && i > 0 && head->entry->first > rp->expected;
 	bool there = i > 0 && rp->heads[i - 1].present && !rp->heads[i - 1].other;
 	bool may_end = there && (gap || (unsaid && head->zeros && !rp->boot_seen));
-	if (may_end && hole_ends_before(rp, i))
-		return HEARTH_OK;
+	enum hearth_status status = may_end ? hole_ends_before(rp, i) : HEARTH_OK;
+	if (status != HEARTH_OK || rp->ended)
+		return status;
 	rp->at = i;
 	struct datadir *dir = rp->rec->options->files->dir;
 	rp->len = head->size;
-	enum hearth_status status =
-	    window_open(&rp->window, datadir_vfs(dir), datadir_fd(dir), head->name, head->size);
+	status = window_open(&rp->window, datadir_vfs(dir), datadir_fd(dir), head->name, head->size);
 	if (status != HEARTH_OK)
 		return fail(rp, status);
 	rp->end = next && next->h.prev_end < rp->len ? next->h.prev_end : rp->len;
@@ -484,18 +484,13 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	return status;
 }
 
-static bool readable(const struct replay_head *head)
-{
-	return head->present && head->status == HEARTH_OK;
-}
-
 /* The first number of the next segment that has begun; 0 when there is none, or nobody knows: the manifest has but a lower
  * bound. */
 static uint64_t begins_behind(const struct replay *rp, size_t i)
 {
 	while (++i < rp->n)
 		if (begun(&rp->heads[i]))
-			return readable(&rp->heads[i]) ? rp->heads[i].h.first : 0;
+			return replay_readable(&rp->heads[i]) ? rp->heads[i].h.first : 0;
 	return 0;
 }
 
@@ -554,8 +549,8 @@ static enum hearth_status replay_all(struct replay *rp)
  * records, from no later a number on, were written anew to the other. */
 static bool takes_the_place(const struct replay_head *by, const struct replay_head *head)
 {
-	return readable(by) && by->h.prev_number == head->h.prev_number && head->h.number < by->h.number &&
-	       by->h.first <= head->h.first;
+	return replay_readable(by) && by->h.prev_number == head->h.prev_number &&
+	       head->h.number < by->h.number && by->h.first <= head->h.first;
 }
 
 /* Whether head was given up, or what it goes on from. */
@@ -577,7 +572,7 @@ static void leave_superseded(struct replay *rp)
 		found = false;
 		for (size_t i = 0; i < rp->n; i++) {
 			struct replay_head *head = &rp->heads[i];
-			if (!head->superseded && readable(head) && is_superseded(rp, head))
+			if (!head->superseded && replay_readable(head) && is_superseded(rp, head))
 				found = head->superseded = true;
 		}
 	}
@@ -640,8 +635,7 @@ enum hearth_status replay_log(struct recovery *rec)
 	/* A power cut may have taken headers, too: unless one says so, no segment was written under this boot. */
 	rp.other_boot = rec->other_boot = true;
 	for (size_t i = 0; i < rp.n; i++)
-		rp.boot_seen |= rp.heads[i].status == HEARTH_OK && rp.heads[i].present &&
-		                memcmp(rp.heads[i].h.boot_id, rp.boot_id, HEARTH_ID_SIZE) == 0;
+		rp.boot_seen |= replay_readable(&rp.heads[i]) && replay_in_this_boot(&rp, &rp.heads[i]);
 	rp.expected = rec->s0 + 1;
 	if (rp.n && rp.heads[0].status == HEARTH_OK) {
 		const struct segment_header *h = &rp.heads[0].h;

@@ -3,7 +3,9 @@
 #ifndef PERSIST_REPLAY_H
 #define PERSIST_REPLAY_H
 
+#include <string.h>
 #include <hearth/keyset.h>
+#include "format/magic.h"
 #include "persist/recover_private.h"
 #include "persist/window.h"
 
@@ -55,8 +57,8 @@ struct replay_bin {
 struct replay {
 	struct recovery *rec;
 	struct replay_head *heads;
-	size_t n, at; /* segments; the one being read */
-	uint8_t boot_id[HEARTH_ID_SIZE];
+	size_t n, at;                    /* segments; the one being read */
+	uint8_t boot_id[HEARTH_ID_SIZE]; /* zeros when it cannot be read */
 	/* The segment, a window of it in memory. */
 	struct window window;
 	uint64_t len, end; /* of the file; of the part that belongs to the log */
@@ -82,9 +84,23 @@ struct replay {
 	struct keyset *lost; /* keys that lost numbers touched */
 };
 
+/* It is there, with a good header. */
+static inline bool replay_readable(const struct replay_head *head)
+{
+	return head->present && head->status == HEARTH_OK;
+}
+
+/* Its good header was written under this boot of the kernel. So do all count where nobody knows which one this is: what is
+ * missing is damage then, which costs more, but shows nothing old. */
+static inline bool replay_in_this_boot(const struct replay *rp, const struct replay_head *head)
+{
+	return bytes_all_zero(rp->boot_id, HEARTH_ID_SIZE) ||
+	       memcmp(head->h.boot_id, rp->boot_id, HEARTH_ID_SIZE) == 0;
+}
+
 /* At *offset of the segment being read the log does not go on as it should. Decides between the end of the
  * log (rp->ended) and damage (what is older goes, *offset moves to the next good block or to the end). next:
- * the successor's header. */
+ * the successor's header. HEARTH_OK; HEARTH_IO or HEARTH_NOMEM when what decides that cannot be read. */
 enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next, uint64_t *offset);
 /* The header of the next segment that has begun, if it names segment i as its predecessor. */
 const struct replay_head *replay_successor(const struct replay *rp, size_t i);
@@ -95,8 +111,8 @@ void lost_numbers(struct replay *rp, uint64_t end, size_t i, uint64_t offset);
 void lost_drop(struct replay *rp);
 /* The numbers below `first` that were not read may have superseded anything older: it goes. */
 void hole_reset(struct replay *rp, uint64_t first);
-/* Numbers are missing before segment i, which is good itself. True: a power cut took them before they were durable, and
- * the log ended there (rp->ended). False: it is damage. */
-bool hole_ends_before(struct replay *rp, size_t i);
+/* Numbers are missing before segment i, which is good itself. rp->ended: a power cut took them before they were durable, and
+ * the log ended there. Else it is damage. HEARTH_OK; HEARTH_IO or HEARTH_NOMEM when what decides that cannot be read. */
+enum hearth_status hole_ends_before(struct replay *rp, size_t i);
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef UNIT_WRITTEN_H
 #define UNIT_WRITTEN_H
 
+#include <zstd.h>
 #include "history.h"
 #include "base/crc32c.h"
 
@@ -77,25 +78,54 @@ static inline void written_segment(struct written *w)
 	MUST(manifest_add_segment(&w->m, &entry));
 }
 
+/* A block of these bytes; its header says the rest of itself. */
+static inline void written_block(struct written *w, struct block_header b, const void *stored)
+{
+	uint8_t head[BLOCK_HEADER_SIZE];
+	b.first = w->next;
+	b.time_ms = w->time_ms;
+	b.durable = w->durable;
+	b.flush_due = w->flush_due;
+	b.prev_crc = w->prev_crc;
+	block_encode_header(&b, w->h.salt, crc32c(0, stored, b.stored_len), head);
+	w->prev_crc = b.crc;
+	w->block = w->offset;
+	written_bytes(w, head, sizeof(head));
+	written_bytes(w, stored, b.stored_len);
+	w->next += b.count;
+}
+
+static inline uint8_t *written_encode(const struct record *r, struct block_header *ret_b)
+{
+	size_t len = record_size(r);
+	uint8_t *out = malloc(len);
+	MUST(out && record_encode(r, out) == len);
+	*ret_b = (struct block_header){
+	    .stored_len = (uint32_t)len, .raw_len = (uint32_t)len, .count = record_takes_number(r->type)};
+	return out;
+}
+
 /* A block of one record. */
 static inline void written_record(struct written *w, struct record r)
 {
-	size_t len = record_size(&r);
-	uint8_t *out = malloc(BLOCK_HEADER_SIZE + len);
-	MUST(out && record_encode(&r, out + BLOCK_HEADER_SIZE) == len);
-	struct block_header b = {.stored_len = (uint32_t)len,
-	    .raw_len = (uint32_t)len,
-	    .count = record_takes_number(r.type),
-	    .first = w->next,
-	    .time_ms = w->time_ms,
-	    .durable = w->durable,
-	    .flush_due = w->flush_due,
-	    .prev_crc = w->prev_crc};
-	block_encode_header(&b, w->h.salt, crc32c(0, out + BLOCK_HEADER_SIZE, len), out);
-	w->prev_crc = b.crc;
-	w->block = w->offset;
-	written_bytes(w, out, BLOCK_HEADER_SIZE + len);
-	w->next += b.count;
+	struct block_header b;
+	uint8_t *out = written_encode(&r, &b);
+	written_block(w, b, out);
+	free(out);
+}
+
+/* The same, compressed. */
+static inline void written_packed(struct written *w, struct record r)
+{
+	struct block_header b;
+	uint8_t *out = written_encode(&r, &b);
+	size_t size = ZSTD_compressBound(b.raw_len);
+	uint8_t *packed = malloc(size);
+	MUST(packed);
+	b.stored_len = (uint32_t)ZSTD_compress(packed, size, out, b.raw_len, 1);
+	b.flags = BLOCK_ZSTD;
+	written_block(w, b, packed);
+	free(packed);
 	free(out);
 }
 
@@ -159,9 +189,11 @@ static inline void written_snapshot(
 	MUST(datadir_random_id(h.salt) == 0);
 	MUST(snapshot_writer_open(&writer, vfs_posix(), fd, &h, 1, NULL) == HEARTH_OK);
 	for (unsigned i = 0; i < n; i++) {
-		uint8_t out[RECORD_OVERHEAD_MAX + 256];
-		size_t len = record_encode(&records[i], out);
+		size_t len = record_size(&records[i]);
+		uint8_t *out = malloc(len);
+		MUST(out && record_encode(&records[i], out) == len);
 		MUST(snapshot_writer_block(writer, out, len, 1, end, NULL) == HEARTH_OK);
+		free(out);
 	}
 	MUST(snapshot_writer_finish(writer, &f, NULL) == HEARTH_OK);
 	const struct manifest_snapshot entry = {.number = h.number,
