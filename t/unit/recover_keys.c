@@ -318,6 +318,38 @@ static struct scene *long_scene(bool clean)
 	return sc;
 }
 
+/* Bytes of the log before a block, over all segments. */
+static uint64_t position(const struct scene *sc, unsigned i)
+{
+	uint64_t at = sc->part[i].offset;
+	for (unsigned k = 1; k <= i; k++)
+		if (sc->part[k].file != sc->part[k - 1].file)
+			at += sc->part[k - 1].end;
+	return at;
+}
+
+/* A key block lies a stretch behind the last block that it describes, and shares none with records. */
+static void key_blocks_keep_their_distance(void **state)
+{
+	(void)state;
+	struct scene *sc = long_scene(false);
+	unsigned tried = 0;
+	for (unsigned i = 0; i < sc->n; i++) {
+		unsigned last = 0;
+		if (!sc->part[i].keys)
+			continue;
+		assert_int_equal(sc->part[i].count, 0);
+		for (unsigned k = 0; k < i; k++)
+			if (sc->part[k].count && sc->part[k].first <= sc->part[i].keys_last)
+				last = k;
+		uint64_t end = position(sc, last) + sc->part[last].end - sc->part[last].offset;
+		assert_true(position(sc, i) - end >= 60 * KIB);
+		tried++;
+	}
+	assert_true(tried >= 8);
+	scene_end(&sc);
+}
+
 static void key_blocks_alone_cost_nothing(void **state)
 {
 	(void)state;
@@ -483,6 +515,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_block_costs_its_own_keys),
     cmocka_unit_test(without_seal_the_last_stretches_cost_all),
     cmocka_unit_test(a_long_log_has_key_blocks),
+    cmocka_unit_test(key_blocks_keep_their_distance),
     cmocka_unit_test(key_blocks_alone_cost_nothing),
     cmocka_unit_test(several_holes),
     cmocka_unit_test(a_hole_that_takes_the_key_block_of_another),
