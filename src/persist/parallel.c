@@ -4,8 +4,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
-
-#define THREADS_MAX 64u
+#include "base/check.h"
 
 struct part {
 	pthread_t thread;
@@ -24,14 +23,15 @@ static void *part_main(void *p)
 
 void parallel_run(unsigned n, void (*run)(void *arg, unsigned i), void *arg)
 {
-	struct part parts[THREADS_MAX];
-	for (unsigned i = 1; i < n && i < THREADS_MAX; i++) {
+	struct part parts[PARALLEL_MAX];
+	CHECK(n >= 1 && n <= PARALLEL_MAX);
+	for (unsigned i = 1; i < n; i++) {
 		parts[i] = (struct part){.run = run, .arg = arg, .i = i};
 		parts[i].started = pthread_create(&parts[i].thread, NULL, part_main, &parts[i]) == 0;
 	}
 	run(arg, 0);
 	for (unsigned i = 1; i < n; i++) {
-		if (i < THREADS_MAX && parts[i].started)
+		if (parts[i].started)
 			pthread_join(parts[i].thread, NULL);
 		else
 			run(arg, i);

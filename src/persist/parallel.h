@@ -3,8 +3,10 @@
 #ifndef PERSIST_PARALLEL_H
 #define PERSIST_PARALLEL_H
 
-/* Runs run(arg, 0) on the calling thread and run(arg, 1 .. n-1) on threads of their own, and waits for all.
- * Where a thread cannot be started its part runs on the calling thread. */
+#define PARALLEL_MAX 64u
+
+/* Runs run(arg, 0) on the calling thread and run(arg, 1 .. n-1) on threads of their own, and waits for all; n is 1 to
+ * PARALLEL_MAX. Where a thread cannot be started its part runs on the calling thread. */
 void parallel_run(unsigned n, void (*run)(void *arg, unsigned i), void *arg);
 
 #endif

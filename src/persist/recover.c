@@ -81,7 +81,7 @@ static enum hearth_status judge_times(struct recovery *rec)
 static bool open_threads(struct recovery *rec)
 {
 	unsigned n = rec->options->threads;
-	rec->threads = n < 1 ? 1 : n > RECOVER_THREADS_MAX ? RECOVER_THREADS_MAX : n;
+	rec->threads = n < 1 ? 1 : n > PARALLEL_MAX ? PARALLEL_MAX : n;
 	for (unsigned i = 0; i < rec->threads; i++) {
 		rec->thread[i] = store_thread_open(rec->options->store, NULL);
 		if (!rec->thread[i])
@@ -115,9 +115,8 @@ static enum hearth_status continue_numbers(struct recovery *rec)
 static void count_files(struct recovery *rec)
 {
 	const struct manifest *m = &rec->options->files->manifest;
-	for (size_t i = 0; i < m->n_snapshots; i++)
-		if (i + 1 == m->n_snapshots)
-			rec->all_bytes += m->snapshots[i].bytes;
+	if (m->n_snapshots)
+		rec->all_bytes += m->snapshots[m->n_snapshots - 1].bytes;
 }
 
 /* A daemon whose disk failed has said so: what is on it has a hole, and old values could come back through it. Nothing

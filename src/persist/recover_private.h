@@ -8,14 +8,12 @@
 #include "persist/parallel.h"
 #include "persist/recover.h"
 
-#define RECOVER_THREADS_MAX 64u
-
 struct recovery {
 	const struct recover_options *options;
 	struct recover_result *result;
 	struct hearth_error *err;
 	unsigned threads;
-	struct store_thread *thread[RECOVER_THREADS_MAX];
+	struct store_thread *thread[PARALLEL_MAX];
 	_Atomic uint64_t items_applied, dropped;
 	uint64_t all_bytes;
 	_Atomic uint64_t done_bytes;

@@ -137,6 +137,32 @@ static void nothing_is_nothing(void **state)
 	assert_true(life_judge(&l, 1).odd);
 }
 
+/* Headers and times that no Hearth has written: no number in them makes a sign of life out of nothing. */
+static void odd_signs_are_judged_without_the_others(void **state)
+{
+	(void)state;
+	/* All there is lies ahead: no gap to tell that it was a mad clock. */
+	struct life l = {.wall_ms = NOW};
+	life_note(&l, NOW + 30 * DAY);
+	struct life_verdict v = life_judge(&l, 0);
+	assert_true(v.odd && v.start_ms == NOW + 30 * DAY && v.back_ms == 0);
+	/* A header without a wall clock says nothing of steps. */
+	const int64_t walls[] = {0, -5, INT64_MIN};
+	for (size_t i = 0; i < sizeof(walls) / sizeof(*walls); i++) {
+		l = (struct life){.wall_ms = NOW};
+		struct segment_header h = head(walls[i], NOW - HOUR, 5000);
+		life_header(&l, &h, true);
+		v = life_judge(&l, 5000 + HOUR);
+		assert_true(!v.odd && v.start_ms == NOW && v.down_ms == HOUR);
+	}
+	/* Nor does one without Hearth time. */
+	l = (struct life){.wall_ms = NOW};
+	struct segment_header h = head(NOW - HOUR, 0, 5000);
+	life_header(&l, &h, true);
+	v = life_judge(&l, 5000 + HOUR);
+	assert_true(!v.odd && v.start_ms == NOW && v.down_ms == HOUR);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_sane_clock_goes_on),
     cmocka_unit_test(set_back_while_down_nothing_revives),
@@ -145,5 +171,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(time_that_was_dragged_is_let_go),
     cmocka_unit_test(the_same_boot_knows_the_downtime),
     cmocka_unit_test(nothing_is_nothing),
+    cmocka_unit_test(odd_signs_are_judged_without_the_others),
 };
 UNIT_MAIN(tests)
