@@ -4,15 +4,16 @@
  * them, in this boot and in another. What is shown is what the log says up to where it ends for certain, or less. */
 #include "written.h"
 #include "persist/window.h"
+#include <hearth/keyblock.h>
 
 /* ---- writing ---- */
 
 /* A block of one record whose value unpacks to more than a window: all its own, but small on disk. */
 static void write_giant(struct written *w, uint32_t key, uint64_t seq, uint32_t count, uint16_t flags)
 {
-	char *value = calloc(1, WINDOW_SIZE + 2);
+	char *value = calloc(1, WINDOW_SIZE + 4097);
 	MUST(value);
-	memset(value, 'g', WINDOW_SIZE + 1);
+	memset(value, 'g', WINDOW_SIZE + 4096);
 	struct record r = set_record(key, value, 0);
 	r.seq = seq;
 	struct block_header b;
@@ -125,6 +126,62 @@ static void a_giant_below_the_snapshot_is_over(void **state)
 	assert_true(loaded_is(&l, 1, "later"));
 	assert_true(loaded_is(&l, 2, "behind"));
 	loaded_end(&l);
+}
+
+/* ---- a flush ---- */
+
+/* One thread applies what lies in a window with a flush: the same records, by the same rules. */
+static void a_flush_lies_among_records_of_all_kinds(void **state)
+{
+	(void)state;
+	uint8_t keys[32] = {0};
+	uint32_t len = (uint32_t)keyblock_encode_head(RECORD_KEY_BLOCK, 1, 1, keys) + 4;
+	for (unsigned flush = 0; flush < 2; flush++) {
+		struct written w = written_begin();
+		struct record there = set_record(2, "two", 0), packed = set_record(5, "packed", 0);
+		written_segment(&w);
+		written_set(&w, 1, "superseded", 0);
+		written_set(&w, 2, "two", 0);
+		there.seq = 2;
+		packed.dict = 9;
+		written_snapshot(&w, &there, 1, 2, 2);
+		written_record(&w, (struct record){.type = flush ? RECORD_FLUSH : RECORD_PASS});
+		written_set(&w, 5, "old", 0);
+		written_record(&w, (struct record){.type = RECORD_PASS});
+		written_block(&w, (struct block_header){.stored_len = len, .raw_len = len}, keys);
+		written_record(&w, packed);
+		written_set(&w, 6, "six", 0);
+		struct loaded l = load_and_end(&w);
+		assert_int_equal(l.status, HEARTH_OK);
+		assert_int_equal(l.result->damaged, 0);
+		assert_int_equal(l.result->dropped, 1);
+		assert_int_equal(l.result->start.last_seq, 7);
+		assert_true(loaded_is(&l, 1, NULL));
+		assert_true(loaded_is(&l, 2, flush ? NULL : "two"));
+		assert_true(loaded_is(&l, 5, NULL));
+		assert_true(loaded_is(&l, 6, "six"));
+		loaded_end(&l);
+	}
+}
+
+/* As many threads as there may be, whatever is asked for. */
+static void any_number_of_threads_will_do(void **state)
+{
+	(void)state;
+	for (unsigned threads = 0; threads <= 200; threads += 100) {
+		struct written w = written_begin();
+		written_segment(&w);
+		for (uint32_t key = 0; key < HISTORY_KEYS; key++)
+			written_set(&w, key, "value", 0);
+		written_manifest(&w);
+		struct loaded l = load_with(w.s.path,
+		    &(struct store_options){.memory = 64 * MIB, .item_max = MIB, .threads = threads});
+		assert_int_equal(l.status, HEARTH_OK);
+		for (uint32_t key = 0; key < HISTORY_KEYS; key++)
+			assert_true(loaded_is(&l, key, "value"));
+		loaded_end(&l);
+		written_end(&w);
+	}
 }
 
 /* ---- not for this version, not of this directory ---- */
@@ -325,6 +382,8 @@ static void a_log_shorter_than_the_last_stop_said_is_damaged(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_giant_is_believed_when_it_agrees_with_its_block),
     cmocka_unit_test(a_giant_below_the_snapshot_is_over),
+    cmocka_unit_test(a_flush_lies_among_records_of_all_kinds),
+    cmocka_unit_test(any_number_of_threads_will_do),
     cmocka_unit_test(a_segment_that_may_only_be_read_refuses_the_start),
     cmocka_unit_test(a_snapshot_that_is_another_than_named_is_left_out),
     cmocka_unit_test(a_snapshot_holds_sets_that_can_be_applied),
