@@ -7,8 +7,8 @@
  *                          no further segment can be made: the log goes on where it is.
  *   HEALTHY, RESERVE -> STOPPED   the log cannot go on, but all that was published is durable in it. What was not
  *                          published stays in the ring; who waited for it is told nothing.
- *                    -> UNTRUSTED   the same, but what was published may be lost: the mark in the manifest first,
- *                          then memory alone.
+ *                    -> UNTRUSTED   the same, but what was published may be lost, as a sync has failed or the tail does
+ *                          not verify: the mark in the manifest first, then memory alone.
  *                    -> LOST        the mark cannot be made durable either.
  *   STOPPED -> UNTRUSTED, LOST   an invalidation comes, which cannot wait.
  *   RESERVE, STOPPED -> HEALTHY  a new segment can be made: the log has no hole.
@@ -273,12 +273,13 @@ static void take_next(struct wal *wal, const struct wal_segment *next, const str
 	files_begin_segment(wal->files, next->number, next->first);
 }
 
-/* False when it cannot: err says why. The log thread holds; the lock is not held. */
-static bool go_on(struct wal *wal, struct hearth_error *ret_err)
+/* HEARTH_DAMAGED: the tail does not verify, and no sync makes it whole. Other failures, with err if there is more to say,
+ * tell nothing about the tail. The log thread holds; the lock is not held. */
+static enum hearth_status go_on(struct wal *wal, struct hearth_error *ret_err)
 {
 	/* Between two segments there may be none yet. In the reserve there was none to be had. */
 	if (wal->next.fd < 0 && (wal_state(wal) == WAL_RESERVE || sync_make_next(wal, ret_err) != HEARTH_OK))
-		return false;
+		return HEARTH_IO;
 	if (files_is_full(wal->broken_errno))
 		sync_what_was_taken(wal);
 	struct wal_segment next = wal->next;
@@ -287,14 +288,14 @@ static bool go_on(struct wal *wal, struct hearth_error *ret_err)
 	enum hearth_status status = has_tail(wal, first)
 	                                ? replace_next(wal, &next, &prev, first, ret_err)
 	                                : fill_next(wal, &next, next.fd, &prev, first, ret_err);
-	if (status == HEARTH_OK && next.written.last != atomic_load(&wal->written))
-		status = hearth_fail(ret_err, HEARTH_DAMAGED, "log", 0, "the log's end does not verify");
 	if (status != HEARTH_OK)
-		return false;
+		return status;
+	/* tail_copy has seen to it, segment by segment. */
+	CHECK(next.written.last == atomic_load(&wal->written));
 	pthread_mutex_lock(&wal->lock);
 	take_next(wal, &next, &prev);
 	pthread_mutex_unlock(&wal->lock);
-	return true;
+	return HEARTH_OK;
 }
 
 /* ---- without a log ---- */
@@ -422,11 +423,12 @@ void heal_settle(struct wal *wal)
 	    what, sizeof(what), "%s: log-%010llu", wal->broken_what, (unsigned long long)wal->broken_segment);
 	set_reason(wal, what, error);
 	pthread_mutex_unlock(&wal->lock);
-	bool goes_on = was != WAL_HEALING && go_on(wal, &err);
+	enum hearth_status status = was != WAL_HEALING ? go_on(wal, &err) : HEARTH_IO;
+	bool goes_on = status == HEARTH_OK;
 	if (!goes_on && err.what)
 		msg(MSG_ERROR, "%s: %s: %s%s%s", datadir_path(wal->files->dir), err.file, err.what,
 		    err.sys_errno ? ": " : "", err.sys_errno ? strerror(err.sys_errno) : "");
-	bool whole = !goes_on && was != WAL_HEALING && is_whole(wal);
+	bool whole = !goes_on && status != HEARTH_DAMAGED && was != WAL_HEALING && is_whole(wal);
 	pthread_mutex_lock(&wal->lock);
 	wal->broken = false;
 	if (goes_on) {
@@ -498,7 +500,7 @@ static bool try_stopped(struct wal *wal)
 	hold_log(wal);
 	bool removal = wal->removal;
 	pthread_mutex_unlock(&wal->lock);
-	bool ok = !removal && go_on(wal, &err);
+	bool ok = !removal && go_on(wal, &err) == HEARTH_OK;
 	pthread_mutex_lock(&wal->lock);
 	if (ok) {
 		enter(wal, WAL_RESERVE);
