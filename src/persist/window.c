@@ -120,7 +120,8 @@ static enum hearth_status run_crc(struct window *w, uint64_t at, uint64_t len, u
 enum hearth_status window_verify(struct window *w, uint64_t at, uint64_t end,
     const uint8_t salt[BLOCK_SALT_SIZE], struct block_header *ret_h)
 {
-	if (end > w->file || at > end || end - at < BLOCK_HEADER_SIZE)
+	CHECK(end <= w->file);
+	if (at > end || end - at < BLOCK_HEADER_SIZE)
 		return HEARTH_TORN;
 	enum hearth_status status = window_fill(w, at, BLOCK_HEADER_SIZE);
 	if (status == HEARTH_OK)

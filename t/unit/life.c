@@ -146,6 +146,13 @@ static void odd_signs_are_judged_without_the_others(void **state)
 	life_note(&l, NOW + 30 * DAY);
 	struct life_verdict v = life_judge(&l, 0);
 	assert_true(v.odd && v.start_ms == NOW + 30 * DAY && v.back_ms == 0);
+	/* No gap where the clock is. */
+	l = (struct life){.wall_ms = NOW};
+	life_note(&l, NOW - SECOND);
+	life_note(&l, NOW + HOUR);
+	life_note(&l, NOW + 30 * DAY);
+	v = life_judge(&l, 0);
+	assert_true(v.odd && v.start_ms == NOW + 30 * DAY && v.back_ms == 0);
 	/* A header without a wall clock says nothing of steps. */
 	const int64_t walls[] = {0, -5, INT64_MIN};
 	for (size_t i = 0; i < sizeof(walls) / sizeof(*walls); i++) {

@@ -53,16 +53,6 @@ static void spoil_header(struct written *w)
 	MUST(pwrite(w->fd, "spoilt", 6, 100) == 6);
 }
 
-/* The header says that versions like this one may only read. */
-static void make_read_only(struct written *w)
-{
-	uint8_t out[SEGMENT_HEADER_SIZE];
-	w->h.features.read_only = 1;
-	segment_encode_header(&w->h, out);
-	w->prev_crc = w->h.crc;
-	MUST(pwrite(w->fd, out, sizeof(out), 0) == sizeof(out));
-}
-
 static struct loaded load_and_end(struct written *w)
 {
 	written_manifest(w);
@@ -186,17 +176,24 @@ static void any_number_of_threads_will_do(void **state)
 
 /* ---- not for this version, not of this directory ---- */
 
-static void a_segment_that_may_only_be_read_refuses_the_start(void **state)
+static void a_file_that_may_only_be_read_refuses_the_start(void **state)
 {
 	(void)state;
-	struct written w = written_begin();
-	written_segment(&w);
-	make_read_only(&w);
-	written_set(&w, 1, "x", 0);
-	struct loaded l = load_and_end(&w);
-	assert_int_equal(l.status, HEARTH_NEWER);
-	assert_string_equal(l.err.file, "log-0000000001");
-	loaded_end(&l);
+	for (unsigned kind = 0; kind < 2; kind++) {
+		struct written w = written_begin();
+		struct record r = set_record(1, "x", 0);
+		r.seq = 1;
+		w.next = 2;
+		w.read_only = kind == 0;
+		written_snapshot(&w, &r, 1, 1, 1);
+		w.read_only = kind == 1;
+		written_segment(&w);
+		written_set(&w, 2, "y", 0);
+		struct loaded l = load_and_end(&w);
+		assert_int_equal(l.status, HEARTH_NEWER);
+		assert_string_equal(l.err.file, kind ? "log-0000000001" : "snapshot-0000000001");
+		loaded_end(&l);
+	}
 }
 
 static void a_snapshot_that_is_another_than_named_is_left_out(void **state)
@@ -384,7 +381,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_giant_below_the_snapshot_is_over),
     cmocka_unit_test(a_flush_lies_among_records_of_all_kinds),
     cmocka_unit_test(any_number_of_threads_will_do),
-    cmocka_unit_test(a_segment_that_may_only_be_read_refuses_the_start),
+    cmocka_unit_test(a_file_that_may_only_be_read_refuses_the_start),
     cmocka_unit_test(a_snapshot_that_is_another_than_named_is_left_out),
     cmocka_unit_test(a_snapshot_holds_sets_that_can_be_applied),
     cmocka_unit_test(a_gap_ends_the_log_only_where_a_power_cut_can_have),

@@ -17,7 +17,7 @@ struct written {
 	uint64_t next;          /* number of the next record */
 	uint32_t prev_crc;
 	/* For the headers to come. */
-	bool other_boot;
+	bool other_boot, read_only; /* the latter: says that a version like this one may only read it */
 	int64_t time_ms;
 	uint64_t durable, high_water;
 	int64_t flush_due;
@@ -49,7 +49,8 @@ static inline int written_file(struct written *w, enum datadir_kind kind, uint64
 /* Goes on in a new segment. */
 static inline void written_segment(struct written *w)
 {
-	struct segment_header h = {.generation = w->m.generation,
+	struct segment_header h = {.features.read_only = w->read_only,
+	    .generation = w->m.generation,
 	    .number = w->m.next_segment++,
 	    .first = w->next,
 	    .prev_number = w->h.number,
@@ -174,7 +175,8 @@ static inline void written_damage(struct written *w)
 static inline void written_snapshot(
     struct written *w, const struct record *records, unsigned n, uint64_t start, uint64_t end)
 {
-	struct snapshot_header h = {.generation = w->m.generation,
+	struct snapshot_header h = {.features.read_only = w->read_only,
+	    .generation = w->m.generation,
 	    .number = w->m.next_snapshot++,
 	    .start = start,
 	    .wall_ms = w->time_ms,
