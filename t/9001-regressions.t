@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Files qw(blocks copy_dir cut newest);
+use Hearth::Forge ();
 use Hearth::Process qw(sanitizer slurp spew tree_digest wait_until);
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -215,6 +216,45 @@ bug('a kill between making a segment and naming it', sub {
 	$daemon->crash;
 	is($daemon->client->get('more'), 1, 'and keeps it');
 	is($daemon->stop, 0, 'stops in order');
+});
+
+# A directory of segments made by hand, the values of a and b after a start, and its figures.
+sub by_hand
+{
+	my (@segments) = @_; # [blocks, options]
+	my %files = map { my ($blocks, %o) = @{ $segments[$_ - 1] };
+		sprintf('log-%010d', $_) => $blocks ? Hearth::Forge::segment($_, $blocks, %o) : '' } 1 .. @segments;
+	my $dir = Hearth::Forge::directory(%files, MANIFEST => Hearth::Forge::manifest(segments => [map { [$_, 1] } 1 .. @segments], high_water => 1000));
+	my $daemon = Hearth::Daemon->start(dir => $dir, args => [@still]);
+	my $found = $daemon->client->items('get a b');
+	my $stats = $daemon->client->stats('persist');
+	is($daemon->stop, 0, 'stops in order');
+	return (join(' ', map { $found->{$_}{value} // 'none' } qw(a b)), $stats);
+}
+
+# The first disk write failed for good: all was written anew to the third segment, which goes on from none.
+bug('a segment that takes the place of all before it', sub {
+	my $a = Hearth::Forge::set('a', 'v1');
+	my ($found, $stats) = by_hand(
+		[undef],
+		[[], first => 2, prev_number => 1, prev_end => 300, prev_last => 1],
+		[[[$a, 1]]],
+	);
+	is($found, 'v1 none', 'is all there is');
+	is($stats->{recovery_damaged}, 0, 'and nothing is damaged');
+});
+
+# A segment of a later boot, though not the next one, was begun by a start that had read all before it.
+bug('damage at the end of a segment, two boots ago', sub {
+	my $a = Hearth::Forge::segment(1, [[Hearth::Forge::set('a', 'v1'), 1]]);
+	my $garbage = 'x' x 100;
+	my ($found, $stats) = by_hand(
+		[[[Hearth::Forge::set('a', 'v1'), 1]], tail => $garbage],
+		[[], first => 2, prev_number => 1, prev_end => length($a) + 100, prev_last => 1],
+		[[[Hearth::Forge::set('b', 'v2'), 1]], first => 2, prev_number => 2, prev_end => 256, prev_last => 1, boot_id => 'another boot id '],
+	);
+	is($found, 'v1 v2', 'ends no log');
+	is($stats->{recovery_damaged}, 1, 'and is damage');
 });
 
 bug('a start on a directory in use ends in order', sub {

@@ -179,11 +179,24 @@ static void end_here(struct replay *rp, uint64_t offset)
 		    (unsigned long long)left, (unsigned long long)offset, rp->heads[rp->at].name);
 }
 
+/* A segment of a later boot was begun by a recovery, which had read and synced all that is before it. Its header says where
+ * that ended; where a header in between is missing nothing does. */
+static bool read_before(const struct replay *rp, size_t i)
+{
+	const struct replay_head *head = &rp->heads[i], *next;
+	while (head->status == HEARTH_OK && (next = replay_successor(rp, (size_t)(head - rp->heads)))) {
+		if (memcmp(next->h.boot_id, head->h.boot_id, HEARTH_ID_SIZE) != 0)
+			return true;
+		head = next;
+	}
+	return false;
+}
+
 enum hearth_status hole_ends_before(struct replay *rp, size_t i)
 {
 	struct evidence ev = {0};
 	size_t at = rp->at;
-	if (replay_in_this_boot(rp, &rp->heads[i]))
+	if (replay_in_this_boot(rp, &rp->heads[i]) || read_before(rp, i - 1))
 		return HEARTH_OK;
 	rp->at = i - 1;
 	rp->len = rp->heads[i - 1].size;
@@ -220,10 +233,7 @@ enum hearth_status hole_decide(struct replay *rp, const struct replay_head *next
 		*rec->err = ev.err;
 		return ev.failed;
 	}
-	/* A successor of a later boot was begun by a recovery, which had read all up to where it says that this one ends. */
-	bool read_before = next && head->status == HEARTH_OK &&
-	                   memcmp(next->h.boot_id, head->h.boot_id, HEARTH_ID_SIZE) != 0;
-	if (!read_before && !is_damage(rp, &ev)) {
+	if (!read_before(rp, rp->at) && !is_damage(rp, &ev)) {
 		end_here(rp, *offset);
 		return HEARTH_OK;
 	}

@@ -545,21 +545,20 @@ static enum hearth_status replay_all(struct replay *rp)
 	return status;
 }
 
-/* Two segments that name the same predecessor: the disk failed after the one with the lower number had begun, and its
- * records, from no later a number on, were written anew to the other. */
-static bool takes_the_place(const struct replay_head *by, const struct replay_head *head)
+/* A header names the segment that it goes on from, and the number: the disk failed after those in between had begun, and
+ * their records were written anew to this one. Where the numbers jump a start has begun it, which had not found what was in
+ * between: that stays damage until a snapshot has retired it. */
+static bool is_superseded(const struct replay *rp, size_t i)
 {
-	return replay_readable(by) && by->h.prev_number == head->h.prev_number &&
-	       head->h.number < by->h.number && by->h.first <= head->h.first;
-}
-
-/* Whether head was given up, or what it goes on from. */
-static bool is_superseded(const struct replay *rp, const struct replay_head *head)
-{
-	for (size_t i = 0; i < rp->n; i++) {
-		const struct replay_head *other = &rp->heads[i];
-		if (takes_the_place(other, head) ||
-		    (other->superseded && other->entry->number == head->h.prev_number))
+	const struct replay_head *head = &rp->heads[i];
+	uint64_t number = head->entry->number;
+	for (size_t k = i + 1; k < rp->n; k++) {
+		const struct replay_head *by = &rp->heads[k];
+		bool between =
+		    replay_readable(by) && by->h.prev_number < number && number < by->entry->number;
+		bool anew = by->h.first == by->h.prev_last + 1 &&
+		            (!replay_readable(head) || by->h.first <= head->h.first);
+		if (between && anew)
 			return true;
 	}
 	return false;
@@ -567,15 +566,8 @@ static bool is_superseded(const struct replay *rp, const struct replay_head *hea
 
 static void leave_superseded(struct replay *rp)
 {
-	bool found = true;
-	while (found) {
-		found = false;
-		for (size_t i = 0; i < rp->n; i++) {
-			struct replay_head *head = &rp->heads[i];
-			if (!head->superseded && replay_readable(head) && is_superseded(rp, head))
-				found = head->superseded = true;
-		}
-	}
+	for (size_t i = 0; i < rp->n; i++)
+		rp->heads[i].superseded = is_superseded(rp, i);
 	size_t kept = 0;
 	for (size_t i = 0; i < rp->n; i++) {
 		if (rp->heads[i].superseded)

@@ -283,7 +283,7 @@ static void join(struct planner *p, const struct segment_header *h)
 		loss.to = h->first - 1;
 		loss.what = "the log begins anew here";
 		cut(p, &loss);
-	} else if (numbers_before > p->have && p->begun && walk_ends_before(f, p->have + 1)) {
+	} else if (numbers_before > p->have && p->begun && walk_ends_before(f, p->before, p->have + 1)) {
 		struct walk_hole hole = {.to = segment_size(f->segment),
 		    .what = "what the log had before this segment is not there"};
 		take_torn(p, f->path, &hole);

@@ -231,23 +231,30 @@ static bool is_cut_header(const struct source_file *f)
 	       st.st_size <= SEGMENT_HEADER_SIZE;
 }
 
+/* 0 when nobody knows. */
+static uint64_t generation_of(const struct source_file *f)
+{
+	if (f->segment && !f->headless)
+		return segment_get_header(f->segment)->generation;
+	return f->named_segment ? f->named_segment->generation : 0;
+}
+
 /* The segments before files[i]: which of them it goes on from, and which it leaves behind. */
 static void link_segment(struct source *s, size_t i)
 {
 	struct source_file *f = &s->files[i];
 	const struct segment_header *h = f->segment && !f->headless ? segment_get_header(f->segment) : NULL;
-	struct source_file *from = NULL;
 	for (size_t k = 0; k < i; k++) {
 		struct source_file *g = &s->files[k];
 		if (g->kind != DATADIR_LOG || g->status == HEARTH_END)
 			continue;
 		g->last = false;
-		if (from)
+		/* Where the numbers jump a start has begun the segment, which had not found what was in between. */
+		if (h && h->generation == generation_of(g) && g->number > h->prev_number &&
+		    h->first == h->prev_last + 1)
 			g->left = true;
-		if (h && h->prev_number == g->number) {
-			from = g;
-			from->next = h;
-		}
+		if (h && h->prev_number == g->number)
+			g->next = h;
 	}
 }
 

@@ -136,6 +136,24 @@ static enum hearth_status look_later(const struct walk *w, struct evidence *ev)
 	return status;
 }
 
+/* A segment of a later boot was begun by a recovery, which had read and synced all that is before it. Its header says where
+ * that ended; where a header in between is missing nothing does. */
+static bool read_before(const struct source_file *file)
+{
+	const struct source *s = file->source;
+	const struct source_file *at = file->headless ? NULL : file;
+	for (const struct source_file *f = file + 1; at && f < s->files + s->n_files; f++) {
+		if (f->kind != DATADIR_LOG || f->left || f->status == HEARTH_END)
+			continue;
+		if (!f->segment || f->headless || at->next != segment_get_header(f->segment))
+			return false;
+		if (memcmp(at->next->boot_id, segment_get_header(at->segment)->boot_id, HEARTH_ID_SIZE) != 0)
+			return true;
+		at = f;
+	}
+	return false;
+}
+
 /* Is this hole damage, or the end of the log? Where the kernel that wrote it still runs, only the very last write can
  * be torn: anything good behind the hole proves damage. After a power cut later blocks may have reached the disk
  * first: only one that calls the missing part durable proves damage. So does a snapshot published above it, and a
@@ -152,19 +170,20 @@ static enum hearth_status is_damage(struct walk *w, bool found_here, bool *ret_d
 	bool stopped = s->manifest.clean && s->manifest.last_seq >= w->next;
 	bool unreadable = w->file->headless && segment_size(w->file->segment) > SEGMENT_HEADER_SIZE;
 	bool broken = unreadable && !w->file->zeros;
-	*ret_damage = s->durable >= w->next || stopped || broken || (ev.found && ev.durable) ||
-	              (same_boot(w) && (ev.found || unreadable));
+	*ret_damage = read_before(w->file) || s->durable >= w->next || stopped || broken ||
+	              (ev.found && ev.durable) || (same_boot(w) && (ev.found || unreadable));
 	return status;
 }
 
-bool walk_ends_before(const struct source_file *file, uint64_t next)
+bool walk_ends_before(const struct source_file *file, const struct source_file *before, uint64_t next)
 {
 	const struct source *s = file->source;
 	struct walk w;
 	struct evidence ev = {.found = true};
 	walk_begin(&w, file);
 	w.next = next;
-	if (same_boot(&w) || s->durable >= next || (s->manifest.clean && s->manifest.last_seq >= next))
+	if ((before && read_before(before)) || same_boot(&w) || s->durable >= next ||
+	    (s->manifest.clean && s->manifest.last_seq >= next))
 		return false;
 	segment_seek(file->segment, SEGMENT_HEADER_SIZE);
 	return look_on(file->segment, next, &ev) == HEARTH_OK && look_later(&w, &ev) == HEARTH_OK &&

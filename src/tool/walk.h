@@ -40,8 +40,8 @@ struct walk {
 uint64_t walk_limit(const struct source_file *file);
 
 /* Numbers from `next` on are missing before this segment: did the log end there? After a power cut it did, unless
- * something says that they were durable; the segment is no part of it then. */
-bool walk_ends_before(const struct source_file *file, uint64_t next);
+ * something says that they were durable; the segment is no part of it then. before: the one walked before it, or NULL. */
+bool walk_ends_before(const struct source_file *file, const struct source_file *before, uint64_t next);
 /* The file must have a segment reader. */
 void walk_begin(struct walk *w, const struct source_file *file);
 enum walk_event walk_next(struct walk *w, struct segment_block *ret_block, struct walk_hole *ret_hole,
