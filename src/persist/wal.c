@@ -261,7 +261,8 @@ static void enter_segment(struct wal *wal, const struct wal_segment *segment)
 {
 	wal->current = *segment;
 	wal->current.first = wal->taken + 1;
-	wal->current.written = wal->current.durable = (struct wal_place){.last = wal->taken};
+	wal->current.written = wal->current.durable =
+	    (struct wal_place){.last = wal->taken, .flush_due = wal->flush_due};
 	atomic_store(&wal->offset, 0);
 	atomic_fetch_add(&wal->segments_begun, 1);
 }
