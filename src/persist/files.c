@@ -136,21 +136,31 @@ void files_free_spare(struct files *f)
 	f->spare = false;
 }
 
+static bool is_empty(const struct vfs *vfs, int dirfd, const char *name)
+{
+	struct stat st;
+	int fd = vfs_open(vfs, dirfd, name, O_RDONLY);
+	bool empty = fd >= 0 && vfs->fstat(vfs->ctx, fd, &st) == 0 && st.st_size == 0;
+	if (fd >= 0)
+		vfs->close(vfs->ctx, fd);
+	return empty;
+}
+
 /* Makes the file, from segment->number on. A daemon that was killed between making a segment and naming it in the
- * manifest leaves an empty file behind: that is taken. A number that holds anything is passed over. */
+ * manifest leaves an empty file behind: that is made anew, since a sync of the directory that failed may have lost its
+ * name, though it is seen. A number that holds anything is passed over. */
 static int create_segment(struct files *f, struct manifest_segment *segment, char name[DATADIR_NAME_SIZE])
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
-	struct stat st;
 	for (;; segment->number++) {
 		datadir_name(DATADIR_LOG, segment->number, name);
 		int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
-		if (fd >= 0 || errno != EEXIST)
+		bool exists = fd < 0 && errno == EEXIST;
+		if (exists && is_empty(vfs, datadir_fd(f->dir), name) &&
+		    vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name) == 0)
+			fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
+		if (fd >= 0 || !exists)
 			return fd;
-		fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY);
-		if (fd < 0 || (vfs->fstat(vfs->ctx, fd, &st) == 0 && st.st_size == 0))
-			return fd;
-		vfs->close(vfs->ctx, fd);
 	}
 }
 
