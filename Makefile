@@ -25,8 +25,8 @@ FORMAT  = status record records keyblock keyset block block_zstd segment segment
 STORE   = arena index ghost item large policy lane change put load reclaim scan store
 PROTO   = command parse reply
 PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load window replay hole lost report recover \
-	rate life scrub
-ENGINE  = engine commands background rotate start pin keep scrubber
+	rate life scrub quota room
+ENGINE  = engine commands background bound rotate start pin keep scrubber
 SERVER  = out conn worker listener dispatch stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \

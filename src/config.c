@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,8 @@ static const struct row rows[] = {
         "snapshot when the log has grown by this much of the last one; 0 = off", NULL},
     {0, "snapshot-rate", "MB", MEBI, AT(engine.snapshot_rate), 0, 1 << 20, "64", NULL,
         "MiB a second that a snapshot writes at most; 0 = no limit", NULL},
+    {0, "max-disk", "SIZE", BYTES, AT(engine.max_disk), 0, INT64_MAX, "0", NULL,
+        "the data directory never takes more, with k, m or g; 0 = no bound", NULL},
     {0, "keep", "NUM", UINT, AT(engine.keep), 1, 10000, "1", NULL, "snapshots that stay", NULL},
     {0, "persist-min-ttl", "SECONDS", LONG, AT(engine.keep_ttl), 0, INT32_MAX, "0", NULL,
         "what is set with less time to live is not kept on disk; 0 = off", NULL},
@@ -513,6 +516,28 @@ static bool read_environment(struct config *c)
 	return true;
 }
 
+/* Whether a daemon can work under --max-disk; warns when all of -m may not fit. */
+static bool check_disk(const struct config *c)
+{
+	const struct engine_options *o = &c->engine;
+	if (!o->max_disk || (c->data_dir && strcmp(c->data_dir, "none") == 0))
+		return true;
+	uint64_t least = engine_least_disk(o), enough = engine_enough_disk(o);
+	if (o->max_disk < least) {
+		msg(MSG_ERROR,
+		    "--max-disk: %" PRIu64 " bytes are too few: with this -m, -I and -t it must be %" PRIu64
+		    " or more",
+		    o->max_disk, least);
+		return false;
+	}
+	if (o->max_disk < enough)
+		msg(MSG_WARN,
+		    "--max-disk %" PRIu64 " is less than the %" PRIu64 " that a full -m %" PRIu64
+		    " may take: changes may be refused",
+		    o->max_disk, enough, o->memory >> 20);
+	return true;
+}
+
 /* What one option alone cannot tell. */
 static bool check_whole(struct config *c)
 {
@@ -533,7 +558,7 @@ static bool check_whole(struct config *c)
 	c->server.verbosity = c->verbosity;
 	if (c->without_effect[0])
 		msg(MSG_INFO, "without effect here: %s", c->without_effect);
-	return true;
+	return check_disk(c);
 }
 
 static bool read_arguments(struct config *c, int argc, char **argv, bool *ret_stop)

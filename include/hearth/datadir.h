@@ -84,6 +84,8 @@ enum hearth_status datadir_open(struct datadir **ret_dir, const struct vfs *vfs,
 void datadir_close(struct datadir **dir);
 int datadir_fd(const struct datadir *dir);
 const struct vfs *datadir_vfs(const struct datadir *dir);
+/* From now on its files are reached through this one, which works on that of datadir_open and lives as long as dir. */
+void datadir_set_vfs(struct datadir *dir, const struct vfs *vfs);
 const char *datadir_path(const struct datadir *dir);
 
 /* "log-0000000001", "snapshot-0000000001" (ten digits or more). */

@@ -63,7 +63,11 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	};
 	int64_t began = clock_mono_us();
 	store_thread_set_now(t, clock_now(e->clock));
-	enum hearth_status status = snap_run(&so, ret, &err);
+	enum hearth_status status = HEARTH_TOO_LARGE;
+	if (bound_admit(e)) {
+		status = snap_run(&so, ret, &err);
+		bound_taken(e, status, ret);
+	}
 	if (status == HEARTH_OK)
 		snap_pack(&so);
 	pthread_mutex_lock(&e->lock);
@@ -107,6 +111,14 @@ static void *snapshot_main(void *arg)
 			pthread_mutex_unlock(&e->lock);
 			pin_requests(e, pins, false);
 			pthread_mutex_lock(&e->lock);
+			continue;
+		}
+		if (e->room_wanted && !e->snapshot_wanted) {
+			e->room_wanted = false;
+			pthread_mutex_unlock(&e->lock);
+			bool wanted = bound_wants_snapshot(e);
+			pthread_mutex_lock(&e->lock);
+			e->snapshot_wanted |= wanted;
 			continue;
 		}
 		if (!e->snapshot_wanted) {
@@ -227,6 +239,7 @@ void engine_tick(struct engine *e)
 		return;
 	note_expiries(e);
 	note_life(e);
+	bound_tick(e);
 	/* Those that heal go before, and are not put off by what failed before. */
 	if (heals(e) || snapshot_due(e))
 		engine_snapshot(e, NULL, NULL);

@@ -144,6 +144,8 @@ static enum store_result secure(struct engine_worker *w, size_t key_len, size_t 
 		atomic_fetch_add_explicit(&e->refused, 1, memory_order_relaxed);
 		return STORE_REFUSED;
 	}
+	if (e->wal && wal_tight(e->wal))
+		return STORE_WAIT;
 	return secure_removal(w, key_len, value_len);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "persist/room.h"
 
 static const enum store_policy policies[] = {[ENGINE_S3FIFO] = STORE_S3FIFO, [ENGINE_LRU] = STORE_LRU};
 static const enum wal_fsync fsyncs[] = {
@@ -89,22 +90,25 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 
 static enum hearth_status open_log(struct engine *e, struct hearth_error *ret_err)
 {
-	/* An eighth of the memory, but enough to take a burst and not so much that a stuck disk holds all of
-	 * it. */
-	uint64_t ring = e->options.memory / 8;
-	ring = ring < (2u << 20) ? 2u << 20 : ring > (16u << 20) ? 16u << 20 : ring;
+	uint64_t ring = room_ring(e->options.memory, e->options.workers);
+	/* What recovery must write anew it writes: a start that fails for the bound would be worse. */
+	enum hearth_status status = recover_settle(&e->files, e->recovered, ret_err);
+	if (status == HEARTH_OK)
+		status = bound_open(e, ring, ret_err);
 	const struct wal_options wo = {
 	    .fsync = fsyncs[e->options.fsync],
 	    .segment_bytes = e->options.segment_bytes,
-	    .ring_bytes = ring + e->options.workers * (32u << 10),
+	    .ring_bytes = ring,
 	    .clock = e->clock,
 	    .serve = e->options.on_disk_error == ENGINE_SERVE,
 	    .progress = e->options.progress,
 	    .progress_arg = e->options.progress_arg,
 	    .unpin = unpin,
 	    .unpin_arg = e->store,
+	    .near_bound = bound_near,
+	    .near_bound_arg = e,
+	    .slack = e->bound.slack,
 	};
-	enum hearth_status status = recover_settle(&e->files, e->recovered, ret_err);
 	if (status == HEARTH_OK)
 		status = wal_open(&e->wal, &wo, &e->files, &e->recovered->start, ret_err);
 	if (status == HEARTH_OK)
@@ -256,6 +260,14 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 	ret->heals = ws.heals;
 	ret->reserve_bytes = ws.reserve_bytes;
 	ret->refused = atomic_load(&e->refused);
+	if (e->files.quota) {
+		ret->disk_limit = quota_limit(e->files.quota);
+		ret->disk_bytes = quota_used(e->files.quota);
+		ret->disk_early_snapshots = atomic_load(&e->bound.early);
+		ret->disk_skipped_snapshots = atomic_load(&e->bound.skipped);
+		ret->disk_given_up = atomic_load(&e->bound.given_up);
+		ret->disk_waiting = wal_tight(e->wal);
+	}
 	ret->serve = e->options.on_disk_error == ENGINE_SERVE;
 	ret->generation = ws.generation;
 	memcpy(ret->lineage, e->files.manifest.lineage, sizeof(ret->lineage));

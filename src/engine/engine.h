@@ -35,6 +35,7 @@ struct engine_options {
 	int64_t snapshot_interval; /* seconds, 0 = off */
 	unsigned snapshot_ratio;   /* percent of the last snapshot's size, 0 = off */
 	uint64_t snapshot_rate;    /* bytes a second, 0 = no limit */
+	uint64_t max_disk;         /* bytes that the data directory may take, 0 = no bound */
 	unsigned keep;             /* snapshots kept, 1 or more */
 	unsigned keep_days;        /* younger snapshots than this stay, too */
 	int64_t max_downtime;      /* seconds; start empty after a longer one; 0 = off */
@@ -75,6 +76,10 @@ struct engine_recovery {
 	int64_t clock_back;        /* seconds by which Hearth time was set back for that */
 	char note[512];            /* what was left out and where it lies; empty = nothing */
 };
+
+/* What max_disk must be at least, and what is enough for memory full of values that do not compress; bytes. */
+uint64_t engine_least_disk(const struct engine_options *options);
+uint64_t engine_enough_disk(const struct engine_options *options);
 
 /* Makes the store and, with dir (taken over on success; NULL = keep nothing), reads the manifest. Refusals
  * change no byte. */
@@ -185,6 +190,10 @@ struct engine_stats {
 	char state_reason[128];
 	int64_t state_seconds; /* in this state */
 	uint64_t heals, refused, reserve_bytes;
+	/* --max-disk, all zero without: what the directory takes; snapshots taken early, not taken for want of room, and
+	 * given up. */
+	uint64_t disk_limit, disk_bytes, disk_early_snapshots, disk_skipped_snapshots, disk_given_up;
+	bool disk_waiting; /* changes wait for room */
 	bool serve;
 	uint64_t generation;
 	uint8_t lineage[HEARTH_ID_SIZE];

@@ -89,6 +89,16 @@ struct engine {
 	uint64_t snapshots, snapshot_errors, last_number, last_items, last_bytes, last_us;
 	int64_t last_time; /* wall seconds */
 	int64_t last_try;  /* monotonic seconds */
+	bool room_wanted;  /* the log nears --max-disk */
+	struct {
+		uint64_t slack; /* see persist/room.h */
+		uint64_t last,
+		    last_bytes; /* the last snapshot's bytes, and those in memory; under lock, as what follows */
+		uint64_t before,
+		    failed; /* room before the last try; the same when it failed, 0 = it did not */
+		_Atomic uint64_t early, skipped, given_up;
+		_Atomic bool told; /* that no snapshot fits, since one did */
+	} bound;
 };
 
 /* The observer: store -> engine. */
@@ -107,6 +117,16 @@ void scrubber_get_stats(struct engine *e, struct engine_scrub *ret);
 enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err);
 /* Does what a list of pins asks for, answers and frees it; stopping: only answers. */
 void pin_requests(struct engine *e, struct snapshot_request *r, bool stopping);
+/* --max-disk, bound.c. bound_open: before the log is opened, whose ring is so large. */
+enum hearth_status bound_open(struct engine *e, uint64_t ring, struct hearth_error *ret_err);
+/* The snapshot thread's: whether a snapshot may be begun, which bound_taken must end then; and whether one is due for the
+ * room's sake. Where nothing helps, changes are refused from then on. */
+bool bound_admit(struct engine *e);
+void bound_taken(struct engine *e, enum hearth_status status, const struct snap_result *result);
+bool bound_wants_snapshot(struct engine *e);
+/* wal -> engine: the bound is near. */
+void bound_near(void *arg);
+void bound_tick(struct engine *e);
 /* Starts and ends the background threads. */
 bool background_start(struct engine *e);
 void background_stop(struct engine *e);

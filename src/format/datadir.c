@@ -121,6 +121,12 @@ const struct vfs *datadir_vfs(const struct datadir *dir)
 	return dir->vfs;
 }
 
+void datadir_set_vfs(struct datadir *dir, const struct vfs *vfs)
+{
+	CHECK_MAGIC(dir, DIR_MAGIC);
+	dir->vfs = vfs;
+}
+
 const char *datadir_path(const struct datadir *dir)
 {
 	CHECK_MAGIC(dir, DIR_MAGIC);

@@ -66,6 +66,17 @@ void files_close(struct files *f)
 	manifest_free(&f->manifest);
 	if (f->dir)
 		datadir_close(&f->dir);
+	if (f->quota)
+		quota_close(&f->quota);
+}
+
+enum hearth_status files_limit(struct files *f, uint64_t bytes, struct hearth_error *ret_err)
+{
+	f->quota = quota_open(datadir_vfs(f->dir), datadir_fd(f->dir), bytes);
+	if (!f->quota)
+		return hearth_fail(ret_err, HEARTH_IO, ".", 0, "the directory's files cannot be counted");
+	datadir_set_vfs(f->dir, quota_vfs(f->quota));
+	return HEARTH_OK;
 }
 
 enum hearth_status files_write(struct files *f, struct hearth_error *ret_err)
@@ -324,6 +335,49 @@ enum hearth_status files_add_snapshot(
 	return HEARTH_OK;
 }
 
+static uint64_t segment_bytes(const struct files *f, uint64_t number)
+{
+	const struct vfs *vfs = datadir_vfs(f->dir);
+	char name[DATADIR_NAME_SIZE];
+	struct stat st = {0};
+	datadir_name(DATADIR_LOG, number, name);
+	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_RDONLY);
+	if (fd < 0)
+		return 0;
+	uint64_t bytes = vfs->fstat(vfs->ctx, fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	vfs->close(vfs->ctx, fd);
+	return bytes;
+}
+
+static bool retire_snapshot(struct manifest *m, size_t i)
+{
+	if (!manifest_add_unlink(m, DATADIR_SNAPSHOT, m->snapshots[i].number))
+		return false;
+	memmove(m->snapshots + i, m->snapshots + i + 1, (--m->n_snapshots - i) * sizeof(*m->snapshots));
+	return true;
+}
+
+/* All of a segment's numbers lie below the next one's first, once that has begun: before, its first is only a lower bound,
+ * and the segment before it is still being written. */
+static bool is_before(const struct files *f, size_t i, uint64_t start)
+{
+	const struct manifest *m = &f->manifest;
+	return i + 1 < m->n_segments && m->segments[i + 1].number <= f->begun &&
+	       m->segments[i + 1].first <= start + 1;
+}
+
+/* What lies before all snapshots. */
+static bool retire_segments(struct files *f)
+{
+	struct manifest *m = &f->manifest;
+	while (m->n_snapshots > 0 && is_before(f, 0, m->snapshots[0].start)) {
+		if (!manifest_add_unlink(m, DATADIR_LOG, m->segments[0].number))
+			return false;
+		memmove(m->segments, m->segments + 1, --m->n_segments * sizeof(*m->segments));
+	}
+	return true;
+}
+
 /* Moves what the kept snapshots do not need from the manifest's lists to its list of files to unlink. */
 static bool retire(struct files *f)
 {
@@ -337,23 +391,61 @@ static bool retire(struct files *f)
 			i++;
 			continue;
 		}
-		if (!manifest_add_unlink(m, DATADIR_SNAPSHOT, m->snapshots[i].number))
+		if (!retire_snapshot(m, i))
 			return false;
-		memmove(
-		    m->snapshots + i, m->snapshots + i + 1, (--m->n_snapshots - i) * sizeof(*m->snapshots));
 		unpinned--;
 	}
-	if (m->n_snapshots == 0)
-		return true;
-	/* All of a segment's numbers lie below the next one's first, once that has begun: before, its first is only a lower
-	 * bound, and the segment before it is still being written. */
-	uint64_t start = m->snapshots[0].start;
-	while (m->n_segments > 1 && m->segments[1].number <= f->begun && m->segments[1].first <= start + 1) {
+	return retire_segments(f);
+}
+
+/* Of the manifest's own generation; a new one may have begun. */
+static bool has_segments(const struct manifest *m)
+{
+	return m->n_segments > 0 && m->segments[0].generation == m->generation;
+}
+
+static bool retire_log(struct manifest *m)
+{
+	while (has_segments(m)) {
 		if (!manifest_add_unlink(m, DATADIR_LOG, m->segments[0].number))
 			return false;
 		memmove(m->segments, m->segments + 1, --m->n_segments * sizeof(*m->segments));
 	}
 	return true;
+}
+
+enum hearth_status files_give_up(struct files *f, struct hearth_error *ret_err)
+{
+	struct manifest *m = &f->manifest;
+	/* No start uses a generation that is marked. */
+	bool useless = m->untrusted && f->marked;
+	size_t i = 0;
+	while (i < m->n_snapshots && m->snapshots[i].pinned)
+		i++;
+	bool found = i + (useless ? 0 : 1) < m->n_snapshots;
+	if (!found && !(useless && m->n_snapshots == 0 && has_segments(m)))
+		return HEARTH_END;
+	if (!(found ? retire_snapshot(m, i) && retire_segments(f) : retire_log(m)))
+		return hearth_fail(ret_err, HEARTH_NOMEM, DATADIR_MANIFEST, 0, "no memory for the manifest");
+	enum hearth_status status = write_at_any_price(f, ret_err);
+	return status == HEARTH_OK ? files_sweep(f, ret_err) : status;
+}
+
+uint64_t files_superfluous(struct files *f)
+{
+	const struct manifest *m = &f->manifest;
+	uint64_t bytes = 0, start = RECORD_SEQ_MAX;
+	for (size_t i = m->n_snapshots; i-- > 0;) {
+		if (m->snapshots[i].pinned)
+			start = m->snapshots[i].start;
+		else
+			bytes += m->snapshots[i].bytes;
+	}
+	if (start == RECORD_SEQ_MAX)
+		return bytes + files_log_bytes(f);
+	for (size_t i = 0; is_before(f, i, start); i++)
+		bytes += segment_bytes(f, m->segments[i].number);
+	return bytes;
 }
 
 enum hearth_status files_publish(
@@ -497,19 +589,9 @@ void files_forget_segment(struct files *f, uint64_t number)
 
 uint64_t files_log_bytes(struct files *f)
 {
-	const struct vfs *vfs = datadir_vfs(f->dir);
 	uint64_t bytes = 0;
-	for (size_t i = 0; i < f->manifest.n_segments; i++) {
-		char name[DATADIR_NAME_SIZE];
-		struct stat st;
-		datadir_name(DATADIR_LOG, f->manifest.segments[i].number, name);
-		int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_RDONLY);
-		if (fd < 0)
-			continue;
-		if (vfs->fstat(vfs->ctx, fd, &st) == 0)
-			bytes += (uint64_t)st.st_size;
-		vfs->close(vfs->ctx, fd);
-	}
+	for (size_t i = 0; i < f->manifest.n_segments; i++)
+		bytes += segment_bytes(f, f->manifest.segments[i].number);
 	return bytes;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <hearth/datadir.h>
 #include <hearth/snapshot.h>
+#include "persist/quota.h"
 
 /* Numbers given out ahead of a durable mark. */
 #define FILES_HIGH_WATER_STEP (UINT64_C(1) << 26)
@@ -32,19 +33,23 @@ struct files {
 	bool spare;    /* the spare file is there */
 	bool in_doubt; /* the last write of the manifest failed: nobody knows which one is there */
 	uint64_t next_generation;
-	uint64_t begun;     /* highest segment that has begun since the start */
-	unsigned keep;      /* snapshots */
-	unsigned keep_days; /* younger ones than this stay, too */
-	bool fresh;         /* a new directory */
-	bool repaired;      /* one copy of the manifest was bad */
-	bool rebuilt;       /* both were */
-	uint64_t log_bytes; /* of the segments, as last counted */
+	uint64_t begun;      /* highest segment that has begun since the start */
+	unsigned keep;       /* snapshots */
+	unsigned keep_days;  /* younger ones than this stay, too */
+	bool fresh;          /* a new directory */
+	bool repaired;       /* one copy of the manifest was bad */
+	bool rebuilt;        /* both were */
+	uint64_t log_bytes;  /* of the segments, as last counted */
+	struct quota *quota; /* the bound on the directory; NULL = none */
 };
 
 /* Reads, rebuilds or invents the manifest; writes nothing. Takes over dir on success. */
 enum hearth_status files_open(
     struct files *f, struct datadir *dir, unsigned keep, struct hearth_error *ret_err);
 void files_close(struct files *f);
+/* Bounds the directory from now on, in bytes; what is done with its files goes through the quota, which is closed with the
+ * files. */
+enum hearth_status files_limit(struct files *f, uint64_t bytes, struct hearth_error *ret_err);
 
 /* The name of a file that is being made. */
 void files_temporary_name(enum datadir_kind kind, uint64_t number, char ret_name[FILES_NAME_SIZE]);
@@ -86,6 +91,12 @@ enum hearth_status files_publish(
 /* Marks a published snapshot, durably: a pinned one stays, with the log behind it; one that is unpinned goes with the next
  * that is published. HEARTH_END: there is none of this number. */
 enum hearth_status files_pin(struct files *f, uint64_t number, bool pin, struct hearth_error *ret_err);
+/* For want of room: gives up the oldest snapshot that is neither pinned nor the newest, whatever keep says, with the log that
+ * only it needs. Of a generation that is marked as not to be trusted the newest goes, too, and then its log. HEARTH_END: there
+ * is nothing to give up. */
+enum hearth_status files_give_up(struct files *f, struct hearth_error *ret_err);
+/* What a snapshot taken now would make superfluous if none but pinned ones were kept: bytes. */
+uint64_t files_superfluous(struct files *f);
 /* The oldest segment that only an older snapshot needs and whose number is above `after`: worth packing. With where it ends
  * by its successor's header. False when there is none. */
 bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, uint64_t *ret_end);

@@ -459,11 +459,44 @@ void heal_refuse(struct wal *wal, const char *what, int error)
 	pthread_mutex_unlock(&wal->lock);
 }
 
+/* No room under the bound, and nothing helps. */
+static void refuse_for_bound(struct wal *wal)
+{
+	heal_refuse(wal, "--max-disk is reached, and no snapshot would make room", 0);
+	wal->bound_refused = wal_state(wal) == WAL_RESERVE;
+	heal_gate(wal);
+}
+
+/* Under a bound: whether there is more room than what makes changes wait, so that it is not healed for a moment only. */
+static bool has_room(const struct wal *wal, uint64_t besides)
+{
+	struct quota *q = wal->files->quota;
+	if (!q)
+		return true;
+	quota_refresh(q);
+	return quota_room(q) >= 2 * wal->options.slack + besides;
+}
+
+void wal_room_done(struct wal *wal)
+{
+	const struct quota *q = wal->files->quota;
+	if (atomic_load(&wal->tight) && quota_room(q) < wal->options.slack)
+		refuse_for_bound(wal);
+	atomic_store(&wal->tight, false);
+	atomic_store(&wal->near_told, false);
+	/* The next try need not wait for its time: this is not a disk that fails. */
+	bool untrusted = wal_state(wal) == WAL_UNTRUSTED;
+	if (wal->bound_refused && has_room(wal, untrusted ? atomic_load(&wal->snapshot_bytes) : 0))
+		wal->heal_at = 0;
+	wal_tell(wal);
+}
+
 /* ---- getting well ---- */
 
 static void healed(struct wal *wal)
 {
 	pthread_mutex_lock(&wal->lock);
+	wal->bound_refused = false;
 	enter(wal, WAL_HEALTHY);
 	atomic_fetch_add(&wal->heals, 1);
 	msg(MSG_INFO, "%s: the disk is well; state healthy: all is kept again",
@@ -475,7 +508,7 @@ static void healed(struct wal *wal)
 static bool try_reserve(struct wal *wal)
 {
 	struct hearth_error err = {0};
-	if ((wal->next.fd >= 0 || sync_make_next(wal, &err) == HEARTH_OK) &&
+	if (has_room(wal, 0) && (wal->next.fd >= 0 || sync_make_next(wal, &err) == HEARTH_OK) &&
 	    files_make_spare(wal->files, &err) == HEARTH_OK &&
 	    (!wal->files->in_doubt || files_write(wal->files, &err) == HEARTH_OK)) {
 		healed(wal);
@@ -531,6 +564,9 @@ static bool try_untrusted(struct wal *wal)
 	struct hearth_error err;
 	struct manifest_segment entry;
 	struct wal_segment next = {.fd = -1};
+	/* A snapshot that does not fit is not tried again and again. */
+	if (!has_room(wal, atomic_load(&wal->snapshot_bytes)))
+		return false;
 	uint64_t generation = files_new_generation(f);
 	if (files_add_segment(f, generation, atomic_load(&wal->published) + 1, wal->reserve, &next.fd, &entry,
 	        &err) != HEARTH_OK)

@@ -150,7 +150,7 @@ static void hold_back(struct snap *snap)
 	int64_t us = rate_take(&snap->rate, news, clock_mono_us());
 	snap->paid = bytes;
 	while (us > 0 && !atomic_load(snap->options->cancel)) {
-		if (pending(snap) > PENDING_LIFTS) {
+		if (pending(snap) > PENDING_LIFTS || wal_tight(snap->options->wal)) {
 			rate_forgive(&snap->rate);
 			return;
 		}
@@ -320,7 +320,11 @@ static enum hearth_status next_job(void *arg, struct files *files)
 	struct packing *p = arg;
 	p->dirfd = datadir_fd(files->dir);
 	p->vfs = datadir_vfs(files->dir);
-	return files_next_to_pack(files, p->number, &p->number, &p->end) ? HEARTH_OK : HEARTH_END;
+	if (!files_next_to_pack(files, p->number, &p->number, &p->end))
+		return HEARTH_END;
+	/* Under a bound packing, which takes a second copy, is no reason for changes to wait. */
+	const struct quota *q = files->quota;
+	return q && quota_room(q) < quota_limit(q) / 4 + p->end ? HEARTH_END : HEARTH_OK;
 }
 
 static enum hearth_status packed_job(void *arg, struct files *files)

@@ -193,6 +193,10 @@ static void keep_house(struct wal *wal)
 		make_reserves(wal);
 	if (wal_state(wal) == WAL_HEALTHY)
 		raise_mark(wal);
+	if (wal->files->quota && clock_mono_us() - wal->counted_us >= SECOND_US) {
+		wal->counted_us = clock_mono_us();
+		quota_refresh(wal->files->quota);
+	}
 	heal_try(wal);
 	heal_gate(wal);
 }

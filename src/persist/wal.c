@@ -10,6 +10,7 @@
 #include "base/crc32c.h"
 #include "base/msg.h"
 #include "base/vfs.h"
+#include "persist/room.h"
 
 #define TELL_WAITING_US ((int64_t)3 * 1000000) /* a stop says so often what it waits for */
 
@@ -363,6 +364,22 @@ static void note_behind(struct wal *wal)
 		atomic_store(&wal->held, true);
 }
 
+/* What is near the bound is told at once: a second of changes may be more than there is room for. */
+static void look_at_room(struct wal *wal)
+{
+	const struct quota *q = wal->files->quota;
+	if (!q || wal_state(wal) != WAL_HEALTHY)
+		return;
+	uint64_t room = quota_room(q), slack = wal->options.slack;
+	bool tight = room < slack;
+	if (!tight && !room_early(room, slack, atomic_load(&wal->snapshot_bytes), wal_bytes_since_mark(wal)))
+		return;
+	if (tight)
+		atomic_store(&wal->tight, true);
+	if (!atomic_exchange(&wal->near_told, true))
+		wal->options.near_bound(wal->options.near_bound_arg);
+}
+
 /* Whether a seal is in place: an idle second, or the end. */
 static bool seal_due(const struct wal *wal)
 {
@@ -407,6 +424,7 @@ static bool write_batch(struct wal *wal, bool some)
 		moved = true;
 	}
 	note_behind(wal);
+	look_at_room(wal);
 	if (moved && wal->options.fsync == WAL_ALWAYS) {
 		pthread_mutex_lock(&wal->lock);
 		pthread_cond_signal(&wal->wake);
@@ -568,6 +586,18 @@ static enum hearth_status add_first(
 	struct hearth_error err;
 	/* What an earlier run left makes room for the segment, if need be; a new one is made at once. */
 	files_free_spare(f);
+	if (f->quota)
+		quota_refresh(f->quota);
+	if (f->quota && quota_room(f->quota) < wal->reserve + FILES_SPARE) {
+		msg(MSG_WARN,
+		    "%s: %llu bytes, which leaves no room under --max-disk %llu: a start takes %llu, then "
+		    "changes "
+		    "are refused until there is room; a larger --max-disk once lets a snapshot make some",
+		    datadir_path(f->dir), (unsigned long long)quota_used(f->quota),
+		    (unsigned long long)quota_limit(f->quota),
+		    (unsigned long long)wal->reserve + FILES_SPARE);
+		quota_allow(f->quota, wal->reserve + FILES_SPARE + QUOTA_MANIFEST);
+	}
 	ret->allocated = wal->reserve;
 	enum hearth_status status =
 	    files_add_segment(f, f->generation, first, ret->allocated, &ret->fd, &entry, &err);
@@ -584,6 +614,9 @@ static enum hearth_status add_first(
 	memcpy(ret->salt, entry.salt, sizeof(ret->salt));
 	/* Without it changes are refused as soon as there are some. */
 	files_make_spare(f, NULL);
+	/* A kill leaves what was allocated to the current segment and the next one; then two are allocated again. */
+	if (f->quota)
+		quota_keep_back(f->quota, 3 * wal->reserve + FILES_SPARE);
 	return HEARTH_OK;
 }
 
@@ -801,6 +834,16 @@ bool wal_wants_snapshot(struct wal *wal)
 bool wal_held(const struct wal *wal)
 {
 	return atomic_load_explicit(&wal->held, memory_order_relaxed);
+}
+
+bool wal_tight(const struct wal *wal)
+{
+	return atomic_load_explicit(&wal->tight, memory_order_relaxed);
+}
+
+void wal_set_snapshot_bytes(struct wal *wal, uint64_t bytes)
+{
+	atomic_store(&wal->snapshot_bytes, bytes);
 }
 
 void wal_note_time(struct wal *wal)

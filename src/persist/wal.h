@@ -46,6 +46,11 @@ struct wal_options {
 	void *progress_arg;
 	void (*unpin)(void *arg, struct store_pin *pin);
 	void *unpin_arg;
+	/* Under files->quota: the log nears the bound. Called by its threads, without locks held, once until wal_room_done;
+	 * slack as in room.h. */
+	void (*near_bound)(void *arg);
+	void *near_bound_arg;
+	uint64_t slack;
 };
 
 /* Where the log goes on: what recovery found. */
@@ -91,6 +96,13 @@ uint64_t wal_lost_from(const struct wal *wal);
 bool wal_wants_snapshot(struct wal *wal);
 /* Changes are held back while everysec is seconds behind. */
 bool wal_held(const struct wal *wal);
+/* Changes, but no invalidation, wait until somebody has looked for room. */
+bool wal_tight(const struct wal *wal);
+/* What a snapshot would take now, for who is to be told that the bound is near. */
+void wal_set_snapshot_bytes(struct wal *wal, uint64_t bytes);
+/* Somebody has looked for room. On the sync thread, in a job: what waits goes on if there is some, else changes are refused
+ * as on a full disk. */
+void wal_room_done(struct wal *wal);
 /* Waits until the log is durable up to seq, under every policy. */
 enum hearth_status wal_sync(struct wal *wal, uint64_t seq);
 /* Begins a new segment; returns when it has, or after a few seconds if the disk is slow. */

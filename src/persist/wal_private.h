@@ -64,6 +64,8 @@ struct wal {
 	_Atomic int state, mode;           /* enum wal_state, wal_mode; changed under the lock */
 	_Atomic bool next_ready;           /* next.fd is there */
 	_Atomic bool refuses, held, rotate_wanted, stopping, time_wanted, snapshot_wanted;
+	_Atomic bool tight, near_told; /* under a quota; see wal_tight, near_bound */
+	_Atomic uint64_t snapshot_bytes;
 	_Atomic uint64_t written_bytes, writes, syncs, last_sync_us, max_sync_us, waits, mark;
 	_Atomic uint64_t offset;        /* in the current segment */
 	_Atomic int64_t unsynced_since; /* clock_mono_us of the oldest byte that is not durable, 0 = none */
@@ -102,6 +104,8 @@ struct wal {
 	int64_t heal_at;       /* clock_mono_us of the next try */
 	int64_t heal_delay;    /* seconds, of the one after it */
 	int64_t healthy_since; /* clock_mono_us */
+	bool bound_refused;    /* it is not healthy for want of room under --max-disk */
+	int64_t counted_us;    /* when what lies in the directory was last counted */
 
 	/* The log thread's alone, or the sync thread's while that one holds. */
 	uint8_t *out;

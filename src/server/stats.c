@@ -399,6 +399,12 @@ static void print_log(struct print *p)
 	number(p, "heals", e->heals);
 	number(p, "refused_changes", e->refused);
 	number(p, "reserve_bytes", e->reserve_bytes);
+	number(p, "disk_limit", e->disk_limit);
+	number(p, "disk_bytes", e->disk_bytes);
+	line(p, "disk_waiting", "%s", yes(e->disk_waiting));
+	number(p, "disk_early_snapshots", e->disk_early_snapshots);
+	number(p, "disk_skipped_snapshots", e->disk_skipped_snapshots);
+	number(p, "disk_given_up", e->disk_given_up);
 	number(p, "last_seq", e->last_seq);
 	number(p, "written_seq", e->written_seq);
 	number(p, "durable_seq", e->durable_seq);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* quota: a bound on what the data directory takes, between its files and the real vfs: whatever would make it larger than
+ * the limit fails with EDQUOT before it is done, so that a directory that is full and a disk that is full are the same to
+ * all above. What is free of the bound: reading, and writing into bytes that were allocated before.
+ *
+ * Bytes are counted as du(1) counts them, or as the file's size where that is more; two names of one file in the directory
+ * count once; what lies in set-aside/ counts, and so do files that are not ours. The count only ever errs upwards; it is
+ * made anew when it may be too high and somebody needs the room.
+ *
+ * Threads: any; the lock is a leaf. It is held while the directory is counted. */
+#ifndef PERSIST_QUOTA_H
+#define PERSIST_QUOTA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/vfs.h"
+
+/* What only a new manifest may use: without one nothing could be retired. */
+#define QUOTA_MANIFEST (UINT64_C(256) << 10)
+
+struct quota;
+
+/* limit: bytes. below: what does the work, kept as long as the quota. Counts what is there. NULL with errno. */
+struct quota *quota_open(const struct vfs *below, int dirfd, uint64_t limit);
+/* Nothing is open through it any more. */
+void quota_close(struct quota **q);
+const struct vfs *quota_vfs(struct quota *q);
+
+uint64_t quota_limit(const struct quota *q);
+uint64_t quota_used(const struct quota *q);
+/* What the log may still take; 0 when there is none left. */
+uint64_t quota_room(const struct quota *q);
+/* Counts anew if the count may be too high. */
+void quota_refresh(struct quota *q);
+/* So much is left for the next start. */
+void quota_keep_back(struct quota *q, uint64_t bytes);
+/* So much is left for the snapshot that is about to be written, whose bytes are taken from it; 0: no snapshot any more. */
+void quota_promise(struct quota *q, uint64_t bytes);
+/* Until there is less in the directory than the limit again, so much more than there is now may be in it. For a start in a
+ * directory that is beyond its bound already. */
+void quota_allow(struct quota *q, uint64_t bytes);
+
+#endif
