@@ -326,6 +326,8 @@ enum hearth_status files_add_snapshot(
 	char name[FILES_NAME_SIZE];
 	uint64_t number = f->manifest.next_snapshot;
 	files_temporary_name(DATADIR_SNAPSHOT, number, name);
+	/* One that was made and could not be opened would be in the way of all that come. */
+	vfs->unlinkat(vfs->ctx, datadir_fd(f->dir), name);
 	int fd = vfs_open(vfs, datadir_fd(f->dir), name, O_WRONLY | O_CREAT | O_EXCL);
 	if (fd < 0)
 		return hearth_fail(ret_err, HEARTH_IO, name, 0, "cannot create the snapshot");
