@@ -373,7 +373,8 @@ static void live(struct stay *l, const struct variant *v)
 		return;
 	l->opened = true;
 	failing_spared = true;
-	if (recovery.damaged)
+	/* Short of memory a start leaves out what it has no room for. */
+	if (recovery.damaged || (v->memory && shape_of(l->e, NULL) != l->state[0]))
 		found_with_damage(l);
 	MUST(shape_of(l->e, NULL) == l->state[0]);
 	failing_spared = false;
