@@ -230,7 +230,8 @@ bug('a jump of the numbers is durable only with its header', sub {
 	cmp_ok($first, '>', 1 << 26, 'the numbers have jumped');
 	is($before, 1, 'and the header says from where');
 	my @claims = map { unpack 'Q<', substr $bytes, $_->[0] + 40, 8 } blocks($bytes);
-	is("@claims", '1', 'nothing behind that is said to be durable');
+	ok(scalar @claims, 'there are blocks');
+	is_deeply([grep { $_ > 1 } @claims], [], 'nothing behind that is said to be durable');
 	is($daemon->stop, 0, 'stops in order');
 });
 
