@@ -173,8 +173,6 @@ enum hearth_status engine_recover(
 		status = start_settle(e, ret_err);
 		if (status != HEARTH_OK)
 			return status;
-		/* The first sign of life. */
-		wal_note_time(e->wal);
 	}
 	e->serving = true;
 	if (!scrubber_start(e))
