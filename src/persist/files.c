@@ -368,14 +368,22 @@ static bool is_before(const struct files *f, size_t i, uint64_t start)
 	       m->segments[i + 1].first <= start + 1;
 }
 
+/* The oldest. */
+static bool retire_segment(struct manifest *m)
+{
+	if (!manifest_add_unlink(m, DATADIR_LOG, m->segments[0].number))
+		return false;
+	memmove(m->segments, m->segments + 1, --m->n_segments * sizeof(*m->segments));
+	return true;
+}
+
 /* What lies before all snapshots. */
 static bool retire_segments(struct files *f)
 {
 	struct manifest *m = &f->manifest;
 	while (m->n_snapshots > 0 && is_before(f, 0, m->snapshots[0].start)) {
-		if (!manifest_add_unlink(m, DATADIR_LOG, m->segments[0].number))
+		if (!retire_segment(m))
 			return false;
-		memmove(m->segments, m->segments + 1, --m->n_segments * sizeof(*m->segments));
 	}
 	return true;
 }
@@ -409,9 +417,8 @@ static bool has_segments(const struct manifest *m)
 static bool retire_log(struct manifest *m)
 {
 	while (has_segments(m)) {
-		if (!manifest_add_unlink(m, DATADIR_LOG, m->segments[0].number))
+		if (!retire_segment(m))
 			return false;
-		memmove(m->segments, m->segments + 1, --m->n_segments * sizeof(*m->segments));
 	}
 	return true;
 }

@@ -42,7 +42,7 @@ static bool copy_bytes(const struct vfs *vfs, int from, int to, uint8_t *piece)
 	return n == 0 && vfs->fdatasync(vfs->ctx, to) == 0;
 }
 
-static bool replace(struct files *f, uint64_t number, int from, uint8_t *piece, struct hearth_error *ret_err)
+static bool replace(struct files *f, uint64_t number, int from, uint8_t *piece)
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
 	struct stat st;
@@ -59,10 +59,10 @@ static bool replace(struct files *f, uint64_t number, int from, uint8_t *piece, 
 	if (!ok)
 		files_drop_temporary(f, DATADIR_LOG, number);
 	errno = saved;
-	return ok && files_replaced(f, number, ret_err) == HEARTH_OK;
+	return ok && files_replaced(f, number, NULL) == HEARTH_OK;
 }
 
-static bool write_anew(struct files *f, uint64_t number, uint8_t *piece, struct hearth_error *ret_err)
+static bool write_anew(struct files *f, uint64_t number, uint8_t *piece)
 {
 	const struct vfs *vfs = datadir_vfs(f->dir);
 	char name[DATADIR_NAME_SIZE];
@@ -70,7 +70,7 @@ static bool write_anew(struct files *f, uint64_t number, uint8_t *piece, struct 
 	int from = vfs_open(vfs, datadir_fd(f->dir), name, O_RDONLY);
 	if (from < 0)
 		return errno == ENOENT; /* recovery has told of it */
-	bool ok = replace(f, number, from, piece, ret_err);
+	bool ok = replace(f, number, from, piece);
 	int saved = errno;
 	vfs->close(vfs->ctx, from);
 	errno = saved;
@@ -86,7 +86,7 @@ enum hearth_status unsynced_write_anew(struct files *f, struct hearth_error *ret
 		return hearth_fail(ret_err, HEARTH_NOMEM, "log", 0, "no memory to write it anew");
 	for (size_t i = 0; i < f->manifest.n_segments; i++) {
 		uint64_t number = f->manifest.segments[i].number;
-		if (write_anew(f, number, piece, ret_err))
+		if (write_anew(f, number, piece))
 			continue;
 		char name[DATADIR_NAME_SIZE];
 		datadir_name(DATADIR_LOG, number, name);

@@ -42,10 +42,10 @@ static bool put_record(struct copy *c, const struct record *r)
 	return true;
 }
 
-static bool is_outdated(const struct copy *c, const struct record *r)
+static bool is_outdated(const struct copy *c, const struct record *r, uint64_t seq)
 {
 	return c->plan->lost && r->type == RECORD_SET &&
-	       r->seq < keyset_below(c->plan->lost, r->key, r->key_len);
+	       seq < keyset_below(c->plan->lost, r->key, r->key_len);
 }
 
 /* Records as they go into the target: their expiries moved, outdated ones left out. In the log a number goes on being
@@ -67,9 +67,7 @@ static bool write_anew(
 		bool numbered = record_takes_number(r.type);
 		const struct record pass = {.type = RECORD_PASS};
 		struct record anew = r;
-		anew.seq = first > 0 ? next : r.seq;
-		bool outdated = is_outdated(c, &anew);
-		anew.seq = r.seq;
+		bool outdated = is_outdated(c, &r, first > 0 ? next : r.seq);
 		anew.expiry = shift_time(c, r.expiry);
 		bool ok = true;
 		if (outdated)
