@@ -2,7 +2,7 @@
 /* life: see life.h. */
 #include "persist/life.h"
 
-void life_note(struct life *l, int64_t ms)
+static void note_time(struct life *l, int64_t ms)
 {
 	if (ms <= 0)
 		return;
@@ -14,6 +14,14 @@ void life_note(struct life *l, int64_t ms)
 		l->beyond_ms = ms;
 }
 
+void life_note(struct life *l, int64_t ms)
+{
+	note_time(l, ms);
+	l->head = l->next_head;
+	if (ms > l->alive_ms)
+		l->alive_ms = ms;
+}
+
 /* Whether a lies more than `by` behind b; both are any number a file may hold. */
 static bool far(int64_t a, int64_t b, int64_t by)
 {
@@ -22,37 +30,35 @@ static bool far(int64_t a, int64_t b, int64_t by)
 
 void life_header(struct life *l, const struct segment_header *h, bool same_boot)
 {
-	l->head_wall_ms = h->wall_ms;
-	l->head_hearth_ms = h->hearth_ms;
-	l->head_boot_ms = h->boot_ms;
-	l->same_boot = same_boot && h->boot_ms > 0;
+	l->next_head = (struct life_head){h->wall_ms, h->hearth_ms, h->boot_ms, same_boot && h->boot_ms > 0};
 	if (far(h->hearth_ms, h->wall_ms, LIFE_FAR_MS) && h->wall_ms <= l->wall_ms)
 		l->dragged = true;
-	life_note(l, h->hearth_ms);
+	note_time(l, h->hearth_ms);
 }
 
-/* What a clock showed at the last sign, if it showed `then` when the last header was written. */
+/* What a clock showed at the last sign of life, if it showed `then` when the header above it was written. */
 static int64_t at_last(const struct life *l, int64_t then)
 {
-	return then + (l->latest_ms > l->head_hearth_ms ? l->latest_ms - l->head_hearth_ms : 0);
+	bool later = l->head.hearth_ms > 0 && l->alive_ms > l->head.hearth_ms;
+	return then + (later ? l->alive_ms - l->head.hearth_ms : 0);
 }
 
 /* In the boot that wrote the log the boot clock knows, whatever was done to the wall clock. */
 static int64_t downtime(const struct life *l, int64_t boot_ms)
 {
-	int64_t last = l->head_wall_ms ? at_last(l, l->head_wall_ms) : l->latest_ms;
-	if (l->same_boot && boot_ms >= at_last(l, l->head_boot_ms))
-		return boot_ms - at_last(l, l->head_boot_ms);
-	return l->latest_ms && l->wall_ms > last ? l->wall_ms - last : 0;
+	int64_t last = l->head.wall_ms ? at_last(l, l->head.wall_ms) : l->alive_ms;
+	if (l->head.same_boot && boot_ms >= at_last(l, l->head.boot_ms))
+		return boot_ms - at_last(l, l->head.boot_ms);
+	return l->alive_ms && l->wall_ms > last ? l->wall_ms - last : 0;
 }
 
 /* Whether the wall clock was stepped, in this boot, since the last header. */
 static bool stepped(const struct life *l, int64_t boot_ms)
 {
-	if (!l->same_boot || boot_ms < l->head_boot_ms || l->head_wall_ms <= 0)
+	const struct life_head *h = &l->next_head;
+	if (!h->same_boot || boot_ms < h->boot_ms || h->wall_ms <= 0)
 		return false;
-	int64_t expected = l->head_wall_ms + (boot_ms - l->head_boot_ms);
-	return far(l->wall_ms, expected, LIFE_FAR_MS);
+	return far(l->wall_ms, h->wall_ms + (boot_ms - h->boot_ms), LIFE_FAR_MS);
 }
 
 struct life_verdict life_judge(const struct life *l, int64_t boot_ms)

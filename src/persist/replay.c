@@ -330,16 +330,6 @@ static enum hearth_status verify_window(struct replay *rp, uint64_t offset, uint
 	return status;
 }
 
-/* A header alone is none: a start that was cut off before it had said what it does with the data was no life. */
-static void sign_of_life(struct replay *rp, int64_t time_ms)
-{
-	const struct replay_head *head = &rp->heads[rp->at];
-	if (!rp->lived && head->status == HEARTH_OK)
-		life_header(&rp->rec->life, &head->h, !rp->other_boot);
-	rp->lived = true;
-	life_note(&rp->rec->life, time_ms);
-}
-
 /* Verifies and applies one window. *ret_offset: how far everything is good; *ret_more: all of it was, and there may be more. */
 static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_t *ret_offset, bool *ret_more)
 {
@@ -369,7 +359,7 @@ static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_
 		rp->chained = true;
 		rec->result->start.flush_due = last->h.flush_due;
 		if (rp->counts)
-			sign_of_life(rp, last->h.time_ms);
+			life_note(&rec->life, last->h.time_ms);
 	}
 	free_spans(rp);
 	return status;
@@ -401,6 +391,8 @@ static void enter(struct replay *rp, const struct replay_head *head)
 		rec->result->start.flush_due = head->h.flush_due;
 		if (head->h.first > rp->expected)
 			rp->expected = head->h.first;
+		if (rp->counts)
+			life_header(&rec->life, &head->h, !rp->other_boot);
 		if (head->h.high_water > rec->high_water)
 			rec->high_water = head->h.high_water;
 	} else {
@@ -472,7 +464,6 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	if (unsaid)
 		lost_numbers(rp, head->entry->first, i, SEGMENT_HEADER_SIZE);
 	/* What is older than the snapshot was judged when it was made. */
-	rp->lived = false;
 	rp->counts = !next || next->h.first > rp->rec->s0 + 1;
 	enter(rp, head);
 	if (head->status != HEARTH_OK && !(head->zeros && rp->other_boot))

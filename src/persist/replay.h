@@ -74,7 +74,6 @@ struct replay {
 	uint32_t prev_crc;
 	bool chained;    /* prev_crc is known */
 	bool counts;     /* the times in this segment do */
-	bool lived;      /* it has a block, and its header was counted */
 	bool boot_seen;  /* a good header was written under this boot of the kernel */
 	bool other_boot; /* the segment being read was written under another one */
 	size_t hole_at;  /* segment and offset of the hole decided last */

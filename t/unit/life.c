@@ -119,7 +119,22 @@ static void the_same_boot_knows_the_downtime(void **state)
 	struct life l = {.wall_ms = NOW + 70 * SECOND};
 	struct segment_header h = head(NOW, NOW, 0);
 	life_header(&l, &h, true);
+	life_note(&l, NOW);
 	assert_int_equal(life_judge(&l, 12345).down_ms, 70 * SECOND);
+}
+
+/* A start that was cut off: nobody was there, but what had expired at that time has. */
+static void a_header_alone_is_no_life(void **state)
+{
+	(void)state;
+	struct life l = {.wall_ms = NOW + 2 * HOUR};
+	struct segment_header first = head(NOW, NOW, 5000), alone = head(NOW + HOUR, NOW + HOUR, 5000 + HOUR);
+	life_header(&l, &first, true);
+	life_note(&l, NOW + SECOND);
+	life_header(&l, &alone, true);
+	assert_int_equal(life_judge(&l, 5000 + 2 * HOUR).down_ms, 2 * HOUR - SECOND);
+	l.wall_ms = NOW - HOUR;
+	assert_int_equal(life_judge(&l, 5000 + 2 * HOUR).start_ms, NOW + HOUR);
 }
 
 static void nothing_is_nothing(void **state)
@@ -159,6 +174,7 @@ static void odd_signs_are_judged_without_the_others(void **state)
 		l = (struct life){.wall_ms = NOW};
 		struct segment_header h = head(walls[i], NOW - HOUR, 5000);
 		life_header(&l, &h, true);
+		life_note(&l, NOW - HOUR);
 		v = life_judge(&l, 5000 + HOUR);
 		assert_true(!v.odd && v.start_ms == NOW && v.down_ms == HOUR);
 	}
@@ -166,6 +182,7 @@ static void odd_signs_are_judged_without_the_others(void **state)
 	l = (struct life){.wall_ms = NOW};
 	struct segment_header h = head(NOW - HOUR, 0, 5000);
 	life_header(&l, &h, true);
+	life_note(&l, NOW - HOUR);
 	v = life_judge(&l, 5000 + HOUR);
 	assert_true(!v.odd && v.start_ms == NOW && v.down_ms == HOUR);
 }
@@ -177,6 +194,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_mad_run_does_not_drag_time_along),
     cmocka_unit_test(time_that_was_dragged_is_let_go),
     cmocka_unit_test(the_same_boot_knows_the_downtime),
+    cmocka_unit_test(a_header_alone_is_no_life),
     cmocka_unit_test(nothing_is_nothing),
     cmocka_unit_test(odd_signs_are_judged_without_the_others),
 };

@@ -99,6 +99,25 @@ static void trap22_a_clock_set_back_revives_nothing(void **state)
 	written_end(&w);
 }
 
+/* A start found an hour gone, served without a change, and was killed; then the wall clock was set back. */
+static void trap22_what_a_start_took_for_expired_stays_so(void **state)
+{
+	(void)state;
+	struct written w = written_begin();
+	written_segment(&w);
+	written_set(&w, 1, "short", wall() + 1800);
+	written_set(&w, 2, "long", wall() + 7200);
+	w.time_ms += 3600 * 1000;
+	written_segment(&w);
+	written_manifest(&w);
+	struct loaded l = load_dir(w.s.path);
+	assert_true(clock_ms(l.clock) >= w.time_ms);
+	assert_true(loaded_is(&l, 1, NULL));
+	assert_true(loaded_is(&l, 2, "long"));
+	loaded_end(&l);
+	written_end(&w);
+}
+
 /* ---- flush_all ---- */
 
 static void trap06_a_flush_kills_what_came_before(void **state)
@@ -595,6 +614,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(trap09_no_memory_deletes_the_key),
     cmocka_unit_test(trap21_loading_moves_no_counter),
     cmocka_unit_test(trap22_a_clock_set_back_revives_nothing),
+    cmocka_unit_test(trap22_what_a_start_took_for_expired_stays_so),
     cmocka_unit_test(trap23_in_the_same_boot_what_lies_behind_proves_damage),
     cmocka_unit_test(trap23_after_another_boot_the_log_may_end_before_later_blocks),
     cmocka_unit_test(trap23_after_another_boot_a_durable_hole_is_damage),
