@@ -2,8 +2,8 @@
 /* hole: where the log does not go on, is that its end, or damage? In the boot that wrote it the page cache is
  * whole: only the last write can be torn, so anything good behind the hole proves damage. In another boot a
  * later block may have reached the disk first: only one that says the hole was durable proves damage, or a
- * snapshot that was published above it. A cache may forget; it may not lie: what the lost numbers may have changed
- * goes (lost.c).
+ * snapshot that was published above it, or a block in the hole's place that is whole and belongs elsewhere. A cache may
+ * forget; it may not lie: what the lost numbers may have changed goes (lost.c).
  */
 #include "persist/replay.h"
 
@@ -14,6 +14,7 @@
 struct evidence {
 	bool found;      /* something good lies behind the hole */
 	bool durable;    /* and says that the hole was durable */
+	bool misplaced;  /* the hole itself is a good block, of another place: no crash leaves that */
 	bool here;       /* in this segment: */
 	uint64_t offset; /* there */
 	uint64_t first;  /* first number behind the hole */
@@ -48,8 +49,8 @@ static bool is_damage(const struct replay *rp, const struct evidence *ev)
 	bool unreadable = head->status != HEARTH_OK && head->size > SEGMENT_HEADER_SIZE;
 	/* It fits into a sector: a power cut leaves it whole, or zeros. */
 	bool broken = unreadable && !head->zeros;
-	bool told = is_told(rp);
-	return told || broken || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
+	bool sure = is_told(rp) || broken || ev->misplaced;
+	return sure || (ev->found && ev->durable) || (!rp->other_boot && (ev->found || unreadable));
 }
 
 /* More need not be looked at: it is damage, and where the log goes on is known; or nobody can look. */
@@ -90,6 +91,7 @@ static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 	uint64_t at = offset - !again;
 	rp->hole_at = rp->at;
 	rp->hole_offset = offset;
+	ev->misplaced = window_verify(&rp->window, offset, rp->end, rp->salt, &h) == HEARTH_OK;
 	while (!is_settled(rp, ev) && next_block(rp, at + 1, ev, &at, &h)) {
 		if (!ev->here) {
 			ev->here = ev->found = true;

@@ -502,6 +502,29 @@ static void trap23_after_another_boot_a_durable_hole_is_damage(void **state)
 }
 
 /* The snapshot was published when the log was durable up to its end. */
+/* Writes that a power cut took leave nothing, or a part of themselves: not the block before them. */
+static void trap23_after_another_boot_a_block_in_the_wrong_place_is_damage(void **state)
+{
+	(void)state;
+	uint8_t block[256];
+	struct written w = written_begin();
+	w.other_boot = true;
+	written_segment(&w);
+	written_set(&w, 1, "one", 0);
+	size_t len = (size_t)(w.offset - w.block);
+	MUST(len <= sizeof(block) && pread(w.fd, block, len, (off_t)w.block) == (ssize_t)len);
+	written_bytes(&w, block, len);
+	written_set(&w, 2, "two", 0);
+	written_manifest(&w);
+	struct loaded l = load_dir(w.s.path);
+	assert_int_equal(l.status, HEARTH_OK);
+	assert_int_equal(l.result->damaged, 1);
+	assert_true(loaded_is(&l, 1, "one"));
+	assert_true(loaded_is(&l, 2, "two"));
+	loaded_end(&l);
+	written_end(&w);
+}
+
 static void trap23_a_log_that_ends_before_its_snapshot_is_damaged(void **state)
 {
 	(void)state;
@@ -618,6 +641,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(trap23_in_the_same_boot_what_lies_behind_proves_damage),
     cmocka_unit_test(trap23_after_another_boot_the_log_may_end_before_later_blocks),
     cmocka_unit_test(trap23_after_another_boot_a_durable_hole_is_damage),
+    cmocka_unit_test(trap23_after_another_boot_a_block_in_the_wrong_place_is_damage),
     cmocka_unit_test(trap23_a_log_that_ends_before_its_snapshot_is_damaged),
     cmocka_unit_test(trap24_order_is_neither_time_nor_name),
     cmocka_unit_test(trap25_a_file_of_another_lineage_is_refused),
