@@ -129,7 +129,9 @@ static inline void model_apply(struct history *h, const struct op *op)
 		break;
 	case OP_INCR:
 		if (f->live) {
-			uint64_t n = strtoull((char *)f->value, NULL, 10) + 5;
+			char digits[32];
+			snprintf(digits, sizeof(digits), "%.*s", (int)f->len, (const char *)f->value);
+			uint64_t n = strtoull(digits, NULL, 10) + 5;
 			free(f->value);
 			f->value = malloc(32);
 			f->len = (size_t)sprintf((char *)f->value, "%llu", (unsigned long long)n);
