@@ -2,7 +2,7 @@
 /* hole: where the log does not go on, is that its end, or damage? In the boot that wrote it the page cache is
  * whole: only the last write can be torn, so anything good behind the hole proves damage. In another boot a
  * later block may have reached the disk first: only one that says the hole was durable proves damage, or a
- * snapshot that was published above it, or a block in the hole's place that is whole and belongs elsewhere. A cache may
+ * snapshot that was published above it, or a whole block from earlier in the log in the hole's place. A cache may
  * forget; it may not lie: what the lost numbers may have changed goes (lost.c).
  */
 #include "persist/replay.h"
@@ -14,7 +14,7 @@
 struct evidence {
 	bool found;      /* something good lies behind the hole */
 	bool durable;    /* and says that the hole was durable */
-	bool misplaced;  /* the hole itself is a good block, of another place: no crash leaves that */
+	bool misplaced;  /* the hole itself is a good block, from earlier in the log: no crash leaves that */
 	bool here;       /* in this segment: */
 	uint64_t offset; /* there */
 	uint64_t first;  /* first number behind the hole */
@@ -91,7 +91,8 @@ static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 	uint64_t at = offset - !again;
 	rp->hole_at = rp->at;
 	rp->hole_offset = offset;
-	ev->misplaced = window_verify(&rp->window, offset, rp->end, rp->salt, &h) == HEARTH_OK;
+	ev->misplaced =
+	    window_verify(&rp->window, offset, rp->end, rp->salt, &h) == HEARTH_OK && h.first < rp->expected;
 	while (!is_settled(rp, ev) && next_block(rp, at + 1, ev, &at, &h)) {
 		if (!ev->here) {
 			ev->here = ev->found = true;
