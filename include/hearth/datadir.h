@@ -121,7 +121,9 @@ enum hearth_status datadir_set_aside(
 enum hearth_status datadir_sweep_temporary(struct datadir *dir, struct hearth_error *ret_err);
 /* 16 random bytes. 0, or -1 with errno. */
 int datadir_random_id(uint8_t ret_id[HEARTH_ID_SIZE]);
-/* The kernel's boot_id, zeros where it has none; read through vfs (NULL = the real file system). */
-void datadir_boot_id(const struct vfs *vfs, uint8_t ret_id[HEARTH_ID_SIZE]);
+/* The kernel's boot_id, zeros where it has none or does not show it; read through vfs (NULL = the real file system).
+ * HEARTH_OK, HEARTH_IO when the attempt failed: taken for another boot, or for this one, the log would be judged wrongly. */
+enum hearth_status datadir_boot_id(
+    const struct vfs *vfs, uint8_t ret_id[HEARTH_ID_SIZE], struct hearth_error *ret_err);
 
 #endif

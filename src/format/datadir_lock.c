@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* datadir_lock: reads /proc. All of it is for messages and for knowing whether the kernel has been restarted:
  * what is not there or looks odd counts as unknown. No state; any thread. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "format/datadir_lock.h"
 
 #define PROC_MAX (1u << 20)
+#define BOOT_ID  "/proc/sys/kernel/random/boot_id"
 
 /* The text of a file in /proc, with a zero behind it; the size that fstat tells there is 0. */
 static bool read_proc(const struct vfs *vfs, const char *path, struct buf *out)
@@ -23,7 +25,9 @@ static bool read_proc(const struct vfs *vfs, const char *path, struct buf *out)
 		if (n > 0)
 			out->tail += (size_t)n;
 	}
+	int saved = errno;
 	vfs->close(vfs->ctx, fd);
+	errno = saved;
 	return n == 0 && buf_append(out, "", 1);
 }
 
@@ -69,12 +73,18 @@ static int hex_value(uint8_t c)
 	return -1;
 }
 
-void datadir_boot_id(const struct vfs *vfs, uint8_t ret_id[HEARTH_ID_SIZE])
+enum hearth_status datadir_boot_id(
+    const struct vfs *vfs, uint8_t ret_id[HEARTH_ID_SIZE], struct hearth_error *ret_err)
 {
 	struct buf text = {0};
 	size_t digits = 0;
 	memset(ret_id, 0, HEARTH_ID_SIZE);
-	if (read_proc(vfs ? vfs : vfs_posix(), "/proc/sys/kernel/random/boot_id", &text)) {
+	errno = 0;
+	bool read = read_proc(vfs ? vfs : vfs_posix(), BOOT_ID, &text);
+	enum hearth_status status = HEARTH_OK;
+	if (!read && errno != ENOENT && errno != EACCES)
+		status = hearth_fail(ret_err, HEARTH_IO, BOOT_ID, 0, "the boot of the kernel cannot be read");
+	if (read) {
 		for (size_t i = 0; i < buf_len(&text) && digits < 2 * HEARTH_ID_SIZE; i++) {
 			int v = hex_value(text.data[i]);
 			if (v >= 0) {
@@ -86,4 +96,5 @@ void datadir_boot_id(const struct vfs *vfs, uint8_t ret_id[HEARTH_ID_SIZE])
 	if (digits != 2 * HEARTH_ID_SIZE)
 		memset(ret_id, 0, HEARTH_ID_SIZE);
 	buf_free(&text);
+	return status;
 }

@@ -46,6 +46,8 @@ enum hearth_status files_open(
 	} else if (status == HEARTH_OK) {
 		status = datadir_adopt_segments(dir, &f->manifest, ret_err);
 	}
+	if (status == HEARTH_OK)
+		status = datadir_boot_id(datadir_vfs(dir), f->boot_id, ret_err);
 	const struct manifest *m = &f->manifest;
 	if (status == HEARTH_OK &&
 	    (m->next_segment > RECORD_SEQ_MAX / 2 || m->next_snapshot > RECORD_SEQ_MAX / 2))

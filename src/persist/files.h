@@ -41,6 +41,8 @@ struct files {
 	bool rebuilt;        /* both were */
 	uint64_t log_bytes;  /* of the segments, as last counted */
 	struct quota *quota; /* the bound on the directory; NULL = none */
+	/* Of the kernel, zeros where it has none. Read once: no descriptor may be left for it at a rotation. */
+	uint8_t boot_id[HEARTH_ID_SIZE];
 };
 
 /* Reads, rebuilds or invents the manifest; writes nothing. Takes over dir on success. */

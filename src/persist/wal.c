@@ -288,7 +288,7 @@ void wal_make_header(const struct wal *wal, const struct wal_segment *segment, c
 	};
 	memcpy(h.lineage, wal->files->manifest.lineage, sizeof(h.lineage));
 	memcpy(h.salt, segment->salt, sizeof(h.salt));
-	memcpy(h.boot_id, wal->boot_id, sizeof(h.boot_id));
+	memcpy(h.boot_id, wal->files->boot_id, sizeof(h.boot_id));
 	segment_encode_header(&h, out);
 	*ret_crc = h.crc;
 }
@@ -556,7 +556,6 @@ static void init(
 	wal->reserve = WAL_ROOM + options->ring_bytes / 8;
 	if (wal->reserve > wal->limit)
 		wal->reserve = wal->limit;
-	datadir_boot_id(datadir_vfs(files->dir), wal->boot_id);
 	wal->before = *start;
 	wal->start_last = start->last_seq;
 	wal->start_prev = start->prev_last;

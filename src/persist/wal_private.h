@@ -76,7 +76,6 @@ struct wal {
 
 	/* Numbers go on behind start_last; start_prev is the last one that the log has. Set once. */
 	uint64_t start_last, start_prev;
-	uint8_t boot_id[HEARTH_ID_SIZE]; /* read once: no descriptor may be left for it at a rotation */
 
 	/* lock guards what follows, and is the sync thread's condition. */
 	pthread_mutex_t lock;

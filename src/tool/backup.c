@@ -229,10 +229,11 @@ static int make_mark(struct backup *b)
 		b->mark.high_water = b->mark.prev_last;
 	b->mark.first = b->mark.high_water + 1;
 	b->mark.wall_ms = clock_wall_ms();
-	datadir_boot_id(NULL, b->mark.boot_id);
-	if (datadir_random_id(b->mark.salt) == 0)
+	bool boot = datadir_boot_id(NULL, b->mark.boot_id, NULL) == HEARTH_OK;
+	if (boot && datadir_random_id(b->mark.salt) == 0)
 		return TOOL_OK;
-	msg(MSG_ERROR, "%s: no random bytes for a salt", b->to);
+	msg(MSG_ERROR, "%s: %s", b->to,
+	    boot ? "no random bytes for a salt" : "the boot of the kernel cannot be read");
 	return TOOL_SYSTEM;
 }
 

@@ -289,7 +289,8 @@ int target_segment_begin(struct target *t, const struct segment_header *header)
 	};
 	uint8_t out[SEGMENT_HEADER_SIZE];
 	memcpy(h.lineage, t->manifest.lineage, sizeof(h.lineage));
-	datadir_boot_id(NULL, h.boot_id);
+	if (datadir_boot_id(NULL, h.boot_id, NULL) != HEARTH_OK)
+		return fail(t, "the boot of the kernel cannot be read");
 	if (datadir_random_id(h.salt) < 0)
 		return fail(t, "no random bytes for a salt");
 	struct manifest_segment named = {.number = h.number, .first = h.first, .generation = h.generation};

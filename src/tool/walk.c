@@ -77,13 +77,13 @@ static enum hearth_status find_next(
 }
 
 /* Whether this kernel, still running, wrote the segment: then all that was written is there but for the last
- * write. */
+ * write. As a start has it, where the kernel does not say which boot this is nothing was lost with another one. */
 static bool same_boot(const struct walk *w)
 {
 	uint8_t now[HEARTH_ID_SIZE], none[HEARTH_ID_SIZE] = {0};
 	const struct segment_header *h = segment_get_header(w->file->segment);
-	datadir_boot_id(NULL, now);
-	return memcmp(now, h->boot_id, sizeof(now)) == 0 && memcmp(now, none, sizeof(now)) != 0;
+	datadir_boot_id(NULL, now, NULL);
+	return memcmp(now, h->boot_id, sizeof(now)) == 0 || memcmp(now, none, sizeof(now)) == 0;
 }
 
 /* What speaks for damage when the log does not go on somewhere. */

@@ -217,8 +217,8 @@ static void ids(void **state)
 	assert_int_equal(datadir_random_id(a), 0);
 	assert_int_equal(datadir_random_id(b), 0);
 	assert_memory_not_equal(a, b, 16);
-	datadir_boot_id(NULL, a);
-	datadir_boot_id(NULL, b);
+	datadir_boot_id(NULL, a, NULL);
+	datadir_boot_id(NULL, b, NULL);
 	assert_memory_equal(a, b, 16);
 	if (access("/proc/sys/kernel/random/boot_id", R_OK) == 0)
 		assert_memory_not_equal(a, zeros, 16);

@@ -430,7 +430,8 @@ struct proc {
 	struct vfs vfs;
 	const char *text;
 	size_t repeat;
-	bool no_file, no_stat;
+	int no_file; /* what the attempt to open it ends with */
+	bool no_stat;
 };
 
 static int proc_openat(void *ctx, int dirfd, const char *name, int flags, mode_t mode)
@@ -441,7 +442,7 @@ static int proc_openat(void *ctx, int dirfd, const char *name, int flags, mode_t
 	(void)flags;
 	(void)mode;
 	if (p->no_file) {
-		errno = ENOENT;
+		errno = p->no_file;
 		return -1;
 	}
 	int fd = memfd_create("proc", MFD_CLOEXEC);
@@ -493,9 +494,9 @@ static void the_holder_of_a_lock_is_told_where_known(void **state)
 	}
 	struct proc p = proc_make(cases[0].text);
 	p.vfs.ctx = &p;
-	p.no_file = true;
+	p.no_file = ENOENT;
 	assert_int_equal(datadir_lock_holder(&p.vfs, 0), 0);
-	p.no_file = false;
+	p.no_file = 0;
 	p.no_stat = true;
 	assert_int_equal(datadir_lock_holder(&p.vfs, 0), 0);
 	/* More than anybody reads. */
@@ -512,19 +513,23 @@ static void a_boot_id_is_32_digits_or_none(void **state)
 	uint8_t id[HEARTH_ID_SIZE];
 	struct proc p = proc_make("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0\n");
 	p.vfs.ctx = &p;
-	datadir_boot_id(&p.vfs, id);
+	assert_int_equal(datadir_boot_id(&p.vfs, id, NULL), HEARTH_OK);
 	assert_int_equal(id[0], 0x0f);
 	assert_int_equal(id[15], 0xf0);
 	p.text = "0f1e2d3c-4b5a\n";
-	datadir_boot_id(&p.vfs, id);
+	assert_int_equal(datadir_boot_id(&p.vfs, id, NULL), HEARTH_OK);
 	assert_memory_equal(id, none, sizeof(id));
 	p.text = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0 and more of it {}~";
-	datadir_boot_id(&p.vfs, id);
+	assert_int_equal(datadir_boot_id(&p.vfs, id, NULL), HEARTH_OK);
 	assert_int_equal(id[0], 0x0f);
-	p.no_file = true;
-	datadir_boot_id(&p.vfs, id);
+	p.no_file = ENOENT;
+	assert_int_equal(datadir_boot_id(&p.vfs, id, NULL), HEARTH_OK);
 	assert_memory_equal(id, none, sizeof(id));
-	datadir_boot_id(NULL, id);
+	p.no_file = EMFILE;
+	struct hearth_error err;
+	assert_int_equal(datadir_boot_id(&p.vfs, id, &err), HEARTH_IO);
+	assert_non_null(err.file);
+	assert_int_equal(datadir_boot_id(NULL, id, NULL), HEARTH_OK);
 	assert_memory_not_equal(id, none, sizeof(id));
 }
 

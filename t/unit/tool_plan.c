@@ -70,7 +70,7 @@ static void add_segment(bool this_boot, uint64_t skipped)
 	uint8_t bytes[SEGMENT_HEADER_SIZE];
 	memcpy(h.lineage, b.m.lineage, sizeof(h.lineage));
 	datadir_random_id(h.salt);
-	datadir_boot_id(NULL, h.boot_id);
+	datadir_boot_id(NULL, h.boot_id, NULL);
 	h.boot_id[0] ^= !this_boot;
 	segment_encode_header(&h, bytes);
 	b.h = h;

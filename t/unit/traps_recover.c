@@ -480,6 +480,56 @@ static void trap23_in_the_same_boot_what_lies_behind_proves_damage(void **state)
 	loaded_end(&l);
 }
 
+static int no_proc(void *ctx, int dirfd, const char *name, int flags, mode_t mode)
+{
+	if (strncmp(name, "/proc/", 6) != 0)
+		return vfs_posix()->openat(NULL, dirfd, name, flags, mode);
+	errno = *(const int *)ctx;
+	return -1;
+}
+
+/* Three changes, the second damaged, where /proc cannot be read. */
+static struct loaded without_proc(int error, struct written *w)
+{
+	struct vfs vfs = *vfs_posix();
+	vfs.openat = no_proc;
+	vfs.ctx = &error;
+	*w = written_begin();
+	written_segment(w);
+	written_set(w, 1, "one", 0);
+	written_delete(w, 1);
+	written_damage(w);
+	written_set(w, 2, "two", 0);
+	written_manifest(w);
+	return load_on(
+	    &vfs, w->s.path, &(struct store_options){.memory = 32 * MIB, .item_max = MIB, .threads = 1});
+}
+
+/* Then what lies behind a bad block proves damage, as in the boot that wrote it. */
+static void trap23_where_the_kernel_has_no_boot_the_log_does_not_end_early(void **state)
+{
+	(void)state;
+	struct written w;
+	struct loaded l = without_proc(ENOENT, &w);
+	assert_int_equal(l.status, HEARTH_OK);
+	assert_int_equal(l.result->damaged, 1);
+	assert_true(loaded_is(&l, 1, NULL));
+	assert_true(loaded_is(&l, 2, "two"));
+	loaded_end(&l);
+	written_end(&w);
+}
+
+/* Otherwise a moment without descriptors would cost what a power cut has left. */
+static void trap23_a_boot_that_cannot_be_read_is_not_guessed(void **state)
+{
+	(void)state;
+	struct written w;
+	struct loaded l = without_proc(EMFILE, &w);
+	assert_int_equal(l.status, HEARTH_IO);
+	loaded_end(&l);
+	written_end(&w);
+}
+
 /* Later blocks may have reached the disk first. */
 static void trap23_after_another_boot_the_log_may_end_before_later_blocks(void **state)
 {
@@ -639,6 +689,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(trap22_a_clock_set_back_revives_nothing),
     cmocka_unit_test(trap22_what_a_start_took_for_expired_stays_so),
     cmocka_unit_test(trap23_in_the_same_boot_what_lies_behind_proves_damage),
+    cmocka_unit_test(trap23_where_the_kernel_has_no_boot_the_log_does_not_end_early),
+    cmocka_unit_test(trap23_a_boot_that_cannot_be_read_is_not_guessed),
     cmocka_unit_test(trap23_after_another_boot_the_log_may_end_before_later_blocks),
     cmocka_unit_test(trap23_after_another_boot_a_durable_hole_is_damage),
     cmocka_unit_test(trap23_after_another_boot_a_block_in_the_wrong_place_is_damage),

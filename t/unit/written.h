@@ -64,7 +64,7 @@ static inline void written_segment(struct written *w)
 	uint8_t out[SEGMENT_HEADER_SIZE];
 	memcpy(h.lineage, w->m.lineage, sizeof(h.lineage));
 	MUST(datadir_random_id(h.salt) == 0);
-	datadir_boot_id(vfs_posix(), h.boot_id);
+	datadir_boot_id(vfs_posix(), h.boot_id, NULL);
 	h.boot_id[0] ^= w->other_boot;
 	if (w->fd >= 0)
 		close(w->fd);
@@ -237,14 +237,14 @@ struct loaded {
 	struct hearth_error err;
 };
 
-static inline struct loaded load_with(const char *path, const struct store_options *o)
+static inline struct loaded load_on(const struct vfs *vfs, const char *path, const struct store_options *o)
 {
 	struct loaded l = {.store = store_open(o), .clock = clock_open(0)};
 	struct datadir *dir;
 	struct files files;
 	l.result = calloc(1, sizeof(*l.result));
 	MUST(l.store && l.clock && l.result);
-	MUST(datadir_open(&dir, vfs_posix(), path, false, false, NULL, &l.err) == HEARTH_OK);
+	MUST(datadir_open(&dir, vfs, path, false, false, NULL, &l.err) == HEARTH_OK);
 	l.status = files_open(&files, dir, 1, &l.err);
 	if (l.status == HEARTH_OK) {
 		const struct recover_options ro = {
@@ -257,6 +257,11 @@ static inline struct loaded load_with(const char *path, const struct store_optio
 	l.thread = store_thread_open(l.store, NULL);
 	store_thread_set_now(l.thread, clock_now(l.clock));
 	return l;
+}
+
+static inline struct loaded load_with(const char *path, const struct store_options *o)
+{
+	return load_on(vfs_posix(), path, o);
 }
 
 static inline struct loaded load_dir(const char *path)
