@@ -100,7 +100,7 @@ tsan:
 # Lines and branches that the tests reach, a row a file.
 cov:
 	etc/install-packages test
-	HEARTH_SANITIZER=coverage $(MAKE) -j$(JOBS) prove BUILD=build/cov CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage; \
+	HEARTH_SANITIZER=coverage $(MAKE) -j$(JOBS) prove BUILD=build/cov CFLAGS='-O0 -g --coverage' LDFLAGS='--coverage -Wl,-u,__gcov_dump'; \
 	status=$$?; t/coverage build/cov && exit $$status
 
 demo:

@@ -95,8 +95,7 @@ static _Noreturn void over(struct shared *shared, const char *why, const char *m
 	shared->calls = atomic_load(&calls);
 	shared->struck = shared->calls >= strike_at;
 	snprintf(shared->why, sizeof(shared->why), "%s%s%s", why, *more ? ": " : "", more);
-	fflush(stdout);
-	_exit(*why ? 1 : 0);
+	run_exit(*why ? 1 : 0);
 }
 
 /* What the next start finds, with memory again. */

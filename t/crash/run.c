@@ -233,6 +233,16 @@ static void run_piece(int i, uint64_t seed)
 	atomic_fetch_add(&shared->count[i].micros, (uint64_t)((seconds_now() - began) * 1e6) + 1);
 }
 
+void __gcov_dump(void) __attribute__((weak)); /* in a build that counts what is executed */
+
+_Noreturn void run_exit(int code)
+{
+	fflush(stdout);
+	if (__gcov_dump)
+		__gcov_dump();
+	_exit(code);
+}
+
 /* The family that is furthest behind its share. */
 static int next_family(void)
 {
@@ -255,8 +265,7 @@ static _Noreturn void work(double end, uint64_t seed)
 		dup2(devnull, STDERR_FILENO); /* what the daemon would say of damage */
 	for (uint64_t n = 0; seconds_now() < end; n++)
 		run_piece(next_family(), seed + n);
-	fflush(stdout);
-	_exit(0);
+	run_exit(0);
 }
 
 /* What a process that died was at. */

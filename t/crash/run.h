@@ -70,6 +70,8 @@ int64_t run_wall(void);
 void run_prepare(const struct run_options *options);
 /* All of it: TAP on standard output; the exit code. */
 int run_all(void);
+/* Ends a forked process: what it printed and counted (make cov) is written, and nothing else is done. */
+_Noreturn void run_exit(int code);
 
 /* The files of an exported image, its expectation beside them (see expect.c). False and errno. */
 bool expect_write(const struct trial *t, const struct image *im, const char *path);
