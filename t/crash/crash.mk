@@ -12,6 +12,8 @@ units: $(CRASH)
 # Its time runs fast too.
 $(BUILD)/t/engine_faults: private ALL_LDFLAGS += $(CRASH_WRAP)
 $(BUILD)/t/engine_faults: $(BUILD)/crash/fake.o
+# Threads that cannot be started, and other numbers of cores.
+$(BUILD)/t/engine: private ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,pthread_create sysconf)
 $(BUILD)/crash/images: $(CRASH_MAIN) $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) $(CRASH_WRAP) -o $@ $^ -levent_core -lzstd -lm
 $(BUILD)/crash/malloc: $(BUILD)/crash/malloc.o $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
