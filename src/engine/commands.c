@@ -13,16 +13,23 @@
 
 /* ---- the observer: store -> engine ---- */
 
+static const uint8_t record_types[] = {
+    [STORE_CHANGE_SET] = RECORD_SET,
+    [STORE_CHANGE_DELETE] = RECORD_DELETE,
+    [STORE_CHANGE_TOUCH] = RECORD_TOUCH,
+    [STORE_CHANGE_PASS] = RECORD_PASS,
+    [STORE_CHANGE_FLUSH] = RECORD_FLUSH,
+    [STORE_CHANGE_FLUSH_AT] = RECORD_FLUSH_AT,
+};
+
 static struct record record_of(const struct store_change *c)
 {
-	struct record r = {.expiry = c->expiry};
+	struct record r = {.type = record_types[c->kind], .expiry = c->expiry};
 	if (c->key) {
 		r.key = c->key->data;
 		r.key_len = c->key->len;
 	}
-	switch (c->kind) {
-	case STORE_CHANGE_SET:
-		r.type = RECORD_SET;
+	if (c->kind == STORE_CHANGE_SET) {
 		r.bits = (uint16_t)((c->state & ITEM_STALE ? RECORD_STALE : 0) |
 		                    (c->state & ITEM_WIN_SENT ? RECORD_WIN_SENT : 0) |
 		                    (c->state & ITEM_BINARY ? RECORD_BINARY_KEY : 0));
@@ -30,22 +37,6 @@ static struct record record_of(const struct store_change *c)
 		r.value_len = c->value_len;
 		r.flags = c->flags;
 		r.cas = c->cas;
-		break;
-	case STORE_CHANGE_DELETE:
-		r.type = RECORD_DELETE;
-		break;
-	case STORE_CHANGE_TOUCH:
-		r.type = RECORD_TOUCH;
-		break;
-	case STORE_CHANGE_PASS:
-		r.type = RECORD_PASS;
-		break;
-	case STORE_CHANGE_FLUSH:
-		r.type = RECORD_FLUSH;
-		break;
-	case STORE_CHANGE_FLUSH_AT:
-		r.type = RECORD_FLUSH_AT;
-		break;
 	}
 	return r;
 }
