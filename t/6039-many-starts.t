@@ -54,6 +54,21 @@ sub settle
 	return grep { !defined $_->{code} } @$starts;
 }
 
+# Whether it answers, or has ended and has a code.
+sub answers
+{
+	my ($s) = @_;
+	my $end = time + 60;
+	while (time < $end) {
+		my $status = reap($s->{pid}, 0);
+		$s->{code} = $status & 127 ? 128 + ($status & 127) : $status >> 8 if defined $status;
+		return 0 if defined $status;
+		return 1 if Hearth::Client->new(port => $s->{port}, quiet => 1);
+		sleep 0.005;
+	}
+	return 1;
+}
+
 # Whether one that gave up did it properly.
 sub gave_up
 {
@@ -72,6 +87,7 @@ sub serves
 	my $daemon = $ledger->{daemon};
 	@$daemon{qw(pid port errors err_start)} = ($live[0]{pid}, $live[0]{port}, $live[0]{err}, 0);
 	my $status = $daemon->wait_ready;
+	delete $daemon->{pid} if defined $status;
 	return $ledger->problem("$what: the one that had it ended with $status: " . $daemon->errors) if defined $status;
 	$ledger->verify($what);
 	$ledger->any('k', 20) for 1 .. 5;
@@ -105,7 +121,8 @@ sub one
 		if ($stopping) {
 			my $code = $daemon->ended;
 			$ledger->problem("$what: the one that stopped ended with $code") if $code;
-			# All may have come too early; then the next one must get it.
+			# All may have come too early, the last of them may be about to say so; then the next one must get it.
+			@live = grep { answers($_) } @live;
 			@live = settle([@starts, start_one($dir, "$dir-$round-last")], 60) unless @live;
 		}
 		gave_up($ledger, $what, $_) for grep { defined $_->{code} } @starts;

@@ -171,7 +171,9 @@ for my $serve (0, 1) {
 	}
 	is((hearth('unpin', $daemon->dir, 1))[0], 0, "$what: unpin");
 	wait_until("$what: well again", sub { $state->() eq 'healthy' }, 90);
-	is($daemon->client->set('k2', 'healed'), 'STORED', "$what: changes are taken again");
+	my $answer = '';
+	wait_until("$what: changes are taken", sub { ($answer = $daemon->client->set('k2', 'healed')) eq 'STORED' }, 30);
+	is($answer, 'STORED', "$what: changes are taken again");
 	$model{k2} = 'healed';
 	$daemon->crash;
 	is(wrong($daemon, \%model), '', "$what: killed behind that, all is there");
