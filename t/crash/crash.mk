@@ -10,8 +10,8 @@ comma      = ,
 
 units: $(CRASH)
 # Its time runs fast too.
-$(BUILD)/t/engine_faults: private ALL_LDFLAGS += $(CRASH_WRAP)
-$(BUILD)/t/engine_faults: $(BUILD)/crash/fake.o
+$(BUILD)/t/engine_faults $(BUILD)/t/wal: private ALL_LDFLAGS += $(CRASH_WRAP)
+$(BUILD)/t/engine_faults $(BUILD)/t/wal: $(BUILD)/crash/fake.o
 # Threads that cannot be started, and other numbers of cores.
 $(BUILD)/t/engine: private ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,pthread_create sysconf)
 $(BUILD)/crash/images: $(CRASH_MAIN) $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a

@@ -32,14 +32,15 @@ static inline bool failing_now(struct failing *f)
 
 /* ---- memory ---- */
 
-static struct failing failing_memory;
+static struct failing failing_memory __attribute__((unused));
 /* What this thread allocates does not fail, and does not count: it is the test's own. */
-static _Thread_local bool failing_spared;
+static _Thread_local bool failing_spared __attribute__((unused));
 
 #if FAILING_MEMORY
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
+void *__libc_memalign(size_t align, size_t size);
 
 static inline bool failing_memory_now(void)
 {
@@ -62,6 +63,11 @@ void *calloc(size_t n, size_t size)
 void *realloc(void *p, size_t size)
 {
 	return failing_memory_now() ? NULL : __libc_realloc(p, size);
+}
+
+void *aligned_alloc(size_t align, size_t size)
+{
+	return failing_memory_now() ? NULL : __libc_memalign(align, size);
 }
 
 void *reallocarray(void *p, size_t n, size_t size)

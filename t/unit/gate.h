@@ -13,13 +13,17 @@ struct gate {
 	pthread_mutex_t lock;
 	pthread_cond_t opened;
 	bool shut;                      /* writes to the log wait */
+	_Atomic bool waits;             /* one does, or has */
 	bool fail_snapshots;            /* fsync of a snapshot's unfinished file fails */
 	void (*beside)(struct gate *g); /* called once a snapshot, while it is made */
 	bool besides;
 	/* So many of these calls on a segment of the log fail with `error`; -1: all. */
 	int fail_writes, fail_syncs;
-	int fail_creates;   /* of segments and of their replacements */
-	int fail_manifests; /* of the manifest's next version */
+	int pass_writes, pass_creates; /* so many go well before those that fail */
+	int fail_opens;                /* of segments, for reading */
+	int fail_allocations;          /* of any file */
+	int fail_creates;              /* of segments and of their replacements */
+	int fail_manifests;            /* of the manifest's next version */
 	int error;
 	bool hold_syncs;             /* syncs of the log wait */
 	char failed[256];            /* the file of the last sync that failed */
@@ -48,10 +52,22 @@ static inline bool gate_fails(struct gate *g, int *left)
 	return fails;
 }
 
+static inline bool gate_passes(struct gate *g, int *left)
+{
+	pthread_mutex_lock(&g->lock);
+	bool passes = *left > 0;
+	*left -= passes;
+	pthread_mutex_unlock(&g->lock);
+	return passes;
+}
+
 static inline int gate_openat(void *ctx, int dirfd, const char *name, int flags, mode_t mode)
 {
 	struct gate *g = ctx;
-	if (flags & O_CREAT && strncmp(name, "log-", 4) == 0 && gate_fails(g, &g->fail_creates))
+	bool creates = flags & O_CREAT, log = strncmp(name, "log-", 4) == 0;
+	if (log && creates && !gate_passes(g, &g->pass_creates) && gate_fails(g, &g->fail_creates))
+		return -1;
+	if (log && !creates && gate_fails(g, &g->fail_opens))
 		return -1;
 	if (flags & O_CREAT && strncmp(name, "MANIFEST", 8) == 0 && gate_fails(g, &g->fail_manifests))
 		return -1;
@@ -63,6 +79,8 @@ static inline int gate_fallocate(void *ctx, int fd, int mode, off_t at, off_t le
 	struct gate *g = ctx;
 	char name[256];
 	name_of(fd, name);
+	if (gate_fails(g, &g->fail_allocations))
+		return -1;
 	g->allocations += strstr(name, "/log-") != NULL && len >= (off_t)MIB;
 	return vfs_posix()->fallocate(NULL, fd, mode, at, len);
 }
@@ -92,10 +110,12 @@ static inline ssize_t gate_writev(void *ctx, int fd, const struct iovec *iov, in
 	char name[256];
 	name_of(fd, name);
 	pthread_mutex_lock(&g->lock);
-	while (g->shut && strstr(name, "/log-"))
+	while (g->shut && strstr(name, "/log-")) {
+		g->waits = true;
 		pthread_cond_wait(&g->opened, &g->lock);
+	}
 	pthread_mutex_unlock(&g->lock);
-	if (strstr(name, "/log-") && gate_fails(g, &g->fail_writes))
+	if (strstr(name, "/log-") && !gate_passes(g, &g->pass_writes) && gate_fails(g, &g->fail_writes))
 		return -1;
 	if (g->beside && !g->besides && strstr(name, "/snapshot-")) {
 		g->besides = true;
@@ -121,7 +141,7 @@ static inline int gate_renameat(void *ctx, int dirfd, const char *from, const ch
 {
 	struct gate *g = ctx;
 	struct snapshot_reader *reader;
-	if (strncmp(to, "snapshot-", 9) == 0) {
+	if (g->engine && strncmp(to, "snapshot-", 9) == 0) {
 		MUST(snapshot_open(&reader, NULL, dirfd, from, NULL, NULL) == HEARTH_OK);
 		g->published++;
 		g->besides = false;
@@ -139,10 +159,8 @@ static inline void gate_set(struct gate *g, bool shut)
 	pthread_mutex_unlock(&g->lock);
 }
 
-static inline struct engine *engine_behind(struct gate *g, const char *path, const struct engine_options *o)
+static inline void gate_init(struct gate *g)
 {
-	struct datadir *dir;
-	struct hearth_error err = {0};
 	*g = (struct gate){
 	    .vfs = *vfs_posix(), .lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER};
 	g->vfs.ctx = g;
@@ -153,6 +171,13 @@ static inline struct engine *engine_behind(struct gate *g, const char *path, con
 	g->vfs.fallocate = gate_fallocate;
 	g->error = EIO;
 	g->vfs.renameat = gate_renameat;
+}
+
+static inline struct engine *engine_behind(struct gate *g, const char *path, const struct engine_options *o)
+{
+	struct datadir *dir;
+	struct hearth_error err = {0};
+	gate_init(g);
 	MUST(datadir_open(&dir, &g->vfs, path, true, true, NULL, &err) == HEARTH_OK);
 	MUST(engine_open(&g->engine, o, dir, &err) == HEARTH_OK);
 	MUST(engine_recover(g->engine, NULL, &err) == HEARTH_OK);

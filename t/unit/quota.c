@@ -270,6 +270,122 @@ static void a_count_that_fails_changes_nothing(void **state)
 	place_close(&p);
 }
 
+/* A file that was open for writing makes the count doubtful. */
+static void recount(struct place *p, const char *name)
+{
+	p->vfs->close(p->vfs->ctx, vfs_open(p->vfs, p->fd, name, O_WRONLY));
+	quota_refresh(p->q);
+}
+
+/* Files with two names each: counted once, or twice when there is no memory to know them again. */
+static void many_names_count_once(void **state)
+{
+	(void)state;
+	struct place p;
+	place_open(&p, LIMIT);
+	assert_int_equal(p.vfs->mkdirat(p.vfs->ctx, p.fd, DATADIR_SET_ASIDE, 0700), 0);
+	int aside = openat(p.fd, DATADIR_SET_ASIDE, O_RDONLY | O_DIRECTORY);
+	for (int i = 0; i < 40; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "log-%010d", i + 1);
+		int fd = make(&p, name);
+		assert_true(put(&p, fd, 4 * KIB));
+		p.vfs->close(p.vfs->ctx, fd);
+		assert_int_equal(p.vfs->linkat(p.vfs->ctx, p.fd, name, aside, name), 0);
+	}
+	quota_refresh(p.q);
+	uint64_t once = quota_used(p.q);
+	assert_int_equal(once, du(&p));
+#if FAILING_MEMORY
+	unsigned twice = 0;
+	for (unsigned at = 1; at < 8; at++) {
+		failing_memory = (struct failing){.at = at};
+		recount(&p, "log-0000000001");
+		failing_memory = (struct failing){0};
+		twice += quota_used(p.q) > once;
+		assert_true(quota_used(p.q) >= once && quota_used(p.q) <= 2 * once);
+	}
+	assert_true(twice > 0);
+#endif
+	close(aside);
+	place_close(&p);
+}
+
+/* One call of a count fails: a file that is gone or not ours takes nothing, for other reasons the count is none. */
+static void a_count_is_whole_or_none(void **state)
+{
+	(void)state;
+	static const int none[] = {EMFILE, ENFILE, ENOMEM, EIO}, gone[] = {ENOENT, EACCES, ENXIO};
+	struct place p;
+	place_open(&p, LIMIT);
+	int fd = make(&p, "log-0000000001");
+	assert_true(put(&p, fd, 300 * KIB));
+	p.vfs->close(p.vfs->ctx, fd);
+	quota_refresh(p.q);
+	uint64_t all = quota_used(p.q);
+	for (unsigned i = 0; i < 7; i++) {
+		p.below.error = i < 4 ? none[i] : gone[i - 4];
+		bool hit = true;
+		for (unsigned at = 1; hit && at < 100; at++) {
+			p.vfs->close(p.vfs->ctx, vfs_open(p.vfs, p.fd, "log-0000000001", O_WRONLY));
+			p.below.failing = (struct failing){.at = at};
+			quota_refresh(p.q);
+			hit = p.below.failing.hit;
+			p.below.failing = (struct failing){0};
+			assert_true(quota_used(p.q) == all || (i >= 4 && quota_used(p.q) < 64 * KIB));
+			recount(&p, "log-0000000001");
+			assert_int_equal(quota_used(p.q), all);
+		}
+		assert_false(hit);
+	}
+	place_close(&p);
+}
+
+static void what_is_kept_back_may_be_more_than_there_is(void **state)
+{
+	(void)state;
+	struct place p;
+	place_open(&p, LIMIT);
+	int fd = make(&p, "log-0000000001");
+	quota_keep_back(p.q, 2 * LIMIT);
+	assert_int_equal(quota_room(p.q), 0);
+	assert_false(put(&p, fd, 1));
+	quota_keep_back(p.q, 0);
+	assert_true(put(&p, fd, 1));
+	p.vfs->close(p.vfs->ctx, fd);
+	place_close(&p);
+}
+
+static void many_files_are_open_for_writing(void **state)
+{
+	(void)state;
+	struct place p;
+	int fd[40];
+	place_open(&p, LIMIT);
+	for (int i = 0; i < 40; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "log-%010d", i + 1);
+#if FAILING_MEMORY
+		failing_memory = (struct failing){.at = 1};
+		fd[i] = p.vfs->openat(p.vfs->ctx, p.fd, name, O_WRONLY | O_CREAT, 0600);
+		bool hit = failing_memory.hit;
+		failing_memory = (struct failing){0};
+		assert_int_equal(fd[i] < 0, hit);
+		if (!hit)
+			continue;
+		assert_int_equal(errno, ENOMEM);
+		assert_false(faccessat(p.fd, name, F_OK, 0) == 0);
+#endif
+		fd[i] = make(&p, name);
+	}
+	for (int i = 0; i < 40; i++)
+		assert_true(put(&p, fd[i], 20 * KIB));
+	assert_true(quota_used(p.q) >= 800 * KIB);
+	for (int i = 0; i < 40; i++)
+		p.vfs->close(p.vfs->ctx, fd[i]);
+	place_close(&p);
+}
+
 static void an_open_that_fails_leaves_nothing(void **state)
 {
 	(void)state;
@@ -376,6 +492,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_there_counts_once),
     cmocka_unit_test(a_start_beyond_the_bound),
     cmocka_unit_test(a_count_that_fails_changes_nothing),
+    cmocka_unit_test(many_names_count_once),
+    cmocka_unit_test(a_count_is_whole_or_none),
+    cmocka_unit_test(what_is_kept_back_may_be_more_than_there_is),
+    cmocka_unit_test(many_files_are_open_for_writing),
     cmocka_unit_test(an_open_that_fails_leaves_nothing),
     cmocka_unit_test(a_write_that_fails_gives_its_room_back),
     cmocka_unit_test(trap20_a_snapshot_is_due_before_the_log_is_stuck),
