@@ -110,11 +110,12 @@ static void a_full_ring_refuses_until_it_is_released(void **state)
 {
 	(void)state;
 	struct ring *ring = make(64 * KIB);
+	static const uint8_t value[1000];
 	struct ring_credit credit = {0}, other = {0};
 	struct ring_entry e;
 	unsigned n = 0;
 	for (; ring_secure(ring, &credit, 3, 1000); n++)
-		append(ring, &credit, ring, 1000, false);
+		append(ring, &credit, value, sizeof(value), false);
 	assert_in_range(n, 30, 64);
 	assert_false(ring_secure(ring, &other, 3, 1000));
 	assert_true(ring_wait(ring, 0));
@@ -129,7 +130,57 @@ static void a_full_ring_refuses_until_it_is_released(void **state)
 	ring_close(&ring);
 }
 
+/* Many times around, with entries of all sizes: where one does not fit before the end, it begins anew. */
+static void records_come_out_as_they_went_in(void **state)
+{
+	(void)state;
+	struct ring *ring = make(64 * KIB);
+	struct ring_credit credit = {0};
+	static uint8_t value[STORE_COPY_MAX + 1000];
+	size_t len[32];
+	uint32_t random = 1;
+	unsigned referred = 0;
+	unit_fill(value, sizeof(value), 7);
+	for (unsigned round = 0; round < 300; round++) {
+		unsigned n = 1 + unit_random(&random) % 12;
+		struct ring_entry e;
+		for (unsigned i = 0; i < n; i++) {
+			len[i] = unit_random(&random) % sizeof(value);
+			bool refer = len[i] > STORE_COPY_MAX;
+			assert_true(ring_secure(ring, &credit, 3, len[i]));
+			append(ring, &credit, value, len[i], refer);
+			referred += refer;
+		}
+		ring_settle(ring, &credit);
+		assert_true(ring_wait(ring, 0));
+		for (unsigned i = 0; i < n; i++) {
+			assert_true(ring_next(ring, &e));
+			assert_int_equal(e.seq, ring_last(ring) - n + 1 + i);
+			struct record r;
+			size_t used;
+			if (e.value) {
+				assert_int_equal(e.value_len, len[i]);
+				continue;
+			}
+			assert_int_equal(record_decode(e.head, e.head_len, &r, &used), HEARTH_OK);
+			assert_int_equal(r.value_len, len[i]);
+			assert_memory_equal(r.value, value, len[i]);
+		}
+		assert_false(ring_next(ring, &e));
+		if (round % 3 == 0) {
+			ring_rewind(ring);
+			assert_true(ring_next(ring, &e));
+			for (unsigned i = 1; i < n; i++)
+				assert_true(ring_next(ring, &e));
+		}
+		ring_release(ring);
+		assert_int_equal(unpinned, referred);
+	}
+	ring_close(&ring);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(records_come_out_as_they_went_in),
     cmocka_unit_test(trap10_numbers_are_in_the_order_of_places),
     cmocka_unit_test(values_that_are_referred_to_are_unpinned_once),
     cmocka_unit_test(a_full_ring_refuses_until_it_is_released),
