@@ -243,12 +243,15 @@ _Noreturn void run_exit(int code)
 	_exit(code);
 }
 
-/* The family that is furthest behind its share. */
+/* The family that is furthest behind its share; which one begins, the seed says, so that short runs try all in turn. */
 static int next_family(void)
 {
-	int best = -1;
+	int best = -1, n = 0;
 	double least = 0;
-	for (int i = 0; families[i].name; i++) {
+	while (families[n].name)
+		n++;
+	for (int k = 0; k < n; k++) {
+		int i = (int)((run.seed + (unsigned)k) % (unsigned)n);
 		double used = (double)atomic_load(&shared->count[i].micros) / families[i].share;
 		if (wanted(i) && (best < 0 || used < least)) {
 			best = i;
