@@ -10,10 +10,11 @@ comma      = ,
 
 units: $(CRASH)
 # Its time runs fast too.
-$(BUILD)/t/engine_faults $(BUILD)/t/wal: private ALL_LDFLAGS += $(CRASH_WRAP)
-$(BUILD)/t/engine_faults $(BUILD)/t/wal: $(BUILD)/crash/fake.o
-# Threads that cannot be started, and other numbers of cores.
-$(BUILD)/t/engine: private ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,pthread_create sysconf)
+FAST = $(addprefix $(BUILD)/t/,engine engine_faults wal)
+$(FAST): private ALL_LDFLAGS += $(CRASH_WRAP)
+$(FAST): $(BUILD)/crash/fake.o
+# Threads that cannot be started.
+$(BUILD)/t/engine: private ALL_LDFLAGS += -Wl,--wrap=pthread_create
 $(BUILD)/crash/images: $(CRASH_MAIN) $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) $(CRASH_WRAP) -o $@ $^ -levent_core -lzstd -lm
 $(BUILD)/crash/malloc: $(BUILD)/crash/malloc.o $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
