@@ -14,7 +14,7 @@ FAST = $(addprefix $(BUILD)/t/,engine engine_faults wal)
 $(FAST): private ALL_LDFLAGS += $(CRASH_WRAP)
 $(FAST): $(BUILD)/crash/fake.o
 # Threads that cannot be started.
-$(BUILD)/t/engine: private ALL_LDFLAGS += -Wl,--wrap=pthread_create
+$(BUILD)/t/engine $(BUILD)/t/wal: private ALL_LDFLAGS += -Wl,--wrap=pthread_create
 $(BUILD)/crash/images: $(CRASH_MAIN) $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) $(CRASH_WRAP) -o $@ $^ -levent_core -lzstd -lm
 $(BUILD)/crash/malloc: $(BUILD)/crash/malloc.o $(CRASH_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a

@@ -18,17 +18,17 @@ struct gate {
 	void (*beside)(struct gate *g); /* called once a snapshot, while it is made */
 	bool besides;
 	/* So many of these calls on a segment of the log fail with `error`; -1: all. */
-	int fail_writes, fail_syncs;
-	int pass_writes, pass_creates; /* so many go well before those that fail */
-	int fail_opens;                /* of segments, for reading */
-	int fail_allocations;          /* of any file */
-	int fail_creates;              /* of segments and of their replacements */
-	int fail_manifests;            /* of the manifest's next version */
-	int error;
-	bool hold_syncs;             /* syncs of the log wait */
-	char failed[256];            /* the file of the last sync that failed */
-	unsigned again, allocations; /* syncs of that file since; segments allocated ahead */
-	struct engine *engine;       /* for what is to be compared when a snapshot is published */
+	_Atomic int fail_writes, fail_syncs;
+	_Atomic int pass_writes, pass_creates; /* so many go well before those that fail */
+	_Atomic int fail_opens;                /* of segments, for reading */
+	_Atomic int fail_allocations;          /* of any file */
+	_Atomic int fail_creates;              /* of segments and of their replacements */
+	_Atomic int fail_manifests;            /* of the manifest's next version */
+	_Atomic int error;
+	bool hold_syncs;                     /* syncs of the log wait */
+	char failed[256];                    /* the file of the last sync that failed */
+	_Atomic unsigned again, allocations; /* syncs of that file since; segments allocated ahead */
+	struct engine *engine;               /* for what is to be compared when a snapshot is published */
 	unsigned published, early;
 };
 
@@ -41,7 +41,7 @@ static inline void name_of(int fd, char out[256])
 	out[n < 0 ? 0 : n] = 0;
 }
 
-static inline bool gate_fails(struct gate *g, int *left)
+static inline bool gate_fails(struct gate *g, _Atomic int *left)
 {
 	pthread_mutex_lock(&g->lock);
 	bool fails = *left != 0;
@@ -52,7 +52,7 @@ static inline bool gate_fails(struct gate *g, int *left)
 	return fails;
 }
 
-static inline bool gate_passes(struct gate *g, int *left)
+static inline bool gate_passes(struct gate *g, _Atomic int *left)
 {
 	pthread_mutex_lock(&g->lock);
 	bool passes = *left > 0;
