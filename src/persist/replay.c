@@ -468,6 +468,8 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	enter(rp, head);
 	if (head->status != HEARTH_OK && !(head->zeros && rp->other_boot))
 		recover_damage(rp->rec, head->name, 0, "the segment's header does not verify");
+	else if (unsaid)
+		recover_damage(rp->rec, head->name, 0, "records before this segment are missing");
 	uint64_t offset = SEGMENT_HEADER_SIZE < rp->end ? SEGMENT_HEADER_SIZE : rp->end;
 	while (status == HEARTH_OK && !rp->ended) {
 		status = run(rp, offset, &offset);

@@ -17,7 +17,8 @@ struct written {
 	uint64_t next;          /* number of the next record */
 	uint32_t prev_crc;
 	/* For the headers to come. */
-	bool other_boot, read_only; /* the latter: says that a version like this one may only read it */
+	uint8_t other_boot; /* 0: the one that runs; any other is another */
+	bool read_only;     /* says that a version like this one may only read it */
 	int64_t time_ms;
 	uint64_t durable, high_water;
 	int64_t flush_due;
