@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-3-Clause
 # A flipped bit and a cut at any offset of a small log, snapshot or manifest: the daemon always starts, and never serves
-# a wrong value or an older one. Some offsets here, all of them in make check-long. What must hold afterwards:
+# a wrong value or an older one. Some offsets here, in make check-long
+# all of them, or the part that CHECK_MINUTES is of an hour. What must hold afterwards:
 #  - a cut, or a bit in the last block of the log: exactly the state before the first record that is gone, since a
 #    crash could have left the same;
 #  - a bit elsewhere: the damage is named, and a copy lies in set-aside/. With a seal at the end, as after an idle second,
@@ -18,7 +19,8 @@ use Test::More;
 
 my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
 srand $seed;
-my $share = long_run() ? 1 : sanitizer() ? 0.003 : 0.01; # of all places
+my $hour = ($ENV{CHECK_MINUTES} // 60) / 60;
+my $share = long_run() ? ($hour < 1 ? $hour : 1) : sanitizer() ? 0.003 : 0.01; # of all places
 my @still = ('--snapshot-interval', 0, '--snapshot-log-ratio', 0, '-m', 16);
 
 # Commands, one block of the log each; after each of them, the state. Which key each one changed ('' = all of them), and
