@@ -625,7 +625,7 @@ enum hearth_status replay_log(struct recovery *rec)
 	for (size_t i = 0; i < rp.n; i++)
 		rec->all_bytes += rp.heads[i].size;
 	status = HEARTH_OK;
-	memcpy(rp.boot_id, rec->options->files->boot_id, sizeof(rp.boot_id));
+	rp.boot_id = rec->options->files->boot_id;
 	/* A power cut may have taken headers, too: unless one says so, no segment was written under this boot. */
 	rp.other_boot = rec->other_boot = true;
 	for (size_t i = 0; i < rp.n; i++)

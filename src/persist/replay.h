@@ -57,8 +57,8 @@ struct replay_bin {
 struct replay {
 	struct recovery *rec;
 	struct replay_head *heads;
-	size_t n, at;                    /* segments; the one being read */
-	uint8_t boot_id[HEARTH_ID_SIZE]; /* zeros when the kernel has none */
+	size_t n, at;           /* segments; the one being read */
+	const uint8_t *boot_id; /* of struct files: zeros when the kernel has none */
 	/* The segment, a window of it in memory. */
 	struct window window;
 	uint64_t len, end; /* of the file; of the part that belongs to the log */

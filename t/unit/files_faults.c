@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* files_faults: the files of a data directory while calls and allocations fail: what the manifest on disk names is there,
  * whichever call it was, and the same step succeeds once the disk is well. What is given up for want of room, and when. */
-#include <sys/random.h>
 #include "failing.h"
 #include "history.h"
+#include "no_random.h"
 #include "persist/quota.h"
 #include "persist/unsynced.h"
-
-static bool no_random;
-
-/* The program's own: the kernel's never fails. */
-ssize_t getrandom(void *data, size_t len, unsigned flags)
-{
-	static uint32_t state = 1;
-	(void)flags;
-	if (no_random) {
-		errno = ENOSYS;
-		return -1;
-	}
-	unit_fill(data, len, state++);
-	return (ssize_t)len;
-}
 
 struct place {
 	struct unit_scratch s;

@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* snap: a snapshot that fails for each allocation that it makes, waits for its rate, or is told to end leaves neither a file
  * nor a scan behind, and the next one succeeds; what is packed under a bound. */
-#include <sys/random.h>
 #include "failing.h"
 #include "gate.h"
+#include "no_random.h"
 #include "persist/snap.h"
-
-static bool no_random;
-
-/* The program's own: the kernel's never fails. */
-ssize_t getrandom(void *data, size_t len, unsigned flags)
-{
-	static uint32_t state = 1;
-	(void)flags;
-	if (no_random) {
-		errno = ENOSYS;
-		return -1;
-	}
-	unit_fill(data, len, state++);
-	return (ssize_t)len;
-}
 
 struct run {
 	struct place p;
