@@ -157,8 +157,10 @@ void bound_tick(struct engine *e)
 	uint64_t snapshot = estimate(e), room = quota_room(q);
 	wal_set_snapshot_bytes(e->wal, snapshot);
 	if (wal_tight(e->wal) || wal_state(e->wal) != WAL_HEALTHY ||
-	    room_early(room, e->bound.slack, snapshot, wal_bytes_since_mark(e->wal)))
+	    room_early(room, e->bound.slack, snapshot, wal_bytes_since_mark(e->wal))) {
+		wal_expect_snapshot(e->wal);
 		bound_near(e);
+	}
 }
 
 enum hearth_status bound_open(struct engine *e, uint64_t ring, struct hearth_error *ret_err)

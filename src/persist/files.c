@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/vfs.h"
+#include "persist/room.h"
 
 #define TEMPORARY ".tmp"
 #define DAY_MS    INT64_C(86400000)
@@ -131,7 +132,7 @@ enum hearth_status files_make_spare(struct files *f, struct hearth_error *ret_er
 	if (fd < 0)
 		return hearth_fail(ret_err, HEARTH_IO, DATADIR_RESERVE, 0, "cannot create the file");
 	/* Not synced: it is of use to this run alone. */
-	bool ok = allocate(vfs, fd, FILES_SPARE) == 0;
+	bool ok = allocate(vfs, fd, ROOM_SPARE) == 0;
 	enum hearth_status status = HEARTH_OK;
 	if (!ok) {
 		status = hearth_fail(ret_err, HEARTH_IO, DATADIR_RESERVE, 0, "cannot allocate the reserve");

@@ -18,8 +18,6 @@
 /* A file's name with ".tmp" behind it. */
 #define FILES_NAME_SIZE (DATADIR_NAME_SIZE + 8)
 
-/* A file that is given up to make room for the manifest. */
-#define FILES_SPARE (UINT64_C(128) << 10)
 /* A generation that is given up gets no numbers any more for a long time: as many as are given out in memory meanwhile. */
 #define FILES_UNTRUSTED_STEP (UINT64_C(1) << 36)
 

@@ -474,7 +474,7 @@ static bool has_room(const struct wal *wal, uint64_t besides)
 	if (!q)
 		return true;
 	quota_refresh(q);
-	return quota_room(q) >= 2 * wal->options.slack + besides;
+	return quota_room(q) >= wal->options.slack + wal->options.slack / 2 + besides;
 }
 
 void wal_room_done(struct wal *wal)

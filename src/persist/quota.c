@@ -32,8 +32,9 @@ struct quota {
 	int dirfd;
 	uint64_t limit;
 	_Atomic uint64_t used, margin, promise, allowed;
-	pthread_mutex_t lock; /* of what follows, and of changes of the above */
-	bool stale;           /* a file has gone, or one has less than was counted */
+	_Atomic bool promised; /* also when the snapshot has taken all of it */
+	pthread_mutex_t lock;  /* of what follows, and of changes of the above */
+	bool stale;            /* a file has gone, or one has less than was counted */
 	struct row *rows;
 	size_t n, size;
 };
@@ -445,7 +446,13 @@ void quota_promise(struct quota *q, uint64_t bytes)
 {
 	pthread_mutex_lock(&q->lock);
 	atomic_store(&q->promise, bytes);
+	atomic_store(&q->promised, bytes > 0);
 	pthread_mutex_unlock(&q->lock);
+}
+
+bool quota_promised(const struct quota *q)
+{
+	return atomic_load(&q->promised);
 }
 
 void quota_allow(struct quota *q, uint64_t bytes)

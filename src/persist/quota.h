@@ -36,6 +36,7 @@ void quota_refresh(struct quota *q);
 void quota_keep_back(struct quota *q, uint64_t bytes);
 /* So much is left for the snapshot that is about to be written, whose bytes are taken from it; 0: no snapshot any more. */
 void quota_promise(struct quota *q, uint64_t bytes);
+bool quota_promised(const struct quota *q);
 /* Until there is less in the directory than the limit again, so much more than there is now may be in it. For a start in a
  * directory that is beyond its bound already. */
 void quota_allow(struct quota *q, uint64_t bytes);

@@ -12,16 +12,23 @@ uint64_t room_ring(uint64_t memory, unsigned workers)
 	return ring + (uint64_t)workers * (32u << 10);
 }
 
-/* The ring counts of a value no more than a quarter of itself; block headers and key blocks come on top. */
-uint64_t room_slack(uint64_t ring, uint64_t item_max)
+uint64_t room_reserve(uint64_t ring)
 {
-	return ring + ring / 4 + 4 * item_max;
+	return MIB + ring / 8;
 }
 
-/* The slack, four segments with their reserves, and 2 MiB for the manifest, the spare file and small things. */
+/* The ring counts of a value no more than a quarter of itself; block headers and key blocks come on top. The log may go on
+ * in its next segment meanwhile, and then needs another one ahead of it. */
+uint64_t room_slack(uint64_t ring, uint64_t item_max)
+{
+	return ring + ring / 4 + 4 * item_max + room_reserve(ring) + ROOM_SPARE;
+}
+
+/* The slack, five segments with their reserves (three of them for a start behind a kill), and the rest of 7 MiB for the
+ * manifest, the spare files and small things. */
 uint64_t room_least(uint64_t memory, uint64_t item_max, unsigned workers)
 {
-	return 2 * room_ring(memory, workers) + 4 * item_max + 6 * MIB;
+	return 2 * room_ring(memory, workers) + 4 * item_max + 7 * MIB;
 }
 
 /* Two snapshots, and a quarter of one for the log between them. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* room: when a directory under --max-disk is near its bound, and what helps. Pure: sizes in, verdicts out.
  *
- *   slack     what the log may have to take in after changes were told to wait: the ring, and large values by reference
+ *   slack     what the log may have to take in after changes were told to wait: the ring, large values by reference, and one
+ *             more segment
  *   snapshot  what one that begins now may take
  *   log       bytes of the log behind the last snapshot
  *   room      what the log may still take
@@ -18,8 +19,13 @@
 /* Less gain than this is not worth a snapshot. */
 #define ROOM_GAIN (UINT64_C(1) << 20)
 
+/* The file that is given up for a manifest on a full disk; bytes. */
+#define ROOM_SPARE (UINT64_C(128) << 10)
+
 /* The log's ring for so much memory and so many workers; bytes. */
 uint64_t room_ring(uint64_t memory, unsigned workers);
+/* What is allocated for a segment ahead of its records; bytes. */
+uint64_t room_reserve(uint64_t ring);
 uint64_t room_slack(uint64_t ring, uint64_t item_max);
 /* The least bound that a daemon can work under, and the one from which on memory full of values that do not compress is
  * kept without changes ever being refused. */

@@ -370,14 +370,19 @@ static void look_at_room(struct wal *wal)
 	const struct quota *q = wal->files->quota;
 	if (!q || wal_state(wal) != WAL_HEALTHY)
 		return;
-	uint64_t room = quota_room(q), slack = wal->options.slack;
-	bool tight = room < slack;
-	if (!tight && !room_early(room, slack, atomic_load(&wal->snapshot_bytes), wal_bytes_since_mark(wal)))
-		return;
+	uint64_t room = quota_room(q), slack = wal->options.slack,
+	         snapshot = atomic_load(&wal->snapshot_bytes);
+	uint64_t at = atomic_load_explicit(&wal->written_bytes, memory_order_relaxed);
+	bool early = room_early(room, slack, snapshot, wal_bytes_since_mark(wal)) && at >= wal->near_again;
+	/* Whoever is told is about to promise a snapshot its room: what is on the way must fit beside it already. */
+	bool expected = (early || atomic_load(&wal->near_told)) && !quota_promised(q);
+	bool tight = room < slack + (expected ? snapshot : 0);
 	if (tight)
 		atomic_store(&wal->tight, true);
-	if (!atomic_exchange(&wal->near_told, true))
+	if ((tight || early) && !atomic_exchange(&wal->near_told, true)) {
+		wal->near_again = at + ROOM_GAIN;
 		wal->options.near_bound(wal->options.near_bound_arg);
+	}
 }
 
 /* Whether a seal is in place: an idle second, or the end. */
@@ -419,12 +424,13 @@ static bool write_batch(struct wal *wal, bool some)
 	bool moved = atomic_load(&wal->written) != wal->taken;
 	if (!publish_written(wal))
 		return false;
+	/* Before there is room in the ring again: what is charged there is what the slack is for. */
+	look_at_room(wal);
 	if (ring_release(wal->ring)) {
 		atomic_fetch_add_explicit(&wal->waits, 1, memory_order_relaxed);
 		moved = true;
 	}
 	note_behind(wal);
-	look_at_room(wal);
 	if (moved && wal->options.fsync == WAL_ALWAYS) {
 		pthread_mutex_lock(&wal->lock);
 		pthread_cond_signal(&wal->wake);
@@ -553,7 +559,7 @@ static void init(
 	wal->flush_due = start->flush_due;
 	wal->current.fd = wal->next.fd = -1;
 	wal->limit = options->segment_bytes ? options->segment_bytes : WAL_SEGMENT;
-	wal->reserve = WAL_ROOM + options->ring_bytes / 8;
+	wal->reserve = room_reserve(options->ring_bytes);
 	if (wal->reserve > wal->limit)
 		wal->reserve = wal->limit;
 	wal->before = *start;
@@ -587,21 +593,20 @@ static enum hearth_status add_first(
 	files_free_spare(f);
 	if (f->quota)
 		quota_refresh(f->quota);
-	if (f->quota && quota_room(f->quota) < wal->reserve + FILES_SPARE) {
+	if (f->quota && quota_room(f->quota) < wal->reserve + ROOM_SPARE) {
 		msg(MSG_WARN,
 		    "%s: %llu bytes, which leaves no room under --max-disk %llu: a start takes %llu, then "
 		    "changes "
 		    "are refused until there is room; a larger --max-disk once lets a snapshot make some",
 		    datadir_path(f->dir), (unsigned long long)quota_used(f->quota),
-		    (unsigned long long)quota_limit(f->quota),
-		    (unsigned long long)wal->reserve + FILES_SPARE);
-		quota_allow(f->quota, wal->reserve + FILES_SPARE + QUOTA_MANIFEST);
+		    (unsigned long long)quota_limit(f->quota), (unsigned long long)wal->reserve + ROOM_SPARE);
+		quota_allow(f->quota, wal->reserve + ROOM_SPARE + QUOTA_MANIFEST);
 	}
 	ret->allocated = wal->reserve;
 	enum hearth_status status =
 	    files_add_segment(f, f->generation, first, ret->allocated, &ret->fd, &entry, &err);
 	if (status == HEARTH_IO && files_is_full(err.sys_errno)) {
-		ret->allocated = FILES_SPARE / 4;
+		ret->allocated = ROOM_SPARE / 4;
 		status = files_add_segment(f, f->generation, first, ret->allocated, &ret->fd, &entry, &err);
 	}
 	if (status != HEARTH_OK) {
@@ -615,7 +620,7 @@ static enum hearth_status add_first(
 	files_make_spare(f, NULL);
 	/* A kill leaves what was allocated to the current segment and the next one; then two are allocated again. */
 	if (f->quota)
-		quota_keep_back(f->quota, 3 * wal->reserve + FILES_SPARE);
+		quota_keep_back(f->quota, 3 * wal->reserve + ROOM_SPARE);
 	return HEARTH_OK;
 }
 
@@ -833,6 +838,11 @@ bool wal_wants_snapshot(struct wal *wal)
 bool wal_held(const struct wal *wal)
 {
 	return atomic_load_explicit(&wal->held, memory_order_relaxed);
+}
+
+void wal_expect_snapshot(struct wal *wal)
+{
+	atomic_store(&wal->near_told, true);
 }
 
 bool wal_tight(const struct wal *wal)

@@ -100,6 +100,8 @@ bool wal_held(const struct wal *wal);
 bool wal_tight(const struct wal *wal);
 /* What a snapshot would take now, for who is to be told that the bound is near. */
 void wal_set_snapshot_bytes(struct wal *wal, uint64_t bytes);
+/* Somebody else has noticed that the bound is near, and is about to look for room. */
+void wal_expect_snapshot(struct wal *wal);
 /* Somebody has looked for room. On the sync thread, in a job: what waits goes on if there is some, else changes are refused
  * as on a full disk. */
 void wal_room_done(struct wal *wal);

@@ -12,8 +12,7 @@
 #define WAL_SEGMENT   (UINT64_C(64) << 20)
 #define WAL_OUT       (1u << 20)  /* one write takes this much */
 #define WAL_BLOCK     (16u << 10) /* a block is closed once it has this much: what one flipped bit can cost */
-#define WAL_ROOM      (1u << 20) /* allocated for a segment ahead of its records, with an eighth of the ring */
-#define WAL_BEHIND_MS 2000       /* everysec: older unsynced bytes hold changes back */
+#define WAL_BEHIND_MS 2000        /* everysec: older unsynced bytes hold changes back */
 
 struct wal_job {
 	enum hearth_status (*run)(void *arg, struct files *files);
@@ -118,6 +117,8 @@ struct wal {
 	int64_t flush_due;
 	struct keys keys;
 	int64_t taken_us; /* clock_mono_us of the last batch that held a record */
+	uint64_t
+	    near_again; /* written_bytes before which near_bound is not called again, unless it is tight */
 };
 
 /* ---- wal.c ---- */

@@ -463,10 +463,10 @@ static void the_bounds_hold_what_they_name(void **state)
 	(void)state;
 	for (uint64_t memory = MIB; memory <= 1024 * MIB; memory *= 2) {
 		uint64_t ring = room_ring(memory, 4), item = MIB < memory / 2 ? MIB : memory / 2;
-		uint64_t least = room_least(memory, item, 4), segment = MIB + ring / 8;
+		uint64_t least = room_least(memory, item, 4), segment = room_reserve(ring);
 		assert_in_range(ring, 2 * MIB, 17 * MIB);
 		/* What a daemon allocates at once, and room beyond the slack. */
-		assert_true(least >= room_slack(ring, item) + 3 * segment + QUOTA_MANIFEST + 128 * KIB);
+		assert_true(least >= room_slack(ring, item) + 5 * segment + QUOTA_MANIFEST + 128 * KIB);
 		/* Old and new snapshot, and then there is a use for the log. */
 		uint64_t enough = room_enough(memory, item, 4), s = room_snapshot(memory, 0, 0);
 		assert_true(enough >= 2 * s + room_slack(ring, item) + memory / 8);

@@ -5,6 +5,7 @@
 #include <hearth/keyblock.h>
 #include "failing.h"
 #include "gate.h"
+#include "persist/room.h"
 #include "persist/wal_private.h"
 #include "../crash/fake.h"
 
@@ -637,11 +638,31 @@ static void the_bound_is_told_once_then_changes_wait(void **state)
 		/* Somebody looked, and there is room yet. */
 		run(&l, room_job);
 		assert_int_equal(wal_state(l.wal), WAL_HEALTHY);
+		uint64_t before = wal_position(l.wal);
+		while (l.near == 1)
+			put(&l, 60 * KIB);
+		/* It is not asked again for every write. */
+		assert_in_range(wal_position(l.wal) - before, ROOM_GAIN - 180 * KIB, ROOM_GAIN + 180 * KIB);
+		assert_false(wal_tight(l.wal));
+		/* A snapshot that has its room already is not counted twice; one that is to come is. */
+		quota_promise(l.f.quota, 256 * KIB);
+		uint64_t promised = quota_room(l.f.quota);
 		put(&l, 60 * KIB);
-		assert_int_equal(l.near, 2);
+		assert_false(wal_tight(l.wal));
+		quota_promise(l.f.quota, 0);
 		while (!wal_tight(l.wal))
 			put(&l, 60 * KIB);
+		assert_true(promised > SLACK);
+		assert_in_range(quota_room(l.f.quota), SLACK + 256 * KIB - 128 * KIB, SLACK + 256 * KIB);
 		assert_int_equal(l.near, 2);
+		/* Room for it, but nobody takes one: it goes on up to the slack. */
+		run(&l, room_job);
+		assert_int_equal(wal_state(l.wal), WAL_HEALTHY);
+		while (quota_room(l.f.quota) >= SLACK || !wal_tight(l.wal)) {
+			if (wal_tight(l.wal))
+				run(&l, room_job);
+			put(&l, 60 * KIB);
+		}
 		assert_true(quota_used(l.f.quota) <= 22 * MIB);
 		run(&l, room_job);
 		assert_false(wal_tight(l.wal));
