@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* dispatch: commands meet the engine. The only file that sees both the protocol and the engine: parses what a
+/* dispatch: commands meet the engine. With the files of session.h the only one that sees both: parses what a
  * connection has buffered, executes it, appends the answers to its output. Belongs to the thread of the
  * worker. */
 #ifndef SERVER_DISPATCH_H

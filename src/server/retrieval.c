@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* retrieval: get and its kin. Short values are copied into the output under their shard's lock, long ones are pinned and
+ * sent from where they lie. */
+#include "server/session.h"
+
+#include <string.h>
+
+struct emit {
+	struct conn *conn;
+	const struct store_key *key;
+	bool cas;
+	size_t wanted; /* room, when it was too small */
+	bool unready;  /* there was no place for a pin */
+};
+
+/* Under a shard's lock: copies, or keeps the pin of a long value. */
+static bool emit_value(void *arg, const struct store_view *view)
+{
+	struct emit *e = arg;
+	struct out *o = &e->conn->out;
+	bool pin = store_pinned(&view->pin);
+	size_t need = REPLY_HEAD_MAX + 2 + (pin ? 0 : view->value_len);
+
+	e->unready = pin && !out_can_pin(o);
+	e->wanted = need;
+	if (e->unready || buf_room(&o->copied) < need)
+		return false;
+	uint8_t *at = out_tail(o);
+	at += e->cas ? reply_value_cas(at, e->key->data, e->key->len, view->flags, view->value_len, view->cas)
+	             : reply_value(at, e->key->data, e->key->len, view->flags, view->value_len);
+	o->copied.tail = (size_t)(at - o->copied.data);
+	if (pin) {
+		out_pin(o, view);
+	} else {
+		memcpy(at, view->value, view->value_len);
+		o->copied.tail += view->value_len;
+	}
+	memcpy(out_tail(o), "\r\n", 2);
+	o->copied.tail += 2;
+	return true;
+}
+
+static enum store_result fetch(struct conn *c, const struct request *req, const struct store_key *key)
+{
+	struct engine_worker *w = c->worker->engine;
+	enum command_id id = req->command->id;
+	bool touch = id == COMMAND_GAT || id == COMMAND_GATS;
+	struct emit e = {.conn = c, .key = key, .cas = id == COMMAND_GETS || id == COMMAND_GATS};
+	enum store_result r;
+
+	for (;;) {
+		if (touch)
+			r = engine_touch(w, key, engine_expiry(w, req->exptime), emit_value, &e);
+		else
+			r = engine_get(w, key, emit_value, &e);
+		if (r != STORE_MORE_ROOM)
+			return r;
+		if ((e.unready && !out_prepare_pin(&c->out)) || !session_room(c, e.wanted))
+			return STORE_NO_MEMORY;
+	}
+}
+
+static void count_fetch(struct conn *c, const struct request *req, bool hit)
+{
+	if (req->command->count == COMMAND_COUNTS_TOUCH) {
+		session_count(c, COUNTER_cmd_touch);
+		session_count(c, hit ? COUNTER_touch_hits : COUNTER_touch_misses);
+	} else {
+		session_count(c, COUNTER_cmd_get);
+		session_count(c, hit ? COUNTER_get_hits : COUNTER_get_misses);
+	}
+}
+
+/* Returns to this key of the line: what was answered before it stays. */
+static void rewind_to_key(struct item *it, unsigned i)
+{
+	parse_at_key(&it->before, &it->req);
+	it->start = it->req.keys[i].data;
+}
+
+enum step retrieval_run(struct conn *c, struct item *it)
+{
+	for (unsigned i = 0; i < it->req.n_keys; i++) {
+		if (out_full(&c->out)) {
+			rewind_to_key(it, i);
+			return STEP_FULL;
+		}
+		if (!session_room(c, SESSION_ROOM))
+			return STEP_CLOSE;
+		enum store_result r = fetch(c, &it->req, &it->keys[i]);
+		switch (r) {
+		case STORE_OK:
+		case STORE_NOT_FOUND:
+			count_fetch(c, &it->req, r == STORE_OK);
+			break;
+		case STORE_WAIT:
+			rewind_to_key(it, i);
+			return STEP_WAIT;
+		default:
+			/* No END: the line breaks off with its error, as when memcached runs out of memory.
+			 */
+			session_answer(c, r == STORE_REFUSED ? REPLY_REFUSED : REPLY_NO_MEMORY_GET);
+			if (it->req.more)
+				it->after.state = PARSE_IN_WASTE;
+			return STEP_BREAK;
+		}
+	}
+	if (!it->req.more) {
+		if (!session_room(c, SESSION_ROOM))
+			return STEP_CLOSE;
+		session_answer(c, REPLY_END);
+	}
+	return STEP_DONE;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* session: what a connection's protocol state is, and what the files that execute commands (retrieval, storage, update,
+ * operator) share with dispatch and nobody else includes. A command is executed whole or not at all: what cannot happen
+ * now says so by its step, and is parsed anew when its time has come. Belongs to the thread of the worker. */
+#ifndef SERVER_SESSION_H
+#define SERVER_SESSION_H
+
+#include "engine/engine.h"
+#include "proto/parse.h"
+#include "proto/reply.h"
+#include "proto/request.h"
+#include "server/conn.h"
+#include "server/counters.h"
+#include "server/internal.h"
+#include "server/worker.h"
+
+#define SESSION_ROOM (STORE_COPY_MAX + 512) /* any answer but a long value that must be copied */
+
+_Static_assert(REPLY_HEAD_MAX + 2 <= 512, "a VALUE line and its value's end fit beside a copied value");
+_Static_assert(REQUEST_KEY_MAX == STORE_KEY_MAX, "one key limit");
+
+/* A store whose value goes straight into its own memory while it arrives. */
+struct upload {
+	const struct command *command;
+	struct store_large *large;
+	struct store_put put;
+	struct store_key key; /* its data is below */
+	bool noreply;
+	enum store_result failed; /* the put failed and took the value with it; what is left is to say so */
+	uint8_t name[STORE_KEY_MAX];
+};
+
+struct session {
+	struct parser parser;
+	struct upload *upload;
+};
+
+/* A request that was parsed ahead. */
+struct item {
+	struct parser before, after;
+	const uint8_t *start; /* in the input buffer */
+	size_t used;
+	enum parse_result result;
+	struct request req;
+	struct store_key keys[REQUEST_KEYS];
+};
+
+/* What became of it. */
+enum step {
+	STEP_DONE,
+	STEP_BREAK, /* done, but what was parsed ahead must be parsed anew */
+	STEP_FULL,  /* the output must leave first; nothing has happened, or a part that is accounted for */
+	STEP_WAIT,  /* no room in the log: nothing has happened */
+	STEP_INPUT, /* nothing whole is buffered */
+	STEP_CLOSE,
+};
+
+/* ---- session.c: answers ---- */
+bool session_make_room(struct conn *c, size_t len);
+/* Room for an answer, made before the command is executed. False: no memory, close. */
+static inline bool session_room(struct conn *c, size_t len)
+{
+	struct buf *b = &c->out.copied;
+	return (b->data && buf_room(b) >= len) || session_make_room(c, len);
+}
+void session_answer(struct conn *c, enum reply_id id);
+void session_answer_unless(struct conn *c, bool noreply, enum reply_id id);
+/* Where nobody reads that a removal could not be made sure, the connection ends. */
+enum step session_answer_failed(struct conn *c, bool noreply, enum reply_id reply);
+/* A change was refused and nobody reads the answer: without one the old value would go on being served for new. It goes,
+ * as a key may at any time. Where not even that is certain the connection ends. */
+enum step session_refused_silently(struct conn *c, const struct store_key *key);
+static inline void session_count(struct conn *c, enum counter which)
+{
+	counter_add(c->worker->counters, which, 1);
+}
+/* What the turn changed or served must be in the log before its answers leave. */
+void session_keep_need(struct conn *c);
+
+/* ---- retrieval.c: get, gets, gat, gats ---- */
+enum step retrieval_run(struct conn *c, struct item *it);
+
+/* ---- storage.c: set, add, replace, append, prepend, cas ---- */
+enum step storage_run(struct conn *c, struct item *it);
+/* The line is there, its value is not. */
+enum step storage_run_value(struct conn *c, struct item *it);
+/* There is an upload: goes on with it. */
+enum step storage_end_upload(struct conn *c);
+void storage_drop_upload(struct conn *c);
+
+/* ---- update.c ---- */
+enum step update_delete(struct conn *c, struct item *it);
+enum step update_arith(struct conn *c, struct item *it);
+enum step update_touch(struct conn *c, struct item *it);
+
+/* ---- operator.c: what comes in words: flush_all, stats, version and the like ---- */
+enum step operator_run(struct conn *c, struct item *it);
+
+#endif

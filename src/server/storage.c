@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* storage: set and its kin. A short value is taken from the input buffer; a long one is read into memory of its own while
+ * it arrives. */
+#include "server/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "base/check.h"
+
+void storage_drop_upload(struct conn *c)
+{
+	struct upload *up = c->session->upload;
+	if (!up)
+		return;
+	if (up->large)
+		engine_large_drop(c->worker->engine, &up->large);
+	free(up);
+	c->session->upload = NULL;
+	c->into.at = NULL;
+	c->into.left = 0;
+}
+
+static enum store_mode store_mode(const struct command *command)
+{
+	switch (command->id) {
+	case COMMAND_ADD:
+		return STORE_ADD;
+	case COMMAND_REPLACE:
+		return STORE_REPLACE;
+	case COMMAND_APPEND:
+		return STORE_APPEND;
+	case COMMAND_PREPEND:
+		return STORE_PREPEND;
+	case COMMAND_CAS:
+		return STORE_CAS;
+	default:
+		CHECK(command->id == COMMAND_SET);
+		return STORE_SET;
+	}
+}
+
+/* The value cannot be stored. A set that fails takes the old value with it, so that nobody is served what the
+ * client meant to replace. False: no room in the log for that. */
+static bool store_failed(struct conn *c, enum store_mode mode, const struct store_key *key,
+    enum store_result why, enum reply_id *ret_reply)
+{
+	if (mode == STORE_SET) {
+		enum store_result r = engine_delete(c->worker->engine, key, 0);
+		if (r == STORE_WAIT)
+			return false;
+		if (r == STORE_REFUSED) {
+			*ret_reply = REPLY_REFUSED;
+			return true;
+		}
+	}
+	session_count(c, why == STORE_TOO_LARGE ? COUNTER_store_too_large : COUNTER_store_no_memory);
+	*ret_reply = why == STORE_TOO_LARGE ? REPLY_TOO_LARGE : REPLY_NO_MEMORY;
+	return true;
+}
+
+static void count_cas(struct conn *c, enum store_result r)
+{
+	if (r == STORE_OK)
+		session_count(c, COUNTER_cas_hits);
+	else if (r == STORE_EXISTS)
+		session_count(c, COUNTER_cas_badval);
+	else if (r == STORE_NOT_FOUND)
+		session_count(c, COUNTER_cas_misses);
+}
+
+/* failed keeps, over a wait, that the put itself is done and has failed. */
+static enum step put(struct conn *c, const struct store_key *key, const struct store_put *put, bool noreply,
+    enum store_result *failed)
+{
+	enum store_result r = *failed != STORE_OK ? *failed : engine_put(c->worker->engine, key, put, NULL);
+	enum reply_id reply = REPLY_STORED;
+
+	switch (r) {
+	case STORE_WAIT:
+		return STEP_WAIT;
+	case STORE_OK:
+		break;
+	case STORE_NOT_STORED:
+		reply = REPLY_NOT_STORED;
+		break;
+	case STORE_EXISTS:
+		reply = REPLY_EXISTS;
+		break;
+	case STORE_NOT_FOUND:
+		reply = put->mode == STORE_CAS ? REPLY_NOT_FOUND : REPLY_NOT_STORED;
+		break;
+	case STORE_REFUSED:
+		*failed = r;
+		if (noreply && put->mode != STORE_ADD)
+			return session_refused_silently(c, key);
+		session_answer_unless(c, noreply, REPLY_REFUSED);
+		return STEP_DONE;
+	default:
+		*failed = r;
+		if (!store_failed(c, put->mode, key, r, &reply))
+			return STEP_WAIT;
+		return session_answer_failed(c, noreply, reply);
+	}
+	session_count(c, COUNTER_cmd_set);
+	if (put->mode == STORE_CAS)
+		count_cas(c, r);
+	session_answer_unless(c, noreply, reply);
+	return STEP_DONE;
+}
+
+static void fill_put(const struct conn *c, const struct request *req, struct store_put *ret_put)
+{
+	*ret_put = (struct store_put){
+	    .mode = store_mode(req->command),
+	    .flags = req->flags,
+	    .expiry = engine_expiry(c->worker->engine, req->exptime),
+	    .compare = req->cas,
+	    .value = req->value,
+	    .value_len = req->value_len,
+	};
+}
+
+enum step storage_run(struct conn *c, struct item *it)
+{
+	struct store_put p;
+	enum store_result failed = STORE_OK;
+	fill_put(c, &it->req, &p);
+	return put(c, &it->keys[0], &p, it->req.noreply, &failed);
+}
+
+/* The value has memory of its own: what is buffered of it goes there, the rest is read there. */
+static enum step begin_upload(struct conn *c, struct item *it, struct store_large *large)
+{
+	struct upload *up = calloc(1, sizeof *up);
+	size_t have = buf_len(&c->in) - it->used;
+
+	if (!up) {
+		engine_large_drop(c->worker->engine, &large);
+		return STEP_CLOSE;
+	}
+	up->command = it->req.command;
+	up->noreply = it->req.noreply;
+	up->large = large;
+	up->key = it->keys[0];
+	memcpy(up->name, up->key.data, up->key.len);
+	up->key.data = up->name;
+	fill_put(c, &it->req, &up->put);
+	buf_consume(&c->in, it->used);
+	if (have > it->req.value_len)
+		have = it->req.value_len;
+	memcpy(engine_large_data(large), c->in.data + c->in.head, have);
+	buf_consume(&c->in, have);
+	c->into.at = engine_large_data(large) + have;
+	c->into.left = it->req.value_len - have;
+	c->session->upload = up;
+	return STEP_INPUT;
+}
+
+enum step storage_end_upload(struct conn *c)
+{
+	struct upload *up = c->session->upload;
+	const uint8_t *end = c->in.data + c->in.head;
+	enum step s = STEP_DONE;
+
+	if (c->into.left > 0 || buf_len(&c->in) < 2)
+		return STEP_INPUT;
+	if (out_full(&c->out))
+		return STEP_FULL;
+	if (!session_room(c, SESSION_ROOM))
+		return STEP_CLOSE;
+	if (end[0] != '\r' || end[1] != '\n') {
+		session_answer_unless(c, up->noreply, REPLY_BAD_CHUNK);
+	} else {
+		/* Memory that failed once is not asked for again: the put took the large value over. */
+		up->put.large = up->large;
+		s = put(c, &up->key, &up->put, up->noreply, &up->failed);
+		if (s == STEP_WAIT) {
+			if (up->failed != STORE_OK)
+				up->large = NULL;
+			return s;
+		}
+		up->large = NULL;
+	}
+	buf_consume(&c->in, 2);
+	storage_drop_upload(c);
+	return s;
+}
+
+/* The line of a store is there, its value is not. Short ones are waited for; for others memory is asked for
+ * first. */
+enum step storage_run_value(struct conn *c, struct item *it)
+{
+	struct store_large *large = NULL;
+	enum reply_id reply = REPLY_NONE;
+	uint64_t whole = it->used + it->req.value_len + 2;
+
+	/* Memory for a long value is taken when a good part of it has come: a client that announces much and
+	 * sends little holds what it sent. */
+	bool hopeless = it->req.value_len > c->worker->server->options.item_max;
+	if (!hopeless && (whole <= CONN_CHUNK || buf_len(&c->in) < CONN_CHUNK - CONN_READ_ROOM))
+		return STEP_INPUT;
+	enum store_result r = engine_room(c->worker->engine, &it->keys[0], it->req.value_len, &large);
+	if (r == STORE_WAIT)
+		return STEP_WAIT;
+	if (r == STORE_OK)
+		return large ? begin_upload(c, it, large) : STEP_INPUT;
+	if (!store_failed(c, store_mode(it->req.command), &it->keys[0], r, &reply))
+		return STEP_WAIT;
+	parse_swallow(&it->after, it->req.value_len + 2);
+	return session_answer_failed(c, it->req.noreply, reply);
+}
