@@ -104,6 +104,30 @@ struct store_pin change_pin(struct store *s, struct item *it, bool may_fail)
 	return pin;
 }
 
+struct store_change change_set(
+    const struct store_key *key, const struct item_spec *spec, const uint8_t *value)
+{
+	return (struct store_change){
+	    .kind = STORE_CHANGE_SET,
+	    .key = key,
+	    .value = value,
+	    .value_len = spec->value_len,
+	    .pin = {NULL, STORE_PIN_NONE},
+	    .flags = spec->flags,
+	    .state = spec->state & ~(unsigned)ITEM_LAYOUT,
+	    .cas = spec->cas,
+	    .expiry = spec->expiry,
+	};
+}
+
+void change_hide(struct store_change *c, const struct change_site *site)
+{
+	bool told = site->it && item_state(site->it) & ITEM_NOT_KEPT;
+	c->kind = told ? STORE_CHANGE_PASS : STORE_CHANGE_DELETE;
+	c->value = NULL;
+	c->value_len = 0;
+}
+
 void change_grow(struct store_thread *t, const struct store_key *key)
 {
 	struct store *s = t->store;

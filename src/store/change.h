@@ -27,6 +27,12 @@ uint64_t change_cas(const struct item *it);
 /* A pin on the bytes of the item's value. may_fail: not when too much is pinned already (nothing is set
  * then). */
 struct store_pin change_pin(struct store *s, struct item *it, bool may_fail);
+/* A set of this spec. */
+struct store_change change_set(
+    const struct store_key *key, const struct item_spec *spec, const uint8_t *value);
+/* What the disk is told of an item that it does not keep: a tombstone for whatever it has of the key, once; as long as
+ * that is the last it has, only the number is taken. */
+void change_hide(struct store_change *c, const struct change_site *site);
 /* Grows the key's shard if it wants to; before any lock is taken. */
 void change_grow(struct store_thread *t, const struct store_key *key);
 

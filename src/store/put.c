@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* put: every way to change a value: put in its modes, arithmetic, touch. What can wait (memory, a step of the
+/* put: every way to change a value: put in its modes, arithmetic. What can wait (memory, a step of the
  * index) is secured first; then under the shard's lock the mode is decided, the change noted, and the item
  * linked or overwritten. */
-#include "store/change.h"
+#include "store/rewrite.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -13,32 +13,6 @@ static bool shard_full(const struct store *s, const struct change_site *site)
 {
 	const struct index_shard *sh = &s->index.shard[site->shard];
 	return !site->it && sh->slots >= sh->buckets * INDEX_SLOTS;
-}
-
-static struct store_change set_change(
-    const struct store_key *key, const struct item_spec *spec, const uint8_t *value)
-{
-	return (struct store_change){
-	    .kind = STORE_CHANGE_SET,
-	    .key = key,
-	    .value = value,
-	    .value_len = spec->value_len,
-	    .pin = {NULL, STORE_PIN_NONE},
-	    .flags = spec->flags,
-	    .state = spec->state & ~(unsigned)ITEM_LAYOUT,
-	    .cas = spec->cas,
-	    .expiry = spec->expiry,
-	};
-}
-
-/* What the disk is told of an item that it does not keep: a tombstone for whatever it has of the key, once; as long as
- * that is the last it has, only the number is taken. */
-static void hide(struct store_change *c, const struct change_site *site)
-{
-	bool told = site->it && item_state(site->it) & ITEM_NOT_KEPT;
-	c->kind = told ? STORE_CHANGE_PASS : STORE_CHANGE_DELETE;
-	c->value = NULL;
-	c->value_len = 0;
 }
 
 /* Whether the new value can take the old one's place byte for byte: the same layout and the same rounded
@@ -99,7 +73,7 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
     struct change_site *site, struct item_spec *spec, struct item *made, struct store_outcome *ret)
 {
 	struct store *s = t->store;
-	struct store_change change = set_change(key, spec, put->value);
+	struct store_change change = change_set(key, spec, put->value);
 	if (made) {
 		/* With regions of 16 KiB a value of its own memory can be small enough to be copied. */
 		change.value = spec->large ? large_data(spec->large) : item_value(made);
@@ -107,7 +81,7 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 			change.pin = change_pin(s, made, false);
 	}
 	if (spec->state & ITEM_NOT_KEPT)
-		hide(&change, site);
+		change_hide(&change, site);
 	ret->seq = spec->seq = change_note(t, &change);
 	ret->cas = spec->cas ? spec->cas : spec->seq;
 	if (!made && fits_in_place(site, spec)) {
@@ -163,141 +137,7 @@ static enum store_result store_value(struct store_thread *t, const struct store_
 	return result;
 }
 
-/* ---- rewriting an item: append, prepend, a touch that needs a field ---- */
-
-struct rewrite {
-	const uint8_t *before, *after;
-	size_t before_len, after_len;
-	bool touch; /* sets the expiry and keeps the number */
-	bool keep;  /* a touch that makes the item one that goes to disk: a new number, the CAS stays */
-	int64_t expiry;
-};
-
-/* What the first look learned, so that the second can tell whether it still holds. */
-struct original {
-	struct item_spec spec;
-	struct store_pin pin;
-	const uint8_t *value;
-	uint64_t place;
-	enum arena_queue queue;
-	uint8_t copy[STORE_COPY_MAX];
-};
-
-static void learn(struct store *s, const struct change_site *site, struct original *o)
-{
-	item_read(site->it, &o->spec);
-	o->pin = (struct store_pin){NULL, STORE_PIN_NONE};
-	o->place = store_place(s, site->it);
-	o->queue = store_region(s, site->it)->queue;
-	if (o->spec.value_len > STORE_COPY_MAX || o->spec.large) {
-		o->pin = change_pin(s, site->it, false);
-		o->value = o->spec.large ? large_data(o->spec.large) : item_value(site->it);
-	} else {
-		memcpy(o->copy, item_value(site->it), o->spec.value_len);
-		o->value = o->copy;
-	}
-}
-
-static void fill(uint8_t *out, const struct rewrite *rw, const struct original *o)
-{
-	if (rw->before_len)
-		memcpy(out, rw->before, rw->before_len);
-	memcpy(out + rw->before_len, o->value, o->spec.value_len);
-	if (rw->after_len)
-		memcpy(out + rw->before_len + o->spec.value_len, rw->after, rw->after_len);
-}
-
-/* The new spec; with memory for a large result. */
-static bool plan(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
-    const struct original *o, struct item_spec *spec)
-{
-	*spec = o->spec;
-	spec->key = key->data;
-	spec->access = t->store->loading ? o->spec.access : t->now;
-	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
-	if (rw->touch) {
-		spec->expiry = rw->expiry;
-		if (rw->keep) {
-			spec->state &= (uint16_t)~ITEM_NOT_KEPT;
-			spec->cas = o->spec.cas ? o->spec.cas : o->spec.seq;
-		}
-		spec->large = o->spec.large ? large_ref(o->pin.large) : NULL;
-		return true;
-	}
-	spec->cas = 0;
-	spec->large = NULL;
-	if (store_wants_large(t->store, key, spec->value_len)) {
-		spec->large = store_large_make(t, spec->value_len);
-		if (!spec->large)
-			return false;
-		fill(large_data(spec->large), rw, o);
-	}
-	return true;
-}
-
-static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
-    const struct change_site *site, const struct item_spec *spec, struct item *made)
-{
-	struct store_change change = set_change(key, spec, NULL);
-	bool hidden = spec->state & ITEM_NOT_KEPT;
-	if (rw->touch && hidden)
-		return spec->seq; /* nothing that the disk knows of has changed */
-	if (hidden) {
-		hide(&change, site);
-		return change_note(t, &change);
-	}
-	if (rw->touch && !rw->keep) {
-		change.kind = STORE_CHANGE_TOUCH;
-		return change_note(t, &change);
-	}
-	change.value = spec->large ? large_data(spec->large) : item_value(made);
-	if (spec->value_len > STORE_COPY_MAX)
-		change.pin = change_pin(t->store, made, false);
-	return change_note(t, &change);
-}
-
-/* Builds the new item beside the old one and links it if the old one is still what it was: 1 done, 0 again,
- * -1 no memory. */
-static int rewrite_once(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
-    const struct original *o, struct store_outcome *ret)
-{
-	struct store *s = t->store;
-	struct change_site site;
-	struct item_spec spec;
-	if (!plan(t, key, rw, o, &spec))
-		return -1;
-	size_t size = item_round(item_bytes(&spec, item_layout(&spec)));
-	int done = -1;
-	if (change_room(t, size)) {
-		enum arena_queue q = t->lane->open[o->queue] == ARENA_NONE ? !o->queue : o->queue;
-		struct item *made = change_make(t, q, &spec);
-		if (!spec.large)
-			fill(item_value(made), rw, o);
-		/* The record of a touch does not hold the value, and the item leaves where a scan would find it. */
-		if (rw->touch)
-			scan_item(s, key, o->place);
-		change_enter(t, key, &site);
-		done = site.it && (!rw->touch || store_place(s, site.it) == o->place) &&
-		       item_seq(site.it) == o->spec.seq && item_expiry(site.it) == o->spec.expiry &&
-		       (item_state(site.it) & ~(unsigned)ITEM_FETCHED) ==
-		           (o->spec.state & ~(unsigned)ITEM_FETCHED);
-		if (done) {
-			ret->seq = note_rewrite(t, key, rw, &site, &spec, made);
-			item_set_seq(made, rw->touch && !rw->keep ? o->spec.seq : ret->seq);
-			ret->cas = change_cas(made);
-			CHECK(change_link(t, &site, made));
-			t->lane->total_items -= rw->touch;
-			spec.large = NULL;
-		}
-		change_leave(s, &site);
-		if (!done)
-			lane_rewind(s, t->lane, q, made, size);
-		pthread_mutex_unlock(&t->lane->lock);
-	}
-	if (spec.large)
-		large_unref(&spec.large);
-	return done;
-}
+/* ---- append, prepend ---- */
 
 static enum store_result concat(struct store_thread *t, const struct store_key *key,
     const struct store_put *put, size_t secured, struct store_outcome *ret)
@@ -329,7 +169,7 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 		else if (total > secured)
 			refuse = STORE_MORE_ROOM;
 		if (refuse == STORE_OK)
-			learn(s, &site, &o);
+			rewrite_learn(s, &site, &o);
 		change_leave(s, &site);
 		ret->needed = total;
 		if (refuse != STORE_OK)
@@ -368,76 +208,6 @@ enum store_result store_put(struct store_thread *t, const struct store_key *key,
 	if (spec.large)
 		large_unref(&spec.large);
 	return result;
-}
-
-/* ---- touch ---- */
-
-enum store_result store_touch(struct store_thread *t, const struct store_key *key, int64_t expiry,
-    size_t secured, store_emit *emit, void *arg, struct store_outcome *ret)
-{
-	struct store *s = t->store;
-	for (;;) {
-		struct change_site site;
-		struct original o;
-		*ret = (struct store_outcome){0};
-		change_enter(t, key, &site);
-		bool past = store_expired(expiry, t->now);
-		if (!site.it) {
-			ret->seq = past ? change_remove(t, key, &site) : change_gone(s, &site);
-			ret->expired = site.expired && !past;
-			change_leave(s, &site);
-			return STORE_NOT_FOUND;
-		}
-		bool has_field = item_state(site.it) & ITEM_HAS_EXPIRY;
-		bool hidden = item_state(site.it) & ITEM_NOT_KEPT;
-		bool keep = hidden && !past && !store_not_kept(s, key, expiry, t->now);
-		bool in_place = past || ((has_field || expiry == 0) && !keep);
-		if (keep && item_value_len(site.it) > secured) {
-			ret->needed = item_value_len(site.it);
-			change_leave(s, &site);
-			return STORE_MORE_ROOM;
-		}
-		if (!in_place) {
-			learn(s, &site, &o);
-			change_leave(s, &site);
-			struct rewrite rw = {.touch = true, .keep = keep, .expiry = expiry};
-			int done = rewrite_once(t, key, &rw, &o, ret);
-			store_unpin(s, &o.pin);
-			if (done < 0)
-				return STORE_NO_MEMORY;
-			uint64_t seq = ret->seq;
-			enum store_result result = STORE_OK;
-			if (done && emit) {
-				result = store_get(t, key, emit, arg, ret);
-				ret->seq = ret->seq > seq ? ret->seq : seq;
-			}
-			if (done)
-				return result;
-			continue;
-		}
-		enum store_result result = STORE_OK;
-		uint64_t served = item_seq(site.it);
-		if (emit)
-			result = store_emit_item(s, site.it, emit, arg) ? STORE_OK : STORE_MORE_ROOM;
-		if (result == STORE_OK && past) {
-			ret->seq = change_remove(t, key, &site);
-		} else if (result == STORE_OK) {
-			struct store_change change = {.kind = STORE_CHANGE_TOUCH,
-			    .key = key,
-			    .expiry = expiry,
-			    .pin = {NULL, STORE_PIN_NONE}};
-			if (!hidden)
-				ret->seq = change_note(t, &change);
-			if (has_field) {
-				item_set_expiry(site.it, expiry);
-				store_note_expiry(s, site.it, expiry);
-			}
-			store_note_hit(t, site.it, site.cursor.slot);
-		}
-		ret->seq = ret->seq > served ? ret->seq : served;
-		change_leave(s, &site);
-		return result;
-	}
 }
 
 /* ---- arithmetic ---- */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rewrite: see rewrite.h. The first look learns what the item is, the second links the new one if it is that still. */
+#include "store/rewrite.h"
+
+void rewrite_learn(struct store *s, const struct change_site *site, struct original *o)
+{
+	item_read(site->it, &o->spec);
+	o->pin = (struct store_pin){NULL, STORE_PIN_NONE};
+	o->place = store_place(s, site->it);
+	o->queue = store_region(s, site->it)->queue;
+	if (o->spec.value_len > STORE_COPY_MAX || o->spec.large) {
+		o->pin = change_pin(s, site->it, false);
+		o->value = o->spec.large ? large_data(o->spec.large) : item_value(site->it);
+	} else {
+		memcpy(o->copy, item_value(site->it), o->spec.value_len);
+		o->value = o->copy;
+	}
+}
+
+static void fill(uint8_t *out, const struct rewrite *rw, const struct original *o)
+{
+	if (rw->before_len)
+		memcpy(out, rw->before, rw->before_len);
+	memcpy(out + rw->before_len, o->value, o->spec.value_len);
+	if (rw->after_len)
+		memcpy(out + rw->before_len + o->spec.value_len, rw->after, rw->after_len);
+}
+
+/* The new spec; with memory for a large result. */
+static bool plan(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct original *o, struct item_spec *spec)
+{
+	*spec = o->spec;
+	spec->key = key->data;
+	spec->access = t->store->loading ? o->spec.access : t->now;
+	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
+	if (rw->touch) {
+		spec->expiry = rw->expiry;
+		if (rw->keep) {
+			spec->state &= (uint16_t)~ITEM_NOT_KEPT;
+			spec->cas = o->spec.cas ? o->spec.cas : o->spec.seq;
+		}
+		spec->large = o->spec.large ? large_ref(o->pin.large) : NULL;
+		return true;
+	}
+	spec->cas = 0;
+	spec->large = NULL;
+	if (store_wants_large(t->store, key, spec->value_len)) {
+		spec->large = store_large_make(t, spec->value_len);
+		if (!spec->large)
+			return false;
+		fill(large_data(spec->large), rw, o);
+	}
+	return true;
+}
+
+static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct change_site *site, const struct item_spec *spec, struct item *made)
+{
+	struct store_change change = change_set(key, spec, NULL);
+	bool hidden = spec->state & ITEM_NOT_KEPT;
+	if (rw->touch && hidden)
+		return spec->seq; /* nothing that the disk knows of has changed */
+	if (hidden) {
+		change_hide(&change, site);
+		return change_note(t, &change);
+	}
+	if (rw->touch && !rw->keep) {
+		change.kind = STORE_CHANGE_TOUCH;
+		return change_note(t, &change);
+	}
+	change.value = spec->large ? large_data(spec->large) : item_value(made);
+	if (spec->value_len > STORE_COPY_MAX)
+		change.pin = change_pin(t->store, made, false);
+	return change_note(t, &change);
+}
+
+int rewrite_once(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct original *o, struct store_outcome *ret)
+{
+	struct store *s = t->store;
+	struct change_site site;
+	struct item_spec spec;
+	if (!plan(t, key, rw, o, &spec))
+		return -1;
+	size_t size = item_round(item_bytes(&spec, item_layout(&spec)));
+	int done = -1;
+	if (change_room(t, size)) {
+		enum arena_queue q = t->lane->open[o->queue] == ARENA_NONE ? !o->queue : o->queue;
+		struct item *made = change_make(t, q, &spec);
+		if (!spec.large)
+			fill(item_value(made), rw, o);
+		/* The record of a touch does not hold the value, and the item leaves where a scan would find it. */
+		if (rw->touch)
+			scan_item(s, key, o->place);
+		change_enter(t, key, &site);
+		done = site.it && (!rw->touch || store_place(s, site.it) == o->place) &&
+		       item_seq(site.it) == o->spec.seq && item_expiry(site.it) == o->spec.expiry &&
+		       (item_state(site.it) & ~(unsigned)ITEM_FETCHED) ==
+		           (o->spec.state & ~(unsigned)ITEM_FETCHED);
+		if (done) {
+			ret->seq = note_rewrite(t, key, rw, &site, &spec, made);
+			item_set_seq(made, rw->touch && !rw->keep ? o->spec.seq : ret->seq);
+			ret->cas = change_cas(made);
+			CHECK(change_link(t, &site, made));
+			t->lane->total_items -= rw->touch;
+			spec.large = NULL;
+		}
+		change_leave(s, &site);
+		if (!done)
+			lane_rewind(s, t->lane, q, made, size);
+		pthread_mutex_unlock(&t->lane->lock);
+	}
+	if (spec.large)
+		large_unref(&spec.large);
+	return done;
+}
