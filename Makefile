@@ -22,7 +22,7 @@ BASE_D  = hash clock msg
 FORMAT  = status record records keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
-STORE   = arena index ghost item large policy lane change rewrite put touch load reclaim scan store
+STORE   = arena index ghost item large policy lane change rewrite put touch mark load reclaim scan store
 PROTO   = command parse reply
 PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load window replay hole lost report recover \
 	rate life scrub quota room

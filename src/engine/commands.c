@@ -284,7 +284,7 @@ enum store_result engine_put(
 	enum store_result result;
 	bool concat = put->mode == STORE_APPEND || put->mode == STORE_PREPEND;
 	/* No room was asked for what came whole in the connection's buffer. */
-	if (!put->large && !concat) {
+	if (!put->large && (!concat || put->vivify)) {
 		result = engine_room(w, key, put->value_len, &own.large);
 		if (result != STORE_OK)
 			return result;
@@ -292,7 +292,7 @@ enum store_result engine_put(
 			memcpy(store_large_data(own.large), put->value, put->value_len);
 	}
 	/* Stored and at once expired, it is an invalidation. */
-	bool removal = !concat && store_expired(put->expiry, w->now);
+	bool removal = !concat && !put->older_is_stale && store_expired(put->expiry, w->now);
 	do {
 		result = removal ? secure_removal(w, key->len, secured) : secure(w, key->len, secured);
 		if (result != STORE_OK)
@@ -321,7 +321,7 @@ enum store_result engine_delete(struct engine_worker *w, const struct store_key 
 }
 
 enum store_result engine_arith(struct engine_worker *w, const struct store_key *key,
-    const struct store_arith *arith, uint64_t *ret_value, uint64_t *ret_cas)
+    const struct store_arith *arith, struct store_number *ret_number)
 {
 	struct store_outcome out = {0};
 	enum store_result result = secure(w, key->len, 32);
@@ -329,9 +329,40 @@ enum store_result engine_arith(struct engine_worker *w, const struct store_key *
 		return result;
 	result = store_arith(w->thread, key, arith, &out);
 	need(w, out.seq);
-	*ret_value = out.number;
-	if (ret_cas)
-		*ret_cas = out.cas;
+	*ret_number = (struct store_number){out.number, out.cas, out.expiry};
+	return result;
+}
+
+static enum store_result mark_once(struct engine_worker *w, const struct store_key *key,
+    const struct store_mark *mark, size_t secured, store_emit *emit, void *arg, struct store_outcome *out)
+{
+	enum store_result result = STORE_OK;
+	if (!mark->unlogged)
+		result = secure(w, key->len, secured);
+	return result == STORE_OK ? store_mark(w->thread, key, mark, secured, emit, arg, out) : result;
+}
+
+enum store_result engine_mark(struct engine_worker *w, const struct store_key *key,
+    const struct store_mark *mark, store_emit *emit, void *arg)
+{
+	struct store_outcome out = {0};
+	struct store_mark own = *mark;
+	bool invalidates = mark->stale || mark->empty;
+	if (w->engine->wal && wal_refuses(w->engine->wal))
+		own.unlogged = mark->win && !invalidates && !mark->expires;
+	size_t secured = 0;
+	enum store_result result;
+	for (;;) {
+		result = mark_once(w, key, &own, secured, emit, arg, &out);
+		if (result == STORE_REFUSED && invalidates)
+			return engine_delete(w, key, mark->compare);
+		if (result != STORE_MORE_ROOM || out.needed <= secured)
+			break;
+		secured = out.needed;
+	}
+	need(w, out.seq);
+	if (out.expired)
+		note_expired(w, key);
 	return result;
 }
 

@@ -132,9 +132,13 @@ enum store_result engine_put(
     struct engine_worker *w, const struct store_key *key, const struct store_put *put, uint64_t *ret_cas);
 /* STORE_OK, NOT_FOUND, EXISTS (compare not 0 and another), WAIT, REFUSED. A miss leaves a tombstone too. */
 enum store_result engine_delete(struct engine_worker *w, const struct store_key *key, uint64_t compare);
-/* STORE_OK with *ret_value, NOT_FOUND, NOT_NUMBER, EXISTS, NO_MEMORY, WAIT, REFUSED. */
+/* STORE_OK with *ret_number, NOT_FOUND, NOT_NUMBER, EXISTS, NO_MEMORY, WAIT, REFUSED. */
 enum store_result engine_arith(struct engine_worker *w, const struct store_key *key,
-    const struct store_arith *arith, uint64_t *ret_value, uint64_t *ret_cas);
+    const struct store_arith *arith, struct store_number *ret_number);
+/* STORE_OK (emitted as it was before; emit may be NULL), NOT_FOUND, EXISTS, NO_MEMORY, WAIT, MORE_ROOM, REFUSED. While
+ * changes are refused an invalidation takes the item away instead, which is never refused, and a win is not logged. */
+enum store_result engine_mark(struct engine_worker *w, const struct store_key *key,
+    const struct store_mark *mark, store_emit *emit, void *arg);
 /* due 0: now. Else the one delayed slot is set. A flush now empties the slot. STORE_OK, WAIT, REFUSED. */
 enum store_result engine_flush(struct engine_worker *w, int64_t due);
 /* For a view's pin, when its bytes were sent. */

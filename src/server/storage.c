@@ -114,7 +114,7 @@ static void fill_put(const struct conn *c, const struct request *req, struct sto
 	    .mode = store_mode(req->command),
 	    .flags = req->flags,
 	    .expiry = engine_expiry(c->worker->engine, req->exptime),
-	    .compare = req->cas,
+	    .compare = req->command->shape == COMMAND_STORE_CAS ? req->cas : 0,
 	    .value = req->value,
 	    .value_len = req->value_len,
 	};

@@ -19,16 +19,16 @@ enum step update_arith(struct conn *c, struct item *it)
 {
 	bool down = it->req.command->id == COMMAND_DECR;
 	struct store_arith a = {.delta = it->req.delta, .decrement = down};
-	uint64_t value = 0;
+	struct store_number number = {0};
 	enum reply_id reply = REPLY_NONE;
 
-	switch (engine_arith(c->worker->engine, &it->keys[0], &a, &value, NULL)) {
+	switch (engine_arith(c->worker->engine, &it->keys[0], &a, &number)) {
 	case STORE_WAIT:
 		return STEP_WAIT;
 	case STORE_OK:
 		session_count(c, down ? COUNTER_decr_hits : COUNTER_incr_hits);
 		if (!it->req.noreply)
-			c->out.copied.tail += reply_number(out_tail(&c->out), value);
+			c->out.copied.tail += reply_number(out_tail(&c->out), number.value);
 		return STEP_DONE;
 	case STORE_NOT_FOUND:
 		session_count(c, down ? COUNTER_decr_misses : COUNTER_incr_misses);

@@ -40,6 +40,26 @@ static void overwrite(struct store *s, struct item *it, const struct item_spec *
 		memcpy(at, value, spec->value_len);
 }
 
+/* What is stored over something newer is stale from the start. */
+static bool is_older(const struct store_put *put, const struct change_site *site)
+{
+	return put->mode == STORE_CAS && put->older_is_stale && put->compare && site->it &&
+	       put->compare < change_cas(site->it);
+}
+
+/* Expiry and state of the new item, as far as what is there has a say. */
+static void foresee(struct store_thread *t, const struct store_key *key, const struct store_put *put,
+    const struct change_site *site, struct item_spec *spec)
+{
+	bool older = is_older(put, site);
+	spec->expiry = older ? item_expiry(site->it) : put->expiry;
+	spec->state = (uint16_t)((key->binary ? ITEM_BINARY : 0) |
+	                         (store_not_kept(t->store, key, spec->expiry, t->now) ? ITEM_NOT_KEPT : 0) |
+	                         (put->win ? ITEM_WIN_SENT : 0));
+	if (older)
+		spec->state |= ITEM_STALE | (item_state(site->it) & ITEM_WIN_SENT);
+}
+
 /* Whether the mode lets the put go on; leaves the tombstone of a miss. */
 static enum store_result decide(struct store_thread *t, const struct store_key *key,
     const struct store_put *put, struct change_site *site, struct store_outcome *ret)
@@ -61,7 +81,7 @@ static enum store_result decide(struct store_thread *t, const struct store_key *
 			return STORE_NOT_FOUND;
 		}
 		ret->seq = item_seq(site->it);
-		return change_cas(site->it) == put->compare ? STORE_OK : STORE_EXISTS;
+		return change_cas(site->it) == put->compare || is_older(put, site) ? STORE_OK : STORE_EXISTS;
 	default:
 		return STORE_OK;
 	}
@@ -99,15 +119,16 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 	CHECK(change_link(t, site, made));
 }
 
-static enum store_result store_value(struct store_thread *t, const struct store_key *key,
+/* One try; STORE_WAIT when the item that is there is not what was foreseen. */
+static enum store_result store_once(struct store_thread *t, const struct store_key *key,
     const struct store_put *put, struct item_spec *spec, struct store_outcome *ret)
 {
 	struct store *s = t->store;
 	struct change_site site;
+	struct item_spec now = *spec;
 	struct item *made = NULL;
 	enum arena_queue q = ARENA_SMALL;
 	size_t size = item_round(item_bytes(spec, item_layout(spec)));
-	change_grow(t, key);
 	if (!change_room(t, size))
 		return STORE_NO_MEMORY;
 	/* Large bytes are not copied under the shard's lock; a stub for a large value is made early too, to
@@ -122,6 +143,11 @@ static enum store_result store_value(struct store_thread *t, const struct store_
 	}
 	change_enter(t, key, &site);
 	enum store_result result = shard_full(s, &site) ? STORE_NO_MEMORY : decide(t, key, put, &site, ret);
+	if (result == STORE_OK && put->older_is_stale) {
+		foresee(t, key, put, &site, &now);
+		if (now.expiry != spec->expiry || now.state != spec->state)
+			result = STORE_WAIT;
+	}
 	if (result == STORE_OK && store_expired(spec->expiry, t->now)) {
 		/* Stored and at once expired: what it supersedes goes, and nothing takes its place. */
 		ret->seq = change_remove(t, key, &site);
@@ -137,6 +163,23 @@ static enum store_result store_value(struct store_thread *t, const struct store_
 	return result;
 }
 
+static enum store_result store_value(struct store_thread *t, const struct store_key *key,
+    const struct store_put *put, struct item_spec *spec, struct store_outcome *ret)
+{
+	struct change_site site = {0};
+	enum store_result result;
+	change_grow(t, key);
+	do {
+		if (put->older_is_stale)
+			change_enter(t, key, &site);
+		foresee(t, key, put, &site, spec);
+		if (put->older_is_stale)
+			change_leave(t->store, &site);
+		result = store_once(t, key, put, spec, ret);
+	} while (result == STORE_WAIT);
+	return result;
+}
+
 /* ---- append, prepend ---- */
 
 static enum store_result concat(struct store_thread *t, const struct store_key *key,
@@ -144,7 +187,7 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 {
 	struct store *s = t->store;
 	const uint8_t *data = put->large ? large_data(put->large) : put->value;
-	struct rewrite rw = {0};
+	struct rewrite rw = {.clear = ITEM_STALE | ITEM_WIN_SENT, .cas = put->cas};
 	if (put->mode == STORE_APPEND) {
 		rw.after = data;
 		rw.after_len = put->value_len;
@@ -157,9 +200,15 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 		struct original o;
 		change_enter(t, key, &site);
 		if (!site.it) {
-			ret->seq = change_remove(t, key, &site);
+			if (!put->vivify)
+				ret->seq = change_remove(t, key, &site);
 			change_leave(s, &site);
-			return STORE_NOT_STORED;
+			return STORE_NOT_FOUND;
+		}
+		if (put->compare && change_cas(site.it) != put->compare) {
+			ret->seq = item_seq(site.it);
+			change_leave(s, &site);
+			return STORE_EXISTS;
 		}
 		size_t total = item_value_len(site.it) + put->value_len;
 		enum store_result refuse =
@@ -174,10 +223,28 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 		ret->needed = total;
 		if (refuse != STORE_OK)
 			return refuse;
-		int done = rewrite_once(t, key, &rw, &o, ret);
+		enum rewrite_result done = rewrite_once(t, key, &rw, &o, ret);
 		store_unpin(s, &o.pin);
-		if (done)
-			return done > 0 ? STORE_OK : STORE_NO_MEMORY;
+		if (done != REWRITE_AGAIN)
+			return rewrite_answer(done);
+	}
+}
+
+/* Onto what is there, or, where that is wanted and nothing is, as it is. */
+static enum store_result concat_or_store(struct store_thread *t, const struct store_key *key,
+    const struct store_put *put, struct item_spec *spec, size_t secured, struct store_outcome *ret)
+{
+	struct store_put add = *put;
+	add.mode = STORE_ADD;
+	for (;;) {
+		enum store_result result = concat(t, key, put, secured, ret);
+		if (result != STORE_NOT_FOUND)
+			return result;
+		if (!put->vivify)
+			return STORE_NOT_STORED;
+		result = store_value(t, key, &add, spec, ret);
+		if (result != STORE_NOT_STORED)
+			return result;
 	}
 }
 
@@ -187,24 +254,22 @@ enum store_result store_put(struct store_thread *t, const struct store_key *key,
 	struct item_spec spec = {
 	    .key = key->data,
 	    .key_len = key->len,
-	    .state = (uint16_t)((key->binary ? ITEM_BINARY : 0) |
-	                        (store_not_kept(t->store, key, put->expiry, t->now) ? ITEM_NOT_KEPT : 0)),
-	    .expiry = put->expiry,
 	    .access = t->now,
+	    .cas = put->cas,
 	    .flags = put->flags,
 	    .value_len = put->value_len,
 	    .large = put->large,
 	};
+	bool concats = put->mode == STORE_APPEND || put->mode == STORE_PREPEND;
 	enum store_result result;
 	*ret = (struct store_outcome){0};
-	if (put->mode == STORE_APPEND || put->mode == STORE_PREPEND) {
-		result = concat(t, key, put, secured, ret);
-		if (result == STORE_MORE_ROOM)
-			return result; /* the large value stays the caller's for the next try */
-	} else {
-		CHECK(put->large || !store_wants_large(t->store, key, put->value_len));
+	CHECK((concats && !put->vivify) || put->large || !store_wants_large(t->store, key, put->value_len));
+	if (concats)
+		result = concat_or_store(t, key, put, &spec, secured, ret);
+	else
 		result = store_value(t, key, put, &spec, ret);
-	}
+	if (result == STORE_MORE_ROOM)
+		return result; /* the large value stays the caller's for the next try */
 	if (spec.large)
 		large_unref(&spec.large);
 	return result;
@@ -259,35 +324,79 @@ static enum store_result calculate(
 	return STORE_OK;
 }
 
+/* The number that was calculated takes the old one's place. */
+static void put_number(struct store_thread *t, const struct store_key *key, const struct store_arith *arith,
+    struct change_site *site, struct store_outcome *ret)
+{
+	uint8_t digits[DIGITS_MAX];
+	struct item_spec spec;
+	item_read(site->it, &spec);
+	spec.key = key->data;
+	spec.state &= ~(unsigned)ITEM_FETCHED;
+	spec.cas = arith->cas;
+	spec.access = t->now;
+	spec.value_len = print_number(ret->number, digits);
+	if (arith->expires) {
+		spec.expiry = arith->expiry;
+		if (!store_not_kept(t->store, key, spec.expiry, t->now))
+			spec.state &= ~(unsigned)ITEM_NOT_KEPT;
+	}
+	ret->expiry = spec.expiry;
+	if (store_expired(spec.expiry, t->now)) {
+		ret->seq = change_remove(t, key, site);
+		return;
+	}
+	const struct store_put put = {.value = digits, .value_len = spec.value_len};
+	commit(t, key, &put, site, &spec, NULL, ret);
+	t->lane->total_items--; /* memcached counts no arithmetic as a new item */
+}
+
+/* A miss begins with this number. */
+static enum store_result put_initial(struct store_thread *t, const struct store_key *key,
+    const struct store_arith *arith, struct change_site *site, struct store_outcome *ret)
+{
+	uint8_t digits[DIGITS_MAX];
+	struct item_spec spec = {.key = key->data,
+	    .key_len = key->len,
+	    .cas = arith->cas,
+	    .access = t->now,
+	    .value_len = print_number(arith->initial, digits)};
+	const struct store_put put = {
+	    .value = digits, .value_len = spec.value_len, .expiry = arith->initial_expiry};
+	if (shard_full(t->store, site))
+		return STORE_NO_MEMORY;
+	ret->number = arith->initial;
+	ret->expiry = put.expiry;
+	foresee(t, key, &put, site, &spec);
+	if (store_expired(spec.expiry, t->now))
+		ret->seq = change_remove(t, key, site);
+	else
+		commit(t, key, &put, site, &spec, NULL, ret);
+	return STORE_OK;
+}
+
 enum store_result store_arith(struct store_thread *t, const struct store_key *key,
     const struct store_arith *arith, struct store_outcome *ret)
 {
 	struct store *s = t->store;
 	struct change_site site;
-	uint8_t digits[DIGITS_MAX];
 	enum store_result result = STORE_NOT_FOUND;
 	*ret = (struct store_outcome){0};
+	if (arith->vivify)
+		change_grow(t, key);
 	/* Room for the largest item that can come of it. */
 	if (!change_room(t, item_round(sizeof(struct item) + key->len + 24 + DIGITS_MAX)))
 		return STORE_NO_MEMORY;
 	change_enter(t, key, &site);
-	if (!site.it) {
-		ret->seq = change_remove(t, key, &site);
-	} else {
+	if (site.it) {
 		ret->seq = item_seq(site.it);
 		result = calculate(&site, arith, &ret->number);
-	}
-	if (result == STORE_OK) {
-		struct item_spec spec;
-		item_read(site.it, &spec);
-		spec.key = key->data;
-		spec.state &= ~(unsigned)ITEM_FETCHED;
-		spec.cas = 0;
-		spec.access = t->now;
-		spec.value_len = print_number(ret->number, digits);
-		struct store_put put = {.value = digits, .value_len = spec.value_len};
-		commit(t, key, &put, &site, &spec, NULL, ret);
-		t->lane->total_items--; /* memcached counts no arithmetic as a new item */
+		if (result == STORE_OK)
+			put_number(t, key, arith, &site, ret);
+	} else if (arith->vivify) {
+		result = put_initial(t, key, arith, &site, ret);
+	} else {
+		ret->seq = change_remove(t, key, &site);
 	}
 	change_leave(s, &site);
 	pthread_mutex_unlock(&t->lane->lock);

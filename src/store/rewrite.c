@@ -26,32 +26,44 @@ static void fill(uint8_t *out, const struct rewrite *rw, const struct original *
 		memcpy(out + rw->before_len + o->spec.value_len, rw->after, rw->after_len);
 }
 
-/* The new spec; with memory for a large result. */
+/* Value, flags and memory of the new spec; false when there is none for a large result. */
+static bool plan_value(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct original *o, struct item_spec *spec)
+{
+	spec->large = NULL;
+	if (rw->empty) {
+		spec->value_len = 0;
+		spec->flags = spec->dict = 0;
+		return true;
+	}
+	if (rw->same) {
+		spec->large = o->spec.large ? large_ref(o->pin.large) : NULL;
+		return true;
+	}
+	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
+	if (!store_wants_large(t->store, key, spec->value_len))
+		return true;
+	spec->large = store_large_make(t, spec->value_len);
+	if (spec->large)
+		fill(large_data(spec->large), rw, o);
+	return spec->large != NULL;
+}
+
 static bool plan(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
     const struct original *o, struct item_spec *spec)
 {
 	*spec = o->spec;
 	spec->key = key->data;
 	spec->access = t->store->loading ? o->spec.access : t->now;
-	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
-	if (rw->touch) {
+	spec->state =
+	    (uint16_t)((spec->state & ~(unsigned)rw->clear) | rw->set | (rw->emit ? ITEM_FETCHED : 0));
+	if (rw->expires)
 		spec->expiry = rw->expiry;
-		if (rw->keep) {
-			spec->state &= (uint16_t)~ITEM_NOT_KEPT;
-			spec->cas = o->spec.cas ? o->spec.cas : o->spec.seq;
-		}
-		spec->large = o->spec.large ? large_ref(o->pin.large) : NULL;
-		return true;
-	}
-	spec->cas = 0;
-	spec->large = NULL;
-	if (store_wants_large(t->store, key, spec->value_len)) {
-		spec->large = store_large_make(t, spec->value_len);
-		if (!spec->large)
-			return false;
-		fill(large_data(spec->large), rw, o);
-	}
-	return true;
+	if (rw->keep_cas)
+		spec->cas = o->spec.cas ? o->spec.cas : o->spec.seq;
+	else if (!rw->touch)
+		spec->cas = rw->cas;
+	return plan_value(t, key, rw, o, spec);
 }
 
 static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
@@ -65,7 +77,7 @@ static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key
 		change_hide(&change, site);
 		return change_note(t, &change);
 	}
-	if (rw->touch && !rw->keep) {
+	if (rw->touch) {
 		change.kind = STORE_CHANGE_TOUCH;
 		return change_note(t, &change);
 	}
@@ -75,43 +87,60 @@ static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key
 	return change_note(t, &change);
 }
 
-int rewrite_once(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
-    const struct original *o, struct store_outcome *ret)
+/* The shard's lock is held. */
+static bool unchanged(
+    const struct store *s, const struct rewrite *rw, const struct original *o, const struct change_site *site)
+{
+	return site->it && (!rw->touch || store_place(s, site->it) == o->place) &&
+	       item_seq(site->it) == o->spec.seq && item_expiry(site->it) == o->spec.expiry &&
+	       (item_state(site->it) & ~(unsigned)ITEM_FETCHED) == (o->spec.state & ~(unsigned)ITEM_FETCHED);
+}
+
+/* Puts the new item in the old one's place. */
+static void replace(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
+    const struct original *o, struct change_site *site, struct item_spec *spec, struct item *made,
+    struct store_outcome *ret)
+{
+	ret->seq = note_rewrite(t, key, rw, site, spec, made);
+	item_set_seq(made, rw->touch ? o->spec.seq : ret->seq);
+	ret->cas = change_cas(made);
+	CHECK(change_link(t, site, made));
+	if (rw->emit)
+		store_note_hit(t, made, site->cursor.slot);
+	t->lane->total_items -= rw->same || rw->empty;
+	spec->large = NULL;
+}
+
+enum rewrite_result rewrite_once(struct store_thread *t, const struct store_key *key,
+    const struct rewrite *rw, const struct original *o, struct store_outcome *ret)
 {
 	struct store *s = t->store;
 	struct change_site site;
 	struct item_spec spec;
+	enum rewrite_result result = REWRITE_NO_MEMORY;
 	if (!plan(t, key, rw, o, &spec))
-		return -1;
+		return result;
 	size_t size = item_round(item_bytes(&spec, item_layout(&spec)));
-	int done = -1;
 	if (change_room(t, size)) {
 		enum arena_queue q = t->lane->open[o->queue] == ARENA_NONE ? !o->queue : o->queue;
 		struct item *made = change_make(t, q, &spec);
-		if (!spec.large)
+		if (!spec.large && !rw->empty)
 			fill(item_value(made), rw, o);
 		/* The record of a touch does not hold the value, and the item leaves where a scan would find it. */
 		if (rw->touch)
 			scan_item(s, key, o->place);
 		change_enter(t, key, &site);
-		done = site.it && (!rw->touch || store_place(s, site.it) == o->place) &&
-		       item_seq(site.it) == o->spec.seq && item_expiry(site.it) == o->spec.expiry &&
-		       (item_state(site.it) & ~(unsigned)ITEM_FETCHED) ==
-		           (o->spec.state & ~(unsigned)ITEM_FETCHED);
-		if (done) {
-			ret->seq = note_rewrite(t, key, rw, &site, &spec, made);
-			item_set_seq(made, rw->touch && !rw->keep ? o->spec.seq : ret->seq);
-			ret->cas = change_cas(made);
-			CHECK(change_link(t, &site, made));
-			t->lane->total_items -= rw->touch;
-			spec.large = NULL;
-		}
+		result = unchanged(s, rw, o, &site) ? REWRITE_DONE : REWRITE_AGAIN;
+		if (result == REWRITE_DONE && rw->emit && !store_emit_item(s, site.it, rw->emit, rw->arg))
+			result = REWRITE_NO_ROOM;
+		if (result == REWRITE_DONE)
+			replace(t, key, rw, o, &site, &spec, made, ret);
 		change_leave(s, &site);
-		if (!done)
+		if (result != REWRITE_DONE)
 			lane_rewind(s, t->lane, q, made, size);
 		pthread_mutex_unlock(&t->lane->lock);
 	}
 	if (spec.large)
 		large_unref(&spec.large);
-	return done;
+	return result;
 }

@@ -78,6 +78,7 @@ struct store_outcome {
 	uint64_t cas;    /* of the item now */
 	bool expired;    /* a miss because it had just expired: nothing on disk says so yet */
 	uint64_t number; /* arith: the new value */
+	int64_t expiry;  /* arith: of the item now */
 	size_t needed;   /* STORE_MORE_ROOM from put and arith: value bytes that must be secured in the log */
 };
 
@@ -91,6 +92,10 @@ bool store_wants_large(const struct store *s, const struct store_key *key, size_
 /* Evicts until it fits; NULL when it cannot. Unref with store_unpin or hand it to store_put. */
 struct store_large *store_large_make(struct store_thread *t, size_t value_len);
 uint8_t *store_large_data(struct store_large *large);
+/* STORE_OK (emitted as it was before), NOT_FOUND (an invalidation leaves a tombstone), EXISTS, NO_MEMORY, STORE_MORE_ROOM
+ * with ret->needed above `secured`: the item goes to disk with this, value and all. emit may be NULL. */
+enum store_result store_mark(struct store_thread *t, const struct store_key *key,
+    const struct store_mark *mark, size_t secured, store_emit *emit, void *arg, struct store_outcome *ret);
 /* secured: value bytes for which the caller secured room in the log (matters for append and prepend, whose
  * result is learned inside). */
 enum store_result store_put(struct store_thread *t, const struct store_key *key, const struct store_put *put,

@@ -30,20 +30,20 @@ enum store_result store_touch(struct store_thread *t, const struct store_key *ke
 		if (!in_place) {
 			rewrite_learn(s, &site, &o);
 			change_leave(s, &site);
-			struct rewrite rw = {.touch = true, .keep = keep, .expiry = expiry};
-			int done = rewrite_once(t, key, &rw, &o, ret);
+			const struct rewrite rw = {.same = true,
+			    .touch = !keep,
+			    .keep_cas = keep,
+			    .expires = true,
+			    .expiry = expiry,
+			    .clear = keep ? ITEM_NOT_KEPT : 0,
+			    .emit = emit,
+			    .arg = arg};
+			enum rewrite_result done = rewrite_once(t, key, &rw, &o, ret);
 			store_unpin(s, &o.pin);
-			if (done < 0)
-				return STORE_NO_MEMORY;
-			uint64_t seq = ret->seq;
-			enum store_result result = STORE_OK;
-			if (done && emit) {
-				result = store_get(t, key, emit, arg, ret);
-				ret->seq = ret->seq > seq ? ret->seq : seq;
-			}
-			if (done)
-				return result;
-			continue;
+			if (done == REWRITE_AGAIN)
+				continue;
+			ret->seq = ret->seq > o.spec.seq ? ret->seq : o.spec.seq;
+			return rewrite_answer(done);
 		}
 		enum store_result result = STORE_OK;
 		uint64_t served = item_seq(site.it);

@@ -76,7 +76,12 @@ struct store_put {
 	enum store_mode mode;
 	uint32_t flags;
 	int64_t expiry;   /* absolute; 0 = never; a time not after now: stored and at once expired */
-	uint64_t compare; /* STORE_CAS */
+	uint64_t compare; /* STORE_CAS; append and prepend: 0 = any */
+	uint64_t cas;     /* what its CAS is to be; 0 = the number of the change */
+	/* STORE_CAS with a lower number than the item has: stored all the same, but stale; expiry and win stay the item's. */
+	bool older_is_stale;
+	bool vivify; /* append and prepend: a miss stores the value as it is, to expire at `expiry` */
+	bool win;    /* the right to fill the item is given away with it */
 	const uint8_t *value;
 	size_t value_len;
 	struct store_large *large; /* instead of value: filled by the caller; the store takes it over on every
@@ -87,6 +92,30 @@ struct store_arith {
 	uint64_t delta;
 	bool decrement;
 	uint64_t compare; /* 0 = any */
+	uint64_t cas;     /* what its CAS is to be; 0 = the number of the change */
+	bool vivify;      /* a miss stores `initial`, to expire at `initial_expiry` */
+	uint64_t initial;
+	int64_t initial_expiry;
+	bool expires; /* it gets `expiry`, not after now: it goes, and the answer says what it was */
+	int64_t expiry;
+};
+
+/* What arithmetic came to. */
+struct store_number {
+	uint64_t value, cas;
+	int64_t expiry;
+};
+
+/* Changes of what an item is marked with; its value stays, or goes. */
+struct store_mark {
+	bool win;   /* the right to fill it is given away; its CAS stays */
+	bool stale; /* invalidated: served with a warning, for one to win; a new CAS */
+	bool empty; /* the value and the client's flags go, the item stays; a new CAS */
+	bool expires;
+	int64_t expiry;   /* with expires */
+	uint64_t compare; /* 0 = any */
+	uint64_t cas;     /* with stale or empty; 0 = the number of the change */
+	bool unlogged;    /* win alone: no record of it, a restart may give it away again */
 };
 
 /* A flush slot or a key that is to be judged by time. */

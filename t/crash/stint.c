@@ -192,10 +192,15 @@ static enum store_result perform(struct engine_worker *w, const struct store_key
 	    .value = op->value,
 	    .value_len = op->len};
 	const struct store_arith arith = {.delta = op->delta, .decrement = op->kind == OP_DECR};
+	struct store_number sum = {0};
+	enum store_result r;
 	switch (op->kind) {
 	case OP_INCR:
 	case OP_DECR:
-		return engine_arith(w, key, &arith, number, cas);
+		r = engine_arith(w, key, &arith, &sum);
+		*number = sum.value;
+		*cas = sum.cas;
+		return r;
 	case OP_DELETE:
 		return engine_delete(w, key, 0);
 	case OP_TOUCH:

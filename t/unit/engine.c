@@ -85,11 +85,13 @@ static enum store_result touch(struct place *p, uint32_t key, int64_t expiry, st
 static enum store_result incr(struct place *p, uint32_t key, uint64_t *ret_cas)
 {
 	char name[32];
-	uint64_t number;
+	struct store_number number = {0};
 	engine_turn(p->w);
 	struct store_key k = key_at(p->w, key, name);
-	enum store_result r = engine_arith(p->w, &k, &(struct store_arith){.delta = 1}, &number, ret_cas);
+	enum store_result r = engine_arith(p->w, &k, &(struct store_arith){.delta = 1}, &number);
 	engine_turn_end(p->w);
+	if (ret_cas)
+		*ret_cas = number.cas;
 	return r;
 }
 

@@ -190,7 +190,7 @@ static enum store_result one(
 	    .value_len = len,
 	    .flags = op->flags,
 	    .expiry = op->expiry};
-	uint64_t number;
+	struct store_number number;
 	switch (op->kind) {
 	case OP_SET:
 	case OP_APPEND:
@@ -204,7 +204,7 @@ static enum store_result one(
 	case OP_TOUCH:
 		return engine_touch(w, k, op->expiry, NULL, NULL);
 	case OP_INCR:
-		return engine_arith(w, k, &(struct store_arith){.delta = 5}, &number, NULL);
+		return engine_arith(w, k, &(struct store_arith){.delta = 5}, &number);
 	default:
 		return engine_flush(w, 0);
 	}

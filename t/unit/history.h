@@ -233,7 +233,7 @@ static inline enum store_result op_try(
     struct engine_worker *w, const struct op *op, const struct store_key *k)
 {
 	uint8_t *value;
-	uint64_t number;
+	struct store_number number;
 	size_t len = op_value(op, &value);
 	enum store_result r = STORE_OK;
 	const struct store_put put = {.mode = op->kind == OP_SET ? STORE_SET : STORE_APPEND,
@@ -253,7 +253,7 @@ static inline enum store_result op_try(
 		r = engine_touch(w, k, op->expiry, NULL, NULL);
 		break;
 	case OP_INCR:
-		r = engine_arith(w, k, &(struct store_arith){.delta = 5}, &number, NULL);
+		r = engine_arith(w, k, &(struct store_arith){.delta = 5}, &number);
 		break;
 	default:
 		r = engine_flush(w, 0);

@@ -91,9 +91,9 @@ static enum store_result touch(struct place *p, const char *key, int64_t ttl)
 static enum store_result incr(struct place *p, const char *key)
 {
 	struct store_key k;
-	uint64_t n;
+	struct store_number n;
 	struct engine_worker *w = begin(p, key, &k);
-	enum store_result r = engine_arith(w, &k, &(struct store_arith){.delta = 1}, &n, NULL);
+	enum store_result r = engine_arith(w, &k, &(struct store_arith){.delta = 1}, &n);
 	end(p, w);
 	return r;
 }
