@@ -15,6 +15,10 @@
 #  - incr and decr of a number from 2^63 on: 1.6.18 looks for a minus sign up to the next zero byte, far behind the value,
 #    and now and then finds one: a number is said to be none. Told apart, and both sides begin anew.
 #  - flags beyond 32 bits, times beyond 2038: refused or taken on purpose (t/5001-answers.t).
+#  - meta commands: 1.6.18 knows no E and no x, gives ms no s, does nothing for N of ms, shows the key of an item that b and
+#    N made as it is, answers ma with q when N made the number, forgets with append that a key was coded, takes only one letter behind M, and says other things to
+#    bad lines, gives T and c of ma to the item as it was when its number becomes longer (t/5001-answers.t has those of 1.6.45). Left out. A number that becomes longer is no longer stale there: no
+#    number is made stale here. Remaining and past seconds are not compared: the clocks tick at different moments.
 #  - object sizes near -I: the header of an item has another size.
 #  - a delayed flush_all behind an immediate one: what the first flushed comes to life again in 1.6.18. Left out, and
 #    checked in t/5010-time.t.
@@ -24,6 +28,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Process qw(long_run);
+use MIME::Base64 qw(encode_base64);
 use Test::More;
 
 my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
@@ -114,6 +119,59 @@ sub other
 	);
 }
 
+# The number that this side knows by the rank of a CAS, now and then one of another key.
+sub compare
+{
+	my ($key) = @_;
+	my $rank = rand() < 0.7 ? $token{$key} : $token{ any_key() };
+	return map { 'C' . (defined $rank ? $next_token[$_][$rank] : 0) } 0, 1;
+}
+
+# Some of them in any order.
+sub shuffled { my @some = map { [rand, $_] } grep { rand() < 0.4 } @_; return map { $_->[1] } sort { $a->[0] <=> $b->[0] } @some; }
+
+# A meta command for each side: some of these flags in any order, one of which may compare.
+sub meta
+{
+	my ($line, $key, $flags, $value) = @_;
+	my @flags = shuffled(@$flags);
+	my @compare = rand() < 0.2 ? compare($key) : ('', '');
+	return map { join(' ', $line, @flags, $compare[$_] || ()) . "\r\n" . ($value // '') } 0, 1;
+}
+
+sub meta_reading
+{
+	my $key = any_key();
+	my @flags = (qw(v v f t k l q), 'O' . int rand 1000, 'T' . exptime());
+	push @flags, 'h', 's' if $key !~ /^n/;
+	push @flags, pick('N30', 'N0', 'R50', 'R2000');
+	return join(' ', "mg $key", shuffled(sort keys %{ { map { $_ => 1 } @flags } })) . "\r\n"; # 1.6.18 does not compare here
+}
+
+sub meta_storage
+{
+	my $key = text_key();
+	my $value = value();
+	my @flags = ('F' . int rand 1000, 'T' . exptime(), 'c', 'k', 'q', 'O1', 'I', 'M' . pick(qw(E A P R S)));
+	return meta("ms $key " . length $value, $key, \@flags, "$value\r\n");
+}
+
+sub meta_coded
+{
+	my $key = pick('c1', 'c22', 'c333', pack 'C*', 0, 1, 13, 10, 32, 255);
+	my $coded = encode_base64($key, '');
+	$key = 'c1' if $key =~ /\s/;
+	return pick("ms $coded 3 b k\r\nabc\r\n", "mg $coded k b v\r\n", "mg $key k v\r\n", "md $coded b k O2\r\n");
+}
+
+sub meta_other
+{
+	my ($text, $count) = (text_key(), count_key());
+	my @mark = ('k', 'O' . int rand 99, 'q', 'I', 'T' . exptime());
+	my @number = ('N' . exptime(), 'J' . number(), 'D' . number(), 'M' . pick(qw(I D + -)), qw(t k v), 'O3');
+	return rand() < 0.4 ? meta("md $text", $text, \@mark) : rand() < 0.9 ? meta("ma $count", $count, \@number) : "mn\r\n";
+}
+
 my $long = 'k' x 251;
 sub bad
 {
@@ -130,7 +188,8 @@ sub bad
 sub command
 {
 	my $kind = rand 100;
-	my @sent = $kind < 30 ? storage() : $kind < 38 ? cas() : $kind < 55 ? counting() : $kind < 80 ? reading()
+	my @sent = $kind < 8 ? meta_reading() : $kind < 15 ? meta_storage() : $kind < 17 ? meta_coded()
+	    : $kind < 23 ? meta_other() : $kind < 35 ? storage() : $kind < 38 ? cas() : $kind < 55 ? counting() : $kind < 80 ? reading()
 	    : $kind < 95 ? other() : bad();
 	return @sent == 1 ? ($sent[0], $sent[0]) : @sent;
 }
@@ -184,6 +243,30 @@ sub digest
 			push @lines, "VALUE $key $flags " . (defined $cas ? "cas $ranks->{$cas} " : '') . $shown;
 			next;
 		}
+		if ($line =~ /^(?:VA (\d+)|HD)(?: .*)?\r\n/) {
+			my $length = $1;
+			$line =~ s/ ([tl])\d+/ $1#/g;
+			if ($line =~ / c(\d+)/) {
+				my $cas = $1;
+				if (!defined $ranks->{$cas}) {
+					$ranks->{$cas} = @$numbers;
+					push @$numbers, $cas;
+				}
+				$line =~ s/ c\d+/ cas $ranks->{$cas}/;
+				$see->{$1} = $ranks->{$cas} if $line =~ / k(\S+)/;
+			}
+			push(@lines, $line), next unless defined $length;
+			my $value = substr $answer, pos $answer, $length;
+			pos($answer) += $length + 2;
+			if ($value =~ s/^(\d+) +\z/$1/) {
+				my $shorter = length $value;
+				$line =~ s/^VA $length/VA $shorter/;
+				$line =~ s/ s$length/ s$shorter/;
+			}
+			push @lines, $line;
+			push @lines, length $value > 60 ? length($value) . ' bytes ' . unpack '%32C*', $value : $value;
+			next;
+		}
 		push @lines, $line =~ s/^VERSION .*/VERSION/r =~ s/^(?:CLIENT_ERROR bad command line format.*|ERROR\r)$/refused/r;
 	}
 	return @lines;
@@ -226,7 +309,8 @@ for my $batch (1 .. $batches) {
 	}
 	diag "seed $seed, batch $batch, pieces $piece, answer line " . ($at // 'behind the last') . ':';
 	diag "  $sides[$_]{name}: " . ($lines[$_][ $at // -1 ] // 'nothing') for 0, 1;
-	diag join '', map { s/[^\x20-\x7e\n]/./gr } @shown;
+	diag "  all of it: ", join '', map { "    $_" } @{ $lines[$_] } for grep { $ENV{HEARTH_SHOW} } 0, 1;
+	diag map { '  ' . s/\r?\n.*//sr =~ s/[^\x20-\x7e]/./gr . "\n" } @shown;
 	last;
 }
 is($same, $batches, "$commands random commands in $batches batches are answered alike, seed $seed");

@@ -197,12 +197,12 @@ static bool emit_known(void *arg, const struct store_view *view)
 }
 
 /* What is on no disk is a miss, and a miss waits for nothing: an evicted key may come back as well. */
-static enum store_result get_known(
-    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
+static enum store_result look_known(
+    struct engine_worker *w, const struct store_key *key, bool hit, store_emit *emit, void *arg)
 {
 	struct known k = {.emit = emit, .arg = arg, .upto = wal_published(w->engine->wal)};
 	struct store_outcome out = {0};
-	enum store_result result = store_get(w->thread, key, emit_known, &k, &out);
+	enum store_result result = store_look(w->thread, key, hit, emit_known, &k, &out);
 	if (k.hidden)
 		return STORE_NOT_FOUND;
 	if (result == STORE_OK)
@@ -210,17 +210,29 @@ static enum store_result get_known(
 	return result;
 }
 
-enum store_result engine_get(
-    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
+static inline enum store_result look(
+    struct engine_worker *w, const struct store_key *key, bool hit, store_emit *emit, void *arg)
 {
 	struct store_outcome out = {0};
 	if (w->lost)
-		return get_known(w, key, emit, arg);
-	enum store_result result = store_get(w->thread, key, emit, arg, &out);
+		return look_known(w, key, hit, emit, arg);
+	enum store_result result = store_look(w->thread, key, hit, emit, arg, &out);
 	need(w, out.seq);
 	if (out.expired)
 		note_expired(w, key);
 	return result;
+}
+
+enum store_result engine_get(
+    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
+{
+	return look(w, key, true, emit, arg);
+}
+
+enum store_result engine_peek(
+    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
+{
+	return look(w, key, false, emit, arg);
 }
 
 enum store_result engine_touch(
@@ -275,8 +287,8 @@ void engine_large_drop(struct engine_worker *w, struct store_large **large)
 		store_unpin(w->engine->store, &pin);
 }
 
-enum store_result engine_put(
-    struct engine_worker *w, const struct store_key *key, const struct store_put *put, uint64_t *ret_cas)
+enum store_result engine_put(struct engine_worker *w, const struct store_key *key,
+    const struct store_put *put, struct store_stored *ret_stored)
 {
 	struct store_outcome out = {0};
 	struct store_put own = *put;
@@ -302,11 +314,11 @@ enum store_result engine_put(
 	} while (result == STORE_MORE_ROOM);
 	if (own.large && (result == STORE_REFUSED || (result == STORE_WAIT && !put->large)))
 		engine_large_drop(w, &own.large);
+	if (ret_stored)
+		*ret_stored = (struct store_stored){out.cas, out.value_len};
 	if (removal && result != STORE_WAIT)
 		return removed(w, result, out.seq);
 	need(w, out.seq);
-	if (ret_cas)
-		*ret_cas = out.cas;
 	return result;
 }
 
@@ -329,7 +341,7 @@ enum store_result engine_arith(struct engine_worker *w, const struct store_key *
 		return result;
 	result = store_arith(w->thread, key, arith, &out);
 	need(w, out.seq);
-	*ret_number = (struct store_number){out.number, out.cas, out.expiry};
+	*ret_number = (struct store_number){out.number, out.cas, out.expiry, out.created};
 	return result;
 }
 

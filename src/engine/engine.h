@@ -116,6 +116,9 @@ int64_t engine_expiry(const struct engine_worker *w, int64_t exptime);
 /* STORE_OK (emitted), STORE_NOT_FOUND, STORE_MORE_ROOM. */
 enum store_result engine_get(
     struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg);
+/* The same, but no hit: the item stays as cold as it is. */
+enum store_result engine_peek(
+    struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg);
 /* gat and touch (emit NULL): STORE_OK, STORE_NOT_FOUND, STORE_WAIT, STORE_MORE_ROOM, STORE_REFUSED. */
 enum store_result engine_touch(
     struct engine_worker *w, const struct store_key *key, int64_t expiry, store_emit *emit, void *arg);
@@ -127,9 +130,9 @@ enum store_result engine_room(
     struct engine_worker *w, const struct store_key *key, size_t value_len, struct store_large **ret_large);
 uint8_t *engine_large_data(struct store_large *large);
 void engine_large_drop(struct engine_worker *w, struct store_large **large);
-/* STORE_OK, NOT_STORED, EXISTS, NOT_FOUND (cas), TOO_LARGE, NO_MEMORY, WAIT, REFUSED. ret_cas may be NULL. */
-enum store_result engine_put(
-    struct engine_worker *w, const struct store_key *key, const struct store_put *put, uint64_t *ret_cas);
+/* STORE_OK, NOT_STORED, EXISTS, NOT_FOUND (cas), TOO_LARGE, NO_MEMORY, WAIT, REFUSED. ret_stored may be NULL. */
+enum store_result engine_put(struct engine_worker *w, const struct store_key *key,
+    const struct store_put *put, struct store_stored *ret_stored);
 /* STORE_OK, NOT_FOUND, EXISTS (compare not 0 and another), WAIT, REFUSED. A miss leaves a tombstone too. */
 enum store_result engine_delete(struct engine_worker *w, const struct store_key *key, uint64_t compare);
 /* STORE_OK with *ret_number, NOT_FOUND, NOT_NUMBER, EXISTS, NO_MEMORY, WAIT, REFUSED. */

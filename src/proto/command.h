@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* command: the one table of commands. A row says how a command is written (shape), whether it reads, writes
  * or administers, and which counter it moves; parser, access check and counters follow the row, not the name.
- * Meta and binary commands are further rows with shapes of their own. Constant data: any thread. */
+ * Constant data: any thread. */
 #ifndef PROTO_COMMAND_H
 #define PROTO_COMMAND_H
 
@@ -24,6 +24,11 @@ enum command_id {
 	COMMAND_INCR,
 	COMMAND_DECR,
 	COMMAND_TOUCH,
+	COMMAND_MG,
+	COMMAND_MS,
+	COMMAND_MD,
+	COMMAND_MA,
+	COMMAND_ME,
 	COMMAND_MN,
 	COMMAND_VERSION,
 	COMMAND_FLUSH_ALL,
@@ -48,6 +53,8 @@ enum command_shape {
 	COMMAND_KEY,        /* <key> [noreply] */
 	COMMAND_KEY_DELTA,  /* <key> <delta> [noreply] */
 	COMMAND_KEY_TIME,   /* <key> <exptime> [noreply] */
+	COMMAND_META,       /* <key> <flag>* */
+	COMMAND_META_STORE, /* <key> <bytes> <flag>*, then the value */
 	COMMAND_WORDS,      /* words that the command itself looks at */
 };
 

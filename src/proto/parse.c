@@ -7,28 +7,11 @@
 #include <limits.h>
 #include <string.h>
 #include "base/check.h"
+#include "proto/meta.h"
 
 #define BINARY_MAGIC 0x80
 #define SHORTEST     4 /* bytes of the shortest line that can be a command, its end included */
 #define VALUE_MAX    ((uint64_t)INT_MAX - 2)
-
-/* The words of a line: [at, end), without its line end. */
-struct words {
-	const uint8_t *at, *end;
-};
-
-static bool next_word(struct words *w, struct request_slice *ret_word)
-{
-	while (w->at < w->end && *w->at == ' ')
-		w->at++;
-	if (w->at == w->end)
-		return false;
-	const uint8_t *space = memchr(w->at, ' ', (size_t)(w->end - w->at));
-	ret_word->data = w->at;
-	w->at = space ? space : w->end;
-	ret_word->len = (size_t)(w->at - ret_word->data);
-	return true;
-}
 
 bool parse_uint(const struct request_slice *s, uint64_t max, uint64_t *ret_v)
 {
@@ -94,13 +77,25 @@ static void read_words(struct request *req, struct words w)
 {
 	struct request_slice word = {NULL, 0};
 	size_t n = 0;
-	while (next_word(&w, &word)) {
+	while (words_next(&w, &word)) {
 		if (n < REQUEST_KEYS)
 			req->keys[n] = word;
 		n++;
 	}
 	req->n_keys = (uint8_t)(n < REQUEST_KEYS ? n : REQUEST_KEYS);
 	req->noreply = req->command->noreply && n > 0 && parse_is(&word, "noreply");
+}
+
+/* The value behind a line that is right. */
+static enum parse_result read_value(struct request *req, const uint8_t *value, size_t len, size_t *ret_used)
+{
+	if (len < req->value_len + 2)
+		return PARSE_VALUE;
+	*ret_used += req->value_len + 2;
+	if (value[req->value_len] != '\r' || value[req->value_len + 1] != '\n')
+		return quiet(req, REPLY_BAD_CHUNK);
+	req->value = value;
+	return PARSE_DONE;
 }
 
 /* The value is `swallow`ed when the line is refused but its length can be read, so that the stream stays
@@ -122,13 +117,50 @@ static enum parse_result read_store(
 		return quiet(req, REPLY_BAD_FORMAT);
 	}
 	req->flags = (uint32_t)flags;
-	if (len < req->value_len + 2)
-		return PARSE_VALUE;
-	*ret_used += req->value_len + 2;
-	if (value[req->value_len] != '\r' || value[req->value_len + 1] != '\n')
-		return quiet(req, REPLY_BAD_CHUNK);
-	req->value = value;
-	return PARSE_DONE;
+	return read_value(req, value, len, ret_used);
+}
+
+/* The word that is the key of a meta command, and its flags. `before`: words until then, the command's name among them. */
+static enum reply_id read_meta(struct request *req, struct words w, unsigned before)
+{
+	if (req->keys[0].len > REQUEST_KEY_MAX)
+		return REPLY_BAD_FORMAT;
+	enum reply_id error = meta_read(w, before, &req->keys[0], &req->meta);
+	req->n_keys = 1;
+	if (error == REPLY_NONE && req->meta.key_len)
+		req->keys[0] = (struct request_slice){req->meta.key, req->meta.key_len};
+	return error;
+}
+
+static enum parse_result read_meta_line(struct request *req, struct words w)
+{
+	if (!words_next(&w, &req->keys[0]))
+		return loud(req, REPLY_BAD_FORMAT);
+	enum reply_id error = read_meta(req, w, 2);
+	if (error == REPLY_NONE)
+		return PARSE_DONE;
+	/* memcached tells of ma's flags no more than that. */
+	bool many = error == REPLY_BAD_FORMAT || error == REPLY_MANY_FLAGS;
+	return loud(req, req->command->id == COMMAND_MA && !many ? REPLY_BAD_FLAGS : error);
+}
+
+static enum parse_result read_meta_store(
+    struct parser *p, struct request *req, struct words w, const uint8_t *value, size_t len, size_t *ret_used)
+{
+	struct request_slice bytes;
+	req->value = NULL;
+	if (!words_next(&w, &req->keys[0]) || !words_next(&w, &bytes) ||
+	    !parse_uint(&bytes, VALUE_MAX, &req->value_len))
+		return loud(req, REPLY_BAD_FORMAT);
+	enum reply_id error = read_meta(req, w, 3);
+	if (error == REPLY_NONE && req->meta.mode && !memchr("EAPRS", req->meta.mode, 5))
+		error = REPLY_BAD_MODE_MS;
+	if (error != REPLY_NONE) {
+		parse_swallow(p, req->value_len + 2);
+		return loud(req, error);
+	}
+	req->flags = req->meta.client_flags;
+	return read_value(req, value, len, ret_used);
 }
 
 static enum parse_result read_key(struct request *req)
@@ -172,7 +204,7 @@ static enum parse_result read_keys(struct parser *p, const uint8_t *data, size_t
 	req->n_keys = 0;
 	while (req->n_keys < REQUEST_KEYS) {
 		const uint8_t *before = w.at;
-		if (!next_word(&w, &key)) {
+		if (!words_next(&w, &key)) {
 			last = end != NULL;
 			break;
 		}
@@ -210,17 +242,17 @@ static enum parse_result begin_keys(struct parser *p, const uint8_t *data, size_
 
 	*ret_used = end ? (size_t)(end + 1 - data) : head;
 	if (p->command->shape == COMMAND_TOUCH_KEYS) {
-		if (!next_word(&w, &word))
+		if (!words_next(&w, &word))
 			return loud(req, REPLY_BAD_FORMAT);
 		peek = w;
-		if (!next_word(&peek, &req->keys[0]))
+		if (!words_next(&peek, &req->keys[0]))
 			return loud(req, REPLY_BAD_FORMAT);
 		if (!parse_int(&word, &p->exptime))
 			return loud(req, REPLY_BAD_EXPTIME);
 		head = (size_t)(w.at - data);
 	} else if (end) {
 		peek = w;
-		if (!next_word(&peek, &word))
+		if (!words_next(&peek, &word))
 			return loud(req, REPLY_BAD_FORMAT);
 	}
 	p->state = PARSE_AT_KEY;
@@ -250,7 +282,7 @@ static enum parse_result unknown(struct request *req, struct words w)
 {
 	struct request_slice word = {NULL, 0};
 	bool args = false;
-	while (next_word(&w, &word))
+	while (words_next(&w, &word))
 		args = true;
 	if (args && word.len >= 5 && memcmp(word.data, "HTTP/", 5) == 0)
 		return PARSE_CLOSE;
@@ -281,6 +313,11 @@ static enum parse_result read_line(struct parser *p, const uint8_t *data, size_t
 	case COMMAND_STORE_CAS:
 		read_words(req, (struct words){args, stop});
 		return read_store(p, req, end + 1, len - *ret_used, ret_used);
+	case COMMAND_META:
+		return read_meta_line(req, (struct words){args, stop});
+	case COMMAND_META_STORE:
+		return read_meta_store(
+		    p, req, (struct words){args, stop}, end + 1, len - *ret_used, ret_used);
 	case COMMAND_WORDS:
 		read_words(req, (struct words){args, stop});
 		return PARSE_DONE;

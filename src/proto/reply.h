@@ -32,6 +32,15 @@
 	X(BAD_EXPTIME, "CLIENT_ERROR invalid exptime argument") \
 	X(BAD_DELTA, "CLIENT_ERROR invalid numeric delta argument") \
 	X(NOT_NUMBER, "CLIENT_ERROR cannot increment or decrement non-numeric value") \
+	X(BAD_TOKEN, "CLIENT_ERROR bad token in command line format") \
+	X(BAD_KEY64, "CLIENT_ERROR error decoding key") \
+	X(BAD_FLAG, "CLIENT_ERROR invalid flag") \
+	X(BAD_FLAGS, "CLIENT_ERROR invalid or duplicate flag") \
+	X(TWICE, "CLIENT_ERROR duplicate flag") \
+	X(MANY_FLAGS, "CLIENT_ERROR options flags are too long") \
+	X(LONG_OPAQUE, "CLIENT_ERROR opaque token too long") \
+	X(BAD_MODE_MS, "CLIENT_ERROR invalid mode for ms M token") \
+	X(BAD_MODE_MA, "CLIENT_ERROR invalid mode for ma M token") \
 	X(NO_FLUSH, "CLIENT_ERROR flush_all not allowed") \
 	X(NO_DUMP, "CLIENT_ERROR stats cachedump not allowed") \
 	X(BAD_DETAIL, "CLIENT_ERROR usage: stats detail on|off|dump") \

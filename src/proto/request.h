@@ -19,6 +19,30 @@ struct request_slice {
 	size_t len;
 };
 
+#define REQUEST_META_WORDS 20 /* on the line of a meta command */
+#define REQUEST_OPAQUE_MAX 32
+
+/* The flags of a meta command. Plain data that holds no slices, so that it outlives the input buffer. */
+struct request_meta {
+	uint64_t has; /* a bit for each letter that is there, 'A' the first: meta_has() */
+	uint8_t n;
+	uint8_t mode; /* of M; 0 = none */
+	uint8_t opaque_len;
+	uint8_t key_len;       /* of the decoded key; 0: the key is text */
+	uint32_t client_flags; /* F */
+	int64_t ttl;           /* T, as an exptime */
+	int64_t vivify_ttl;    /* N */
+	int64_t recache_ttl;   /* R */
+	uint64_t compare;      /* C */
+	uint64_t cas;          /* E */
+	uint64_t initial;      /* J */
+	uint64_t delta;        /* D */
+	/* Not reset from one request to the next. */
+	uint8_t flag[REQUEST_META_WORDS];   /* in the order of the line */
+	uint8_t opaque[REQUEST_OPAQUE_MAX]; /* with its O */
+	uint8_t key[REQUEST_KEY_MAX];
+};
+
 struct request {
 	const struct command *command; /* NULL with an error before the name was known */
 	enum reply_id error;           /* with PARSE_ERROR; REPLY_NONE when noreply hides it */
@@ -33,6 +57,7 @@ struct request {
 	uint64_t value_len;
 	const uint8_t *value; /* NULL while it is not all there */
 	struct request_slice keys[REQUEST_KEYS];
+	struct request_meta meta; /* of meta commands alone */
 };
 
 #endif

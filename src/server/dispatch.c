@@ -63,6 +63,10 @@ static enum step run_command(struct conn *c, struct item *it)
 	case COMMAND_STORE:
 	case COMMAND_STORE_CAS:
 		return storage_run(c, it);
+	case COMMAND_META_STORE:
+		return storage_run(c, it);
+	case COMMAND_META:
+		return meta_run(c, it);
 	case COMMAND_KEY:
 		return update_delete(c, it);
 	case COMMAND_KEY_DELTA:
@@ -119,6 +123,9 @@ static void prepare(struct conn *c, struct item *it)
 	unsigned n = many ? req->n_keys : 1;
 	for (unsigned i = 0; i < n; i++)
 		it->keys[i] = engine_key(c->worker->engine, req->keys[i].data, (uint8_t)req->keys[i].len);
+	bool meta = req->command->shape == COMMAND_META || req->command->shape == COMMAND_META_STORE;
+	if (meta && req->meta.key_len)
+		it->keys[0].binary = true;
 }
 
 /* Parses ahead, at most `max` requests. What needs the buffer to itself, or ends the connection, comes last.

@@ -3,40 +3,24 @@
  * sent from where they lie. */
 #include "server/session.h"
 
-#include <string.h>
-
 struct emit {
-	struct conn *conn;
+	struct session_emit base;
 	const struct store_key *key;
 	bool cas;
-	size_t wanted; /* room, when it was too small */
-	bool unready;  /* there was no place for a pin */
 };
 
 /* Under a shard's lock: copies, or keeps the pin of a long value. */
 static bool emit_value(void *arg, const struct store_view *view)
 {
 	struct emit *e = arg;
-	struct out *o = &e->conn->out;
-	bool pin = store_pinned(&view->pin);
-	size_t need = REPLY_HEAD_MAX + 2 + (pin ? 0 : view->value_len);
-
-	e->unready = pin && !out_can_pin(o);
-	e->wanted = need;
-	if (e->unready || buf_room(&o->copied) < need)
+	struct out *o = &e->base.conn->out;
+	if (!session_fits(&e->base, view))
 		return false;
 	uint8_t *at = out_tail(o);
 	at += e->cas ? reply_value_cas(at, e->key->data, e->key->len, view->flags, view->value_len, view->cas)
 	             : reply_value(at, e->key->data, e->key->len, view->flags, view->value_len);
 	o->copied.tail = (size_t)(at - o->copied.data);
-	if (pin) {
-		out_pin(o, view);
-	} else {
-		memcpy(at, view->value, view->value_len);
-		o->copied.tail += view->value_len;
-	}
-	memcpy(out_tail(o), "\r\n", 2);
-	o->copied.tail += 2;
+	session_put_value(o, view);
 	return true;
 }
 
@@ -45,7 +29,7 @@ static enum store_result fetch(struct conn *c, const struct request *req, const 
 	struct engine_worker *w = c->worker->engine;
 	enum command_id id = req->command->id;
 	bool touch = id == COMMAND_GAT || id == COMMAND_GATS;
-	struct emit e = {.conn = c, .key = key, .cas = id == COMMAND_GETS || id == COMMAND_GATS};
+	struct emit e = {.base.conn = c, .key = key, .cas = id == COMMAND_GETS || id == COMMAND_GATS};
 	enum store_result r;
 
 	for (;;) {
@@ -55,7 +39,7 @@ static enum store_result fetch(struct conn *c, const struct request *req, const 
 			r = engine_get(w, key, emit_value, &e);
 		if (r != STORE_MORE_ROOM)
 			return r;
-		if ((e.unready && !out_prepare_pin(&c->out)) || !session_room(c, e.wanted))
+		if (!session_make_fit(&e.base))
 			return STORE_NO_MEMORY;
 	}
 }

@@ -2,6 +2,8 @@
 /* session: the answers that all commands share, see session.h. */
 #include "server/session.h"
 
+#include <string.h>
+
 bool session_make_room(struct conn *c, size_t len)
 {
 	struct buf *b = &c->out.copied;
@@ -40,4 +42,30 @@ enum step session_refused_silently(struct conn *c, const struct store_key *key)
 {
 	enum store_result r = engine_delete(c->worker->engine, key, 0);
 	return r == STORE_WAIT ? STEP_WAIT : r == STORE_REFUSED ? STEP_CLOSE : STEP_DONE;
+}
+
+bool session_fits(struct session_emit *e, const struct store_view *view)
+{
+	struct out *o = &e->conn->out;
+	bool pin = store_pinned(&view->pin);
+	e->unready = pin && !out_can_pin(o);
+	e->wanted = SESSION_HEAD + 2 + (pin ? 0 : view->value_len);
+	return !e->unready && buf_room(&o->copied) >= e->wanted;
+}
+
+void session_put_value(struct out *o, const struct store_view *view)
+{
+	if (store_pinned(&view->pin)) {
+		out_pin(o, view);
+	} else {
+		memcpy(out_tail(o), view->value, view->value_len);
+		o->copied.tail += view->value_len;
+	}
+	memcpy(out_tail(o), "\r\n", 2);
+	o->copied.tail += 2;
+}
+
+bool session_make_fit(struct session_emit *e)
+{
+	return (!e->unready || out_prepare_pin(&e->conn->out)) && session_room(e->conn, e->wanted);
 }

@@ -14,9 +14,10 @@
 #include "server/internal.h"
 #include "server/worker.h"
 
-#define SESSION_ROOM (STORE_COPY_MAX + 512) /* any answer but a long value that must be copied */
+#define SESSION_HEAD 1000                                /* any line */
+#define SESSION_ROOM (STORE_COPY_MAX + SESSION_HEAD + 2) /* any answer but a long value that must be copied */
 
-_Static_assert(REPLY_HEAD_MAX + 2 <= 512, "a VALUE line and its value's end fit beside a copied value");
+_Static_assert(REPLY_HEAD_MAX <= SESSION_HEAD, "a VALUE line and its value's end fit beside a copied value");
 _Static_assert(REQUEST_KEY_MAX == STORE_KEY_MAX, "one key limit");
 
 /* A store whose value goes straight into its own memory while it arrives. */
@@ -26,6 +27,7 @@ struct upload {
 	struct store_put put;
 	struct store_key key; /* its data is below */
 	bool noreply;
+	struct request_meta meta; /* of ms */
 	enum store_result failed; /* the put failed and took the value with it; what is left is to say so */
 	uint8_t name[STORE_KEY_MAX];
 };
@@ -77,6 +79,20 @@ static inline void session_count(struct conn *c, enum counter which)
 /* What the turn changed or served must be in the log before its answers leave. */
 void session_keep_need(struct conn *c);
 
+/* ---- session.c: values ---- */
+/* What an emit callback needs to put a value into the output. */
+struct session_emit {
+	struct conn *conn;
+	size_t wanted; /* room, when it was too small */
+	bool unready;  /* there was no place for a pin */
+};
+/* Under a shard's lock: whether a head of SESSION_HEAD bytes and the value go into the output. */
+bool session_fits(struct session_emit *e, const struct store_view *view);
+/* Behind the head: the value, copied or, if it is long, pinned, and its line's end. */
+void session_put_value(struct out *o, const struct store_view *view);
+/* After STORE_MORE_ROOM: makes it. False: no memory. */
+bool session_make_fit(struct session_emit *e);
+
 /* ---- retrieval.c: get, gets, gat, gats ---- */
 enum step retrieval_run(struct conn *c, struct item *it);
 
@@ -87,6 +103,14 @@ enum step storage_run_value(struct conn *c, struct item *it);
 /* There is an upload: goes on with it. */
 enum step storage_end_upload(struct conn *c);
 void storage_drop_upload(struct conn *c);
+
+/* ---- meta.c ---- */
+enum step meta_run(struct conn *c, struct item *it);
+/* What a put of ms is to be. */
+void meta_fill_put(const struct conn *c, const struct request_meta *m, struct store_put *put);
+/* What became of it. */
+void meta_answer_put(struct conn *c, const struct request_meta *m, const struct store_key *key,
+    enum store_result r, const struct store_stored *stored);
 
 /* ---- update.c ---- */
 enum step update_delete(struct conn *c, struct item *it);

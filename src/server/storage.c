@@ -34,17 +34,22 @@ static enum store_mode store_mode(const struct command *command)
 	case COMMAND_CAS:
 		return STORE_CAS;
 	default:
-		CHECK(command->id == COMMAND_SET);
+		CHECK(command->id == COMMAND_SET || command->id == COMMAND_MS);
 		return STORE_SET;
 	}
 }
 
-/* The value cannot be stored. A set that fails takes the old value with it, so that nobody is served what the
- * client meant to replace. False: no room in the log for that. */
-static bool store_failed(struct conn *c, enum store_mode mode, const struct store_key *key,
+/* A put that fails takes the old value with it, so that nobody is served what the client meant to replace. */
+static bool replaces(const struct command *command)
+{
+	return command->id == COMMAND_SET || command->id == COMMAND_MS;
+}
+
+/* The value cannot be stored. False: no room in the log for what follows from that. */
+static bool store_failed(struct conn *c, const struct command *command, const struct store_key *key,
     enum store_result why, enum reply_id *ret_reply)
 {
-	if (mode == STORE_SET) {
+	if (replaces(command)) {
 		enum store_result r = engine_delete(c->worker->engine, key, 0);
 		if (r == STORE_WAIT)
 			return false;
@@ -68,44 +73,61 @@ static void count_cas(struct conn *c, enum store_result r)
 		session_count(c, COUNTER_cas_misses);
 }
 
-/* failed keeps, over a wait, that the put itself is done and has failed. */
-static enum step put(struct conn *c, const struct store_key *key, const struct store_put *put, bool noreply,
-    enum store_result *failed)
-{
-	enum store_result r = *failed != STORE_OK ? *failed : engine_put(c->worker->engine, key, put, NULL);
-	enum reply_id reply = REPLY_STORED;
+/* One put and whom it is answered to. */
+struct order {
+	const struct command *command;
+	const struct request_meta *meta; /* of ms */
+	const struct store_key *key;
+	const struct store_put *put;
+	bool noreply;
+};
 
+static void answer_put(
+    struct conn *c, const struct order *o, enum store_result r, const struct store_stored *stored)
+{
+	session_count(c, COUNTER_cmd_set);
+	if (o->put->mode == STORE_CAS)
+		count_cas(c, r);
+	if (o->command->id == COMMAND_MS) {
+		meta_answer_put(c, o->meta, o->key, r, stored);
+		return;
+	}
+	session_answer_unless(c, o->noreply,
+	    r == STORE_OK                                       ? REPLY_STORED
+	    : r == STORE_EXISTS                                 ? REPLY_EXISTS
+	    : r == STORE_NOT_FOUND && o->put->mode == STORE_CAS ? REPLY_NOT_FOUND
+	                                                        : REPLY_NOT_STORED);
+}
+
+/* failed keeps, over a wait, that the put itself is done and has failed. */
+static enum step put(struct conn *c, const struct order *o, enum store_result *failed)
+{
+	struct store_stored stored = {0};
+	enum store_result r = *failed;
+	enum reply_id reply = REPLY_NONE;
+	if (r == STORE_OK)
+		r = engine_put(c->worker->engine, o->key, o->put, &stored);
 	switch (r) {
 	case STORE_WAIT:
 		return STEP_WAIT;
 	case STORE_OK:
-		break;
 	case STORE_NOT_STORED:
-		reply = REPLY_NOT_STORED;
-		break;
 	case STORE_EXISTS:
-		reply = REPLY_EXISTS;
-		break;
 	case STORE_NOT_FOUND:
-		reply = put->mode == STORE_CAS ? REPLY_NOT_FOUND : REPLY_NOT_STORED;
-		break;
+		answer_put(c, o, r, &stored);
+		return STEP_DONE;
 	case STORE_REFUSED:
 		*failed = r;
-		if (noreply && put->mode != STORE_ADD)
-			return session_refused_silently(c, key);
-		session_answer_unless(c, noreply, REPLY_REFUSED);
+		if (o->noreply && o->put->mode != STORE_ADD)
+			return session_refused_silently(c, o->key);
+		session_answer_unless(c, o->noreply, REPLY_REFUSED);
 		return STEP_DONE;
 	default:
 		*failed = r;
-		if (!store_failed(c, put->mode, key, r, &reply))
+		if (!store_failed(c, o->command, o->key, r, &reply))
 			return STEP_WAIT;
-		return session_answer_failed(c, noreply, reply);
+		return session_answer_failed(c, o->noreply, reply);
 	}
-	session_count(c, COUNTER_cmd_set);
-	if (put->mode == STORE_CAS)
-		count_cas(c, r);
-	session_answer_unless(c, noreply, reply);
-	return STEP_DONE;
 }
 
 static void fill_put(const struct conn *c, const struct request *req, struct store_put *ret_put)
@@ -118,6 +140,8 @@ static void fill_put(const struct conn *c, const struct request *req, struct sto
 	    .value = req->value,
 	    .value_len = req->value_len,
 	};
+	if (req->command->id == COMMAND_MS)
+		meta_fill_put(c, &req->meta, ret_put);
 }
 
 enum step storage_run(struct conn *c, struct item *it)
@@ -125,7 +149,8 @@ enum step storage_run(struct conn *c, struct item *it)
 	struct store_put p;
 	enum store_result failed = STORE_OK;
 	fill_put(c, &it->req, &p);
-	return put(c, &it->keys[0], &p, it->req.noreply, &failed);
+	const struct order o = {it->req.command, &it->req.meta, &it->keys[0], &p, it->req.noreply};
+	return put(c, &o, &failed);
 }
 
 /* The value has memory of its own: what is buffered of it goes there, the rest is read there. */
@@ -140,6 +165,8 @@ static enum step begin_upload(struct conn *c, struct item *it, struct store_larg
 	}
 	up->command = it->req.command;
 	up->noreply = it->req.noreply;
+	if (up->command->id == COMMAND_MS)
+		up->meta = it->req.meta;
 	up->large = large;
 	up->key = it->keys[0];
 	memcpy(up->name, up->key.data, up->key.len);
@@ -173,7 +200,8 @@ enum step storage_end_upload(struct conn *c)
 	} else {
 		/* Memory that failed once is not asked for again: the put took the large value over. */
 		up->put.large = up->large;
-		s = put(c, &up->key, &up->put, up->noreply, &up->failed);
+		const struct order o = {up->command, &up->meta, &up->key, &up->put, up->noreply};
+		s = put(c, &o, &up->failed);
 		if (s == STEP_WAIT) {
 			if (up->failed != STORE_OK)
 				up->large = NULL;
@@ -204,7 +232,7 @@ enum step storage_run_value(struct conn *c, struct item *it)
 		return STEP_WAIT;
 	if (r == STORE_OK)
 		return large ? begin_upload(c, it, large) : STEP_INPUT;
-	if (!store_failed(c, store_mode(it->req.command), &it->keys[0], r, &reply))
+	if (!store_failed(c, it->req.command, &it->keys[0], r, &reply))
 		return STEP_WAIT;
 	parse_swallow(&it->after, it->req.value_len + 2);
 	return session_answer_failed(c, it->req.noreply, reply);

@@ -28,7 +28,8 @@ static struct rewrite rewrite_for(struct store_thread *t, const struct store_key
 {
 	struct rewrite rw = {.same = !mark->empty,
 	    .empty = mark->empty,
-	    .keep_cas = !mark->stale && !mark->empty,
+	    .flags = mark->flags,
+	    .keep_cas = !mark->stale && !mark->cas,
 	    .cas = mark->cas,
 	    .expires = mark->expires,
 	    .expiry = mark->expiry,

@@ -55,7 +55,7 @@ static void foresee(struct store_thread *t, const struct store_key *key, const s
 	spec->expiry = older ? item_expiry(site->it) : put->expiry;
 	spec->state = (uint16_t)((key->binary ? ITEM_BINARY : 0) |
 	                         (store_not_kept(t->store, key, spec->expiry, t->now) ? ITEM_NOT_KEPT : 0) |
-	                         (put->win ? ITEM_WIN_SENT : 0));
+	                         (put->win ? ITEM_WIN_SENT | ITEM_FETCHED : 0));
 	if (older)
 		spec->state |= ITEM_STALE | (item_state(site->it) & ITEM_WIN_SENT);
 }
@@ -104,6 +104,7 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 		change_hide(&change, site);
 	ret->seq = spec->seq = change_note(t, &change);
 	ret->cas = spec->cas ? spec->cas : spec->seq;
+	ret->value_len = spec->value_len;
 	if (!made && fits_in_place(site, spec)) {
 		overwrite(s, site->it, spec, put->value);
 		t->lane->total_items++;
@@ -117,6 +118,15 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 		item_set_seq(made, spec->seq);
 	}
 	CHECK(change_link(t, site, made));
+}
+
+/* Stored and at once expired: what it supersedes goes, and nothing takes its place. */
+static void pass_away(struct store_thread *t, const struct store_key *key, struct change_site *site,
+    const struct item_spec *spec, struct store_outcome *ret)
+{
+	ret->seq = change_remove(t, key, site);
+	ret->cas = spec->cas ? spec->cas : ret->seq;
+	ret->value_len = spec->value_len;
 }
 
 /* One try; STORE_WAIT when the item that is there is not what was foreseen. */
@@ -149,8 +159,7 @@ static enum store_result store_once(struct store_thread *t, const struct store_k
 			result = STORE_WAIT;
 	}
 	if (result == STORE_OK && store_expired(spec->expiry, t->now)) {
-		/* Stored and at once expired: what it supersedes goes, and nothing takes its place. */
-		ret->seq = change_remove(t, key, &site);
+		pass_away(t, key, &site, spec, ret);
 	} else if (result == STORE_OK) {
 		commit(t, key, put, &site, spec, made, ret);
 		made = NULL;
@@ -187,7 +196,7 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 {
 	struct store *s = t->store;
 	const uint8_t *data = put->large ? large_data(put->large) : put->value;
-	struct rewrite rw = {.clear = ITEM_STALE | ITEM_WIN_SENT, .cas = put->cas};
+	struct rewrite rw = {.clear = ITEM_STALE | ITEM_WIN_SENT | ITEM_FETCHED, .cas = put->cas};
 	if (put->mode == STORE_APPEND) {
 		rw.after = data;
 		rw.after_len = put->value_len;
@@ -312,10 +321,12 @@ static enum store_result calculate(
     const struct change_site *site, const struct store_arith *arith, uint64_t *ret_number)
 {
 	uint64_t n;
+	bool text = item_large(site->it) || item_inline_len(site->it) > STORE_COPY_MAX;
+	if (text || item_inline_len(site->it) == 0)
+		return STORE_NOT_NUMBER;
 	if (arith->compare && change_cas(site->it) != arith->compare)
 		return STORE_EXISTS;
-	if (item_large(site->it) || item_inline_len(site->it) > STORE_COPY_MAX ||
-	    !parse_number(item_value(site->it), item_inline_len(site->it), &n))
+	if (!parse_number(item_value(site->it), item_inline_len(site->it), &n))
 		return STORE_NOT_NUMBER;
 	if (arith->decrement)
 		*ret_number = arith->delta > n ? 0 : n - arith->delta;
@@ -336,14 +347,14 @@ static void put_number(struct store_thread *t, const struct store_key *key, cons
 	spec.cas = arith->cas;
 	spec.access = t->now;
 	spec.value_len = print_number(ret->number, digits);
+	ret->expiry = spec.expiry;
 	if (arith->expires) {
 		spec.expiry = arith->expiry;
 		if (!store_not_kept(t->store, key, spec.expiry, t->now))
 			spec.state &= ~(unsigned)ITEM_NOT_KEPT;
 	}
-	ret->expiry = spec.expiry;
 	if (store_expired(spec.expiry, t->now)) {
-		ret->seq = change_remove(t, key, site);
+		pass_away(t, key, site, &spec, ret);
 		return;
 	}
 	const struct store_put put = {.value = digits, .value_len = spec.value_len};
@@ -366,10 +377,10 @@ static enum store_result put_initial(struct store_thread *t, const struct store_
 	if (shard_full(t->store, site))
 		return STORE_NO_MEMORY;
 	ret->number = arith->initial;
-	ret->expiry = put.expiry;
+	ret->created = true;
 	foresee(t, key, &put, site, &spec);
 	if (store_expired(spec.expiry, t->now))
-		ret->seq = change_remove(t, key, site);
+		pass_away(t, key, site, &spec, ret);
 	else
 		commit(t, key, &put, site, &spec, NULL, ret);
 	return STORE_OK;

@@ -33,7 +33,8 @@ static bool plan_value(struct store_thread *t, const struct store_key *key, cons
 	spec->large = NULL;
 	if (rw->empty) {
 		spec->value_len = 0;
-		spec->flags = spec->dict = 0;
+		spec->flags = rw->flags;
+		spec->dict = 0;
 		return true;
 	}
 	if (rw->same) {
@@ -104,6 +105,7 @@ static void replace(struct store_thread *t, const struct store_key *key, const s
 	ret->seq = note_rewrite(t, key, rw, site, spec, made);
 	item_set_seq(made, rw->touch ? o->spec.seq : ret->seq);
 	ret->cas = change_cas(made);
+	ret->value_len = spec->value_len;
 	CHECK(change_link(t, site, made));
 	if (rw->emit)
 		store_note_hit(t, made, site->cursor.slot);

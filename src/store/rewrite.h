@@ -10,7 +10,8 @@ struct rewrite {
 	const uint8_t *before, *after; /* of a value that grows */
 	size_t before_len, after_len;
 	bool same;  /* the value stays as it is */
-	bool empty; /* value and flags go */
+	bool empty; /* the value goes, the client's flags are these */
+	uint32_t flags;
 	bool
 	    touch; /* with same: only the expiry changes; the item keeps its number, the record has no value */
 	bool keep_cas; /* what clients see as CAS stays; else it is cas, or the new number */

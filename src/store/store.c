@@ -259,8 +259,8 @@ void store_note_hit(const struct store_thread *t, struct item *it, uint64_t *slo
 		*slot = slot_with_use(*slot, slot_use(*slot) + 1);
 }
 
-enum store_result store_get(struct store_thread *t, const struct store_key *key, store_emit *emit, void *arg,
-    struct store_outcome *ret)
+enum store_result store_look(struct store_thread *t, const struct store_key *key, bool hit, store_emit *emit,
+    void *arg, struct store_outcome *ret)
 {
 	struct store *s = t->store;
 	struct change_site site;
@@ -270,7 +270,7 @@ enum store_result store_get(struct store_thread *t, const struct store_key *key,
 		result = store_emit_item(s, site.it, emit, arg) ? STORE_OK : STORE_MORE_ROOM;
 		ret->seq = item_seq(site.it);
 		ret->cas = 0;
-		if (result == STORE_OK)
+		if (result == STORE_OK && hit)
 			store_note_hit(t, site.it, site.cursor.slot);
 	} else {
 		ret->seq = change_gone(s, &site);

@@ -74,16 +74,24 @@ void store_prefetch(const struct store *s, uint64_t hash);
 
 /* Results with the numbers that a reply has to wait for. */
 struct store_outcome {
-	uint64_t seq;    /* highest number changed or served; 0 = none */
-	uint64_t cas;    /* of the item now */
-	bool expired;    /* a miss because it had just expired: nothing on disk says so yet */
-	uint64_t number; /* arith: the new value */
-	int64_t expiry;  /* arith: of the item now */
-	size_t needed;   /* STORE_MORE_ROOM from put and arith: value bytes that must be secured in the log */
+	uint64_t seq;     /* highest number changed or served; 0 = none */
+	uint64_t cas;     /* of the item now */
+	bool created;     /* arith: a miss has begun */
+	bool expired;     /* a miss because it had just expired: nothing on disk says so yet */
+	uint64_t number;  /* arith: the new value */
+	int64_t expiry;   /* arith: of the item, before it got another */
+	size_t value_len; /* put: of the item now */
+	size_t needed; /* STORE_MORE_ROOM from put and arith: value bytes that must be secured in the log */
 };
 
-enum store_result store_get(struct store_thread *t, const struct store_key *key, store_emit *emit, void *arg,
-    struct store_outcome *ret);
+/* hit: it counts as one, for eviction and for what is shown of the item. */
+enum store_result store_look(struct store_thread *t, const struct store_key *key, bool hit, store_emit *emit,
+    void *arg, struct store_outcome *ret);
+static inline enum store_result store_get(struct store_thread *t, const struct store_key *key,
+    store_emit *emit, void *arg, struct store_outcome *ret)
+{
+	return store_look(t, key, true, emit, arg, ret);
+}
 /* STORE_MORE_ROOM with ret->needed above `secured`: the item goes to disk with this, value and all. */
 enum store_result store_touch(struct store_thread *t, const struct store_key *key, int64_t expiry,
     size_t secured, store_emit *emit, void *arg, struct store_outcome *ret);

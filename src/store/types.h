@@ -96,26 +96,36 @@ struct store_arith {
 	bool vivify;      /* a miss stores `initial`, to expire at `initial_expiry` */
 	uint64_t initial;
 	int64_t initial_expiry;
-	bool expires; /* it gets `expiry`, not after now: it goes, and the answer says what it was */
+	bool
+	    expires; /* what was there gets `expiry`; not after now: it goes, and the answer says what it was */
 	int64_t expiry;
 };
 
 /* What arithmetic came to. */
 struct store_number {
 	uint64_t value, cas;
-	int64_t expiry;
+	int64_t expiry; /* before it got another */
+	bool created;   /* it is the initial one */
+};
+
+/* What a put came to: the item as it is now. */
+struct store_stored {
+	uint64_t cas;
+	size_t value_len;
 };
 
 /* Changes of what an item is marked with; its value stays, or goes. */
 struct store_mark {
 	bool win;   /* the right to fill it is given away; its CAS stays */
 	bool stale; /* invalidated: served with a warning, for one to win; a new CAS */
-	bool empty; /* the value and the client's flags go, the item stays; a new CAS */
+	bool empty; /* the value goes, the item stays with these flags */
+	uint32_t flags;
 	bool expires;
 	int64_t expiry;   /* with expires */
 	uint64_t compare; /* 0 = any */
-	uint64_t cas;     /* with stale or empty; 0 = the number of the change */
-	bool unlogged;    /* win alone: no record of it, a restart may give it away again */
+	uint64_t
+	    cas; /* what its CAS is to be; 0 = the number of the change when it is stale, else it stays */
+	bool unlogged; /* win alone: no record of it, a restart may give it away again */
 };
 
 /* A flush slot or a key that is to be judged by time. */

@@ -162,16 +162,16 @@ uint64_t stint_number(struct stint *stint)
 {
 	struct engine_worker *w = engine_get_worker(stint->engine, 0);
 	const struct store_put put = {.value = (const uint8_t *)"1", .value_len = 1};
-	uint64_t cas = 0;
+	struct store_stored stored = {0};
 	engine_turn(w);
 	struct store_key key = engine_key(w, OWN_KEY, sizeof(OWN_KEY) - 1);
 	int64_t end = clock_mono_us() + PATIENCE_US;
-	while (engine_put(w, &key, &put, &cas) == STORE_WAIT && clock_mono_us() < end) {
+	while (engine_put(w, &key, &put, &stored) == STORE_WAIT && clock_mono_us() < end) {
 		engine_turn_end(w);
 		sched_yield();
 	}
 	engine_turn_end(w);
-	return cas;
+	return stored.cas;
 }
 
 /* ---- ops ---- */
@@ -193,6 +193,7 @@ static enum store_result perform(struct engine_worker *w, const struct store_key
 	    .value_len = op->len};
 	const struct store_arith arith = {.delta = op->delta, .decrement = op->kind == OP_DECR};
 	struct store_number sum = {0};
+	struct store_stored stored = {0};
 	enum store_result r;
 	switch (op->kind) {
 	case OP_INCR:
@@ -214,7 +215,9 @@ static enum store_result perform(struct engine_worker *w, const struct store_key
 	case OP_FLUSH_AT:
 		return engine_flush(w, op->expiry);
 	default:
-		return engine_put(w, key, &put, cas);
+		r = engine_put(w, key, &put, &stored);
+		*cas = stored.cas;
+		return r;
 	}
 }
 

@@ -114,9 +114,10 @@ static void a_large_value_that_waits_or_is_refused_takes_no_memory(void **state)
 	assert_int_equal(engine_put(p.w, &k, &put, NULL), STORE_WAIT);
 	assert_true(large_bytes(&p) >= LARGE);
 	atomic_store(&p.e->wal->tight, false);
-	uint64_t cas = 0;
-	assert_int_equal(engine_put(p.w, &k, &put, &cas), STORE_OK);
-	assert_true(cas > 0);
+	struct store_stored made = {0};
+	assert_int_equal(engine_put(p.w, &k, &put, &made), STORE_OK);
+	assert_true(made.cas > 0);
+	assert_int_equal(made.value_len, LARGE);
 	uint64_t stored = large_bytes(&p);
 	atomic_store(&p.e->wal->refuses, true);
 	assert_int_equal(put_large(&p, 2, 0), STORE_REFUSED);
