@@ -133,8 +133,8 @@ static const struct row rows[] = {
         "younger snapshots stay, too; 0 = off", NULL},
     {0, "max-downtime", "SECONDS", LONG, AT(engine.max_downtime), 0, INT32_MAX, "0", NULL,
         "start empty when it was down for longer; 0 = off", NULL},
-    {0, "restart-mode", "MODE", RESTART, AT(engine.ttl_cap), 0, 0, "fresh", NULL,
-        "fresh, or ttl-cap=SECONDS: what was loaded has no longer to live", NULL},
+    {0, "restart-mode", "MODE", RESTART, AT(engine.restart), 0, 0, "fresh", NULL,
+        "fresh, stale (meta clients are told so), or ttl-cap=SECONDS: it has no longer to live", NULL},
     {0, "clock-check", "WHAT", CHOICE, AT(engine.clock_check), 0, 0, "warn", "warn|refuse",
         "what to do at start when the clock contradicts the data", NULL},
     {0, "on-disk-error", "WHAT", CHOICE, AT(engine.on_disk_error), 0, 0, "refuse", "refuse|serve",
@@ -290,20 +290,17 @@ static bool read_text(const struct row *row, const char *value, char **at)
 	return true;
 }
 
-/* "fresh" or "ttl-cap=N". */
-static bool read_restart(const struct row *row, const char *value, int64_t *ret_cap)
+/* "fresh", "stale" or "ttl-cap=N". */
+static bool read_restart(const struct row *row, const char *value, struct engine_restart *ret_restart)
 {
 	static const char cap[] = "ttl-cap=";
 	const struct row number = {.name = row->name, .min = 1, .max = INT32_MAX};
-	if (strcmp(value, "fresh") == 0) {
-		*ret_cap = 0;
+	*ret_restart = (struct engine_restart){.stale = strcmp(value, "stale") == 0};
+	if (ret_restart->stale || strcmp(value, "fresh") == 0)
 		return true;
-	}
-	if (strcmp(value, "stale") == 0)
-		return wrong(row, value, "needs the meta protocol, which is not there yet");
 	if (strncmp(value, cap, sizeof cap - 1) == 0)
-		return read_number(&number, value + sizeof cap - 1, 10, false, ret_cap);
-	return wrong(row, value, "must be fresh or ttl-cap=SECONDS");
+		return read_number(&number, value + sizeof cap - 1, 10, false, &ret_restart->ttl_cap);
+	return wrong(row, value, "must be fresh, stale or ttl-cap=SECONDS");
 }
 
 static bool read_extended_key(struct config *c, const struct row *row, const char *key)

@@ -76,9 +76,26 @@ $daemon->jump(501);
 is($daemon->client->get('alive'), undef, 'and it had no more than its time left');
 is($daemon->stop, 0, 'stopped in order');
 
+# ---- stale ----
+$daemon = Hearth::Daemon->start(args => [@quiet]);
+$daemon->client->set($_, $_) for qw(old won);
+$daemon->kill9;
+$daemon->up(args => [@quiet, '--restart-mode', 'stale']);
+sub mg { my ($line) = @_; my $c = $daemon->client; my $got = $c->ask("mg $line\r\n"); $c->line if $got =~ /^VA/; return $got; }
+is($daemon->client->get('old'), 'old', 'loaded as stale it is served');
+is(mg('won v'), 'VA 3 X W', 'a meta client is told so, and wins');
+is(mg('won v'), 'VA 3 Z X', 'the next one is told that somebody does');
+$daemon->client->set('filled', 'anew');
+$daemon->kill9;
+$daemon->up(args => [@quiet]);
+is(mg('won v'), 'VA 3 Z X', 'that holds over the next kill');
+is(mg('old v'), 'VA 3 X W', 'and what nobody has filled is stale still');
+is(mg('filled v'), 'VA 4', 'what was set behind it is not');
+is($daemon->stop, 0, 'stopped in order');
+
 # ---- usage ----
-for my $case (['--restart-mode', 'stale', qr/meta protocol/], ['--restart-mode', 'ttl-cap=0', qr/--restart-mode/],
-	['--restart-mode', 'warm', qr/fresh or ttl-cap/], ['--max-downtime', '-1', qr/--max-downtime/],
+for my $case (['--restart-mode', 'ttl-cap=0', qr/--restart-mode/],
+	['--restart-mode', 'warm', qr/fresh, stale or ttl-cap/], ['--max-downtime', '-1', qr/--max-downtime/],
 	['--clock-check', 'maybe', qr/--clock-check/]) {
 	($code, $err) = Hearth::Daemon->refused('--data-dir', 'none', @$case[0, 1]);
 	is($code, 64, "@$case[0, 1] is refused");

@@ -24,6 +24,12 @@ enum engine_clock { ENGINE_CLOCK_WARN, ENGINE_CLOCK_REFUSE };
 enum engine_policy { ENGINE_S3FIFO, ENGINE_LRU };
 enum engine_on_disk_error { ENGINE_REFUSE, ENGINE_SERVE };
 
+/* What a start does with what it has loaded. */
+struct engine_restart {
+	int64_t ttl_cap; /* seconds that it has left at most; 0 = no cap */
+	bool stale;      /* it is stale: meta clients are told so, and one of them is to fill it anew */
+};
+
 struct engine_options {
 	uint64_t memory;   /* -m, bytes: arena, index, ghosts and large values */
 	uint64_t item_max; /* -I, bytes: header, key and value */
@@ -39,7 +45,7 @@ struct engine_options {
 	unsigned keep;             /* snapshots kept, 1 or more */
 	unsigned keep_days;        /* younger snapshots than this stay, too */
 	int64_t max_downtime;      /* seconds; start empty after a longer one; 0 = off */
-	int64_t ttl_cap;           /* seconds that what was loaded has left at most; 0 = no cap */
+	struct engine_restart restart;
 	enum engine_clock clock_check;
 	enum engine_on_disk_error on_disk_error;
 	int64_t keep_ttl; /* what is set with less time to live stays in memory only; 0 = off */

@@ -25,7 +25,7 @@ static void snapshot_done(
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* Expiries in memory are others than those on disk: a snapshot has them, and no older one is used again. */
+/* Expiries or marks in memory are others than those on disk: a snapshot has them, and no older one is used again. */
 static enum hearth_status snapshot_first(struct engine *e)
 {
 	struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -61,8 +61,8 @@ enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err)
 	if (r->empty && flush_first(e) != HEARTH_OK)
 		return hearth_fail(
 		    ret_err, HEARTH_IO, "log", 0, "that it begins empty could not be written to the log");
-	if (r->retimed && !r->empty && snapshot_first(e) != HEARTH_OK)
-		return hearth_fail(
-		    ret_err, HEARTH_IO, "snapshot", 0, "the changed expiry times could not be written");
+	if (r->changed && !r->empty && snapshot_first(e) != HEARTH_OK)
+		return hearth_fail(ret_err, HEARTH_IO, "snapshot", 0,
+		    "the changed expiry times and marks could not be written");
 	return HEARTH_OK;
 }

@@ -24,8 +24,10 @@ static void sweep_part(void *arg, unsigned i)
 	struct recovery *rec = sweep->rec;
 	const struct recover_result *r = rec->result;
 	atomic_fetch_add(&sweep->expired, store_sweep(rec->thread[i], i, rec->threads));
-	if (r->retimed)
-		store_load_retime(rec->thread[i], i, rec->threads, back_seconds(r), sweep->latest);
+	const struct store_retime retime = {
+	    .back = back_seconds(r), .latest = sweep->latest, .stale = rec->options->stale};
+	if (r->changed)
+		store_load_retime(rec->thread[i], i, rec->threads, &retime);
 	store_load_fit(rec->thread[i], i, rec->threads);
 }
 
@@ -37,7 +39,7 @@ static void sweep_expired(struct recovery *rec)
 	struct recover_result *r = rec->result;
 	struct sweep sweep = {.rec = rec};
 	clock_raise(o->clock, r->life.start_ms);
-	r->retimed = r->life.back_ms > 0 || o->ttl_cap > 0;
+	r->changed = r->life.back_ms > 0 || o->ttl_cap > 0 || o->stale;
 	if (o->ttl_cap)
 		sweep.latest = clock_now(o->clock) + o->ttl_cap;
 	int64_t now = r->life.back_ms > 0 ? r->life.judge_ms / 1000 : clock_now(o->clock);

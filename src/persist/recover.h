@@ -27,6 +27,7 @@ struct recover_options {
 	bool strict;
 	int64_t max_downtime; /* seconds; after a longer one nothing is loaded; 0 = off */
 	int64_t ttl_cap;      /* seconds that anything has left to live at most; 0 = no cap */
+	bool stale;           /* what is loaded is marked as stale */
 	bool refuse_clock;    /* a clock that contradicts the data: do not start */
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
 	void *progress_arg;
@@ -42,7 +43,7 @@ struct recover_result {
 	struct life_verdict life;
 	bool empty; /* everything was dropped: it had been down for too long */
 	bool
-	    retimed; /* expiries differ from those on disk: a snapshot must say so before anybody is served */
+	    changed; /* expiries or marks differ from those on disk: a snapshot must say so before anybody is served */
 	/* For recover_settle. */
 	char aside[RECOVER_ASIDE_MAX][DATADIR_NAME_SIZE];
 	unsigned n_aside;

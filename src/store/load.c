@@ -260,20 +260,23 @@ uint64_t store_sweep(struct store_thread *t, unsigned part, unsigned parts)
 	return gone;
 }
 
-static void retime_item(struct store *s, struct item *it, int64_t back, int64_t latest)
+static void retime_item(struct store *s, struct item *it, const struct store_retime *retime)
 {
 	int64_t expiry = item_expiry(it);
+	if (retime->stale)
+		item_set_state(it, (item_state(it) & ~(unsigned)ITEM_WIN_SENT) | ITEM_STALE);
 	if (!(item_state(it) & ITEM_HAS_EXPIRY))
 		return;
 	if (expiry)
-		expiry = expiry > back ? expiry - back : 1;
-	if (latest && (expiry == 0 || expiry > latest))
-		expiry = latest;
+		expiry = expiry > retime->back ? expiry - retime->back : 1;
+	if (retime->latest && (expiry == 0 || expiry > retime->latest))
+		expiry = retime->latest;
 	item_set_expiry(it, expiry);
 	store_note_expiry(s, it, expiry);
 }
 
-void store_load_retime(struct store_thread *t, unsigned part, unsigned parts, int64_t back, int64_t latest)
+void store_load_retime(
+    struct store_thread *t, unsigned part, unsigned parts, const struct store_retime *retime)
 {
 	struct store *s = t->store;
 	for (uint32_t r = part; r < s->arena.regions; r += parts) {
@@ -287,7 +290,7 @@ void store_load_retime(struct store_thread *t, unsigned part, unsigned parts, in
 			uint32_t shard =
 			    index_shard_of(&s->index, hash_bytes(&s->hash, it->body, it->key_len));
 			pthread_mutex_lock(&s->index.shard[shard].lock);
-			retime_item(s, it, back, latest);
+			retime_item(s, it, retime);
 			pthread_mutex_unlock(&s->index.shard[shard].lock);
 		}
 	}

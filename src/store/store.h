@@ -153,9 +153,16 @@ void store_load_done(struct store *s);
 uint64_t store_newest(const struct store *s);
 /* Bytes of header, key and value that an item may have. */
 uint64_t store_item_max(const struct store *s);
-/* What expires at all expires `back` seconds earlier, and everything no later than `latest` (0 = any time; items without
- * expiry need its field for that): part of parts, by several threads, after store_sweep. */
-void store_load_retime(struct store_thread *t, unsigned part, unsigned parts, int64_t back, int64_t latest);
+/* How a start changes what it has loaded. */
+struct store_retime {
+	int64_t back; /* what expires at all expires so many seconds earlier */
+	int64_t
+	    latest; /* and everything no later than this; 0 = any time; items without expiry need its field for that */
+	bool stale; /* and is stale, for somebody to win */
+};
+/* Part of parts, by several threads, after store_sweep. */
+void store_load_retime(
+    struct store_thread *t, unsigned part, unsigned parts, const struct store_retime *retime);
 /* Prepares an empty index for so many items. Alone. */
 void store_reserve(struct store_thread *t, uint64_t items);
 /* One sweep for expired items over a part of the shards (part of parts), after the last record. Returns the

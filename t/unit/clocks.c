@@ -300,7 +300,7 @@ static void a_cap_on_what_is_loaded(void **state)
 	}
 	set(&p, "logged", 0);
 	place_kill(&p);
-	p.o.ttl_cap = 60;
+	p.o.restart.ttl_cap = 60;
 	place_up(&p);
 	static const char *const keys[] = {"ever", "long", "logged"};
 	for (unsigned i = 0; i < 3; i++)
@@ -309,7 +309,7 @@ static void a_cap_on_what_is_loaded(void **state)
 	set(&p, "new", 0);
 	/* Killed and started without it: what was capped stays capped. */
 	place_kill(&p);
-	p.o.ttl_cap = 0;
+	p.o.restart.ttl_cap = 0;
 	place_up(&p);
 	for (unsigned i = 0; i < 3; i++)
 		assert_left(&p, keys[i], 50, 60);

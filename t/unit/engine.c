@@ -195,7 +195,7 @@ static void with_neither_log_nor_mark_only_what_is_on_disk_is_shown(void **state
 	set_state(&p, WAL_HEALTHY);
 	atomic_store(&p.e->wal->published, ring_last(wal_ring(p.e->wal)));
 	/* Where it can be said, what was pending is pending still; what is empty needs no snapshot of other expiries. */
-	p.e->recovered->retimed = true;
+	p.e->recovered->changed = true;
 	atomic_store(&p.e->flush_due, FAR_FUTURE);
 	assert_int_equal(start_settle(p.e, &err), HEARTH_OK);
 	assert_int_equal(pending(&p), FAR_FUTURE);
@@ -523,7 +523,7 @@ static void each_request_is_answered(void **state)
 	p.e->snapshot_running = true;
 	pthread_mutex_unlock(&p.e->lock);
 	uint64_t before = p.e->snapshots;
-	p.e->recovered->retimed = true;
+	p.e->recovered->changed = true;
 	assert_int_equal(start_settle(p.e, NULL), HEARTH_OK);
 	assert_int_equal(p.e->snapshots, before + 1);
 	place_end(&p);
@@ -584,7 +584,7 @@ static void make_past(struct place *p, unsigned kind)
 	if (kind == 1)
 		p->options.max_downtime = 10;
 	else
-		p->options.ttl_cap = 3600;
+		p->options.restart.ttl_cap = 3600;
 }
 
 /* Starts with the n-th call failing; true when one did. Then it either started or says why not, and has let go of all. */

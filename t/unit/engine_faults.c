@@ -131,7 +131,7 @@ static struct engine_options options_of(unsigned n)
 	o.on_disk_error = n / 3 % 2 ? ENGINE_SERVE : ENGINE_REFUSE;
 	o.scrub_interval = n % 5 == 0;
 	o.max_downtime = n % 7 == 1 ? DOWN / 2 : 0;
-	o.ttl_cap = n % 7 == 3 ? TTL_CAP : 0;
+	o.restart.ttl_cap = n % 7 == 3 ? TTL_CAP : 0;
 	o.no_keep_prefixes = n % 3 == 1 ? "nobody's\nelse" : NULL;
 	return o;
 }
@@ -174,7 +174,7 @@ static void recall_past(struct stay *l)
 		struct fact *f = &l->h.fact[i];
 		if (l->options.max_downtime)
 			fact_clear(f);
-		if (l->options.ttl_cap && f->live)
+		if (l->options.restart.ttl_cap && f->live)
 			f->expiry = fake_wall() + TTL_CAP;
 	}
 	remember(l);
@@ -407,7 +407,7 @@ static void judge(struct stay *l, const struct variant *v, unsigned n)
 	struct engine_options o = l->options;
 	o.scrub_interval = 0;
 	if (l->opened)
-		o.ttl_cap = 0;
+		o.restart.ttl_cap = 0;
 	struct engine *e = engine_at(l->s.path, &o, &r);
 	uint64_t found = shape_of(e, NULL);
 	unsigned least = l->stopped == HEARTH_OK ? l->n : l->acked;
