@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
+#include "proto/base64.h"
 #include "proto/parse.h"
 
 struct reader {
@@ -42,6 +43,46 @@ static void note_bytes(struct reader *r, const uint8_t *data, size_t len)
 	}
 }
 
+/* The flags in their order, with what stands behind them. */
+static void note_meta(struct reader *r, const struct request_meta *m)
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		note(r, " %c", m->flag[i]);
+		switch (m->flag[i]) {
+		case 'T':
+			note(r, "%" PRId64, m->ttl);
+			break;
+		case 'N':
+			note(r, "%" PRId64, m->vivify_ttl);
+			break;
+		case 'R':
+			note(r, "%" PRId64, m->recache_ttl);
+			break;
+		case 'C':
+			note(r, "%" PRIu64, m->compare);
+			break;
+		case 'E':
+			note(r, "%" PRIu64, m->cas);
+			break;
+		case 'J':
+			note(r, "%" PRIu64, m->initial);
+			break;
+		case 'D':
+			note(r, "%" PRIu64, m->delta);
+			break;
+		case 'F':
+			note(r, "%" PRIu32, m->client_flags);
+			break;
+		case 'M':
+			note(r, "%c", m->mode);
+			break;
+		case 'O':
+			note_bytes(r, m->opaque + 1, m->opaque_len - 1u);
+			break;
+		}
+	}
+}
+
 static void note_request(struct reader *r, const struct request *req)
 {
 	const struct command *c = req->command;
@@ -59,6 +100,12 @@ static void note_request(struct reader *r, const struct request *req)
 		note(r, " f%u t%" PRId64 " c%" PRIu64 " =", req->flags, req->exptime, req->cas);
 		note_bytes(r, req->value, req->value_len);
 	}
+	if (c->shape == COMMAND_META_STORE) {
+		note(r, " =");
+		note_bytes(r, req->value, req->value_len);
+	}
+	if (c->shape == COMMAND_META || c->shape == COMMAND_META_STORE)
+		note_meta(r, &req->meta);
 	if (c->shape == COMMAND_KEY_DELTA)
 		note(r, " d%" PRIu64, req->delta);
 	if (c->shape == COMMAND_KEY_TIME)
@@ -155,10 +202,12 @@ static void same_when_cut(const char *stream, size_t len, const char *want)
 	free(got);
 }
 
-#define K10  "kkkkkkkkkk"
-#define K50  K10 K10 K10 K10 K10
-#define K250 K50 K50 K50 K50 K50
-#define BAD  "! CLIENT_ERROR bad command line format\n"
+#define K10   "kkkkkkkkkk"
+#define K50   K10 K10 K10 K10 K10
+#define K250  K50 K50 K50 K50 K50
+#define BAD   "! CLIENT_ERROR bad command line format\n"
+#define TOKEN "! CLIENT_ERROR bad token in command line format\n"
+#define CODED "! CLIENT_ERROR error decoding key\n"
 
 struct stream {
 	const char *bytes;
@@ -248,8 +297,63 @@ static const struct stream bad[] = {
     STREAM("touch a x\r\n", "! CLIENT_ERROR invalid exptime argument\n"),
     STREAM("GET / HTTP/1.1\r\n", "close\n"),
     STREAM("\x80\x00\x00\x00", "close\n"),
-    STREAM("mg a v\r\n", "! ERROR\n"),
+    STREAM("mg\r\nmd \r\nma\r\nme\r\nms\r\nms a\r\nms a x\r\nms a -1\r\nms a 2147483646\r\nmn\r\n",
+        BAD BAD BAD BAD BAD BAD BAD BAD BAD "mn\n"),
+    STREAM("mg a z\r\nmg a v v\r\nmg a !\r\nmg a v1 {\r\nmg a \xff\r\nmg a 1\r\nmg a zz z\r\n",
+        "! CLIENT_ERROR invalid flag\n! CLIENT_ERROR duplicate flag\n" BAD BAD BAD BAD
+        "! CLIENT_ERROR invalid flag\n"),
+    STREAM("mg a T\r\nmg a N1x\r\nmg a R9223372036854775808\r\nmg a C-1\r\nmg a E18446744073709551616\r\n",
+        TOKEN TOKEN TOKEN TOKEN TOKEN),
+    STREAM("mg a Tx F4294967296\r\nmg a F1 Tx v\r\nmg a Tx z\r\n", BAD TOKEN "! CLIENT_ERROR invalid flag\n"),
+    STREAM("mg a O12345678901234567890123456789012\r\n", "! CLIENT_ERROR opaque token too long\n"),
+    STREAM("mg a b c C1 E1 f F1 h I k l L M+ N1 O1 P q R1 s t\r\n",
+        "! CLIENT_ERROR options flags are too long\n"),
+    STREAM("mg " K250 "k v\r\nmn\r\nms " K250 "k 2 c\r\nhi\r\nmn\r\n", BAD "mn\n" BAD "mn\n"),
+    STREAM("mg a b\r\nmg YWJ b\r\nmg YW=j b\r\nmg YWJj=AAA b\r\nmg ==== b\r\nmg YWJ\x80 b\r\n",
+        CODED CODED CODED CODED CODED CODED),
+    STREAM("ma a Dx\r\nma a b\r\nma a v v\r\nma a z\r\n",
+        "! CLIENT_ERROR invalid or duplicate flag\n! CLIENT_ERROR invalid or duplicate flag\n"
+        "! CLIENT_ERROR invalid or duplicate flag\n! CLIENT_ERROR invalid or duplicate flag\n"),
+    STREAM("ms a 2 MX\r\nhi\r\nms a 2 M\r\nhi\r\nms a 2 S2\r\nhi\r\nmn\r\n",
+        "! CLIENT_ERROR invalid mode for ms M token\n! CLIENT_ERROR invalid mode for ms M token\n"
+        "! CLIENT_ERROR invalid flag\nmn\n"),
+    STREAM("ms a 2 q\r\nhi!\r\nms a 2 q\r\nhi!!ms a 2\r\nhi\r\n",
+        "! CLIENT_ERROR bad data chunk\n" BAD "! CLIENT_ERROR bad data chunk\nms a =hi\n"),
 };
+
+static const struct stream meta[] = {
+    STREAM("mg a\r\nmd a \r\nme  a\nma a\r\n", "mg a\nmd a\nme a\nma a\n"),
+    STREAM("mg a v t T-1 N0 R30 C5 E18446744073709551615 Oab! k q\r\n",
+        "mg a v t T-1 N0 R30 C5 E18446744073709551615 Oab! k q\n"),
+    STREAM("mg a b c C1 E1 f F1 h k l L M+ N1 O P q R1 s\r\n", CODED),
+    STREAM("mg YWJj b c C1 E1 f F1 h k l L M+ N1 O P q R1 s\r\n",
+        "mg abc b c C1 E1 f F1 h k l L M+ N1 O P q R1 s\n"),
+    STREAM("mg AAD/ b\r\nmg YWI= k b\r\nmg YQ== b\r\n", "mg \\x00\\x00\\xff b\nmg ab k b\nmg a b\n"),
+    STREAM("ma a MI Minus\r\nma a Mdecr D7 J18446744073709551615\r\n",
+        "! CLIENT_ERROR invalid or duplicate flag\nma a Md D7 J18446744073709551615\n"),
+    STREAM("ms a 2 F4294967295 T30 MA c\r\nhi\r\nms a 0\r\n\r\nms a 3\nx\r\n\r\n",
+        "ms a =hi F4294967295 T30 MA c\nms a =\nms a =x\\x0d\\x0a\n"),
+    STREAM("mg a O1234567890123456789012345678901\r\n", "mg a O1234567890123456789012345678901\n"),
+    STREAM("mg " K250 " Px Ly\r\n", "mg " K250 " P L\n"),
+};
+
+static void test_base64(void **state)
+{
+	(void)state;
+	uint8_t data[REQUEST_KEY_MAX], text[BASE64_ENCODED(REQUEST_KEY_MAX)], again[REQUEST_KEY_MAX + 2];
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (uint8_t)(i * 73 + 11);
+	for (size_t len = 1; len <= sizeof data; len++) {
+		size_t coded = base64_encode(text, data, len);
+		assert_int_equal(coded, BASE64_ENCODED(len));
+		assert_int_equal(base64_decode(again, text, coded), len);
+		assert_memory_equal(again, data, len);
+		assert_int_equal(base64_decode(again, text, coded - 1), 0);
+	}
+	assert_int_equal(base64_encode(text, (const uint8_t *)"any carnal pleas", 16), 24);
+	assert_memory_equal(text, "YW55IGNhcm5hbCBwbGVhcw==", 24);
+	assert_int_equal(base64_decode(again, text, 0), 0);
+}
 
 static void test_good(void **state)
 {
@@ -263,6 +367,13 @@ static void test_bad(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		same_when_cut(bad[i].bytes, bad[i].len, bad[i].want);
+}
+
+static void test_meta(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof meta / sizeof meta[0]; i++)
+		same_when_cut(meta[i].bytes, meta[i].len, meta[i].want);
 }
 
 static void test_multi_get_of_any_length(void **state)
@@ -391,6 +502,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_good),
 	    cmocka_unit_test(test_bad),
+	    cmocka_unit_test(test_meta),
+	    cmocka_unit_test(test_base64),
 	    cmocka_unit_test(test_multi_get_of_any_length),
 	    cmocka_unit_test(test_lines_without_end),
 	    cmocka_unit_test(test_values_to_take_oneself),
