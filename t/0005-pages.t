@@ -42,6 +42,16 @@ is("@missing", '', 'the page has each letter of --help');
 my @codes = grep { $hearthd !~ /^\s*$_\s/m } 0, 64, 65, 67, 69, 71, 74, 75, 78;
 is("@codes", '', 'the page lists each exit code');
 
+# ---- each command of the table has its line, and no line is of another ----
+my $table = slurp('src/proto/command.c');
+my %row = map { $_ => 1 } $table =~ /^    ROW\("(\w+)"/mg;
+my $protocol = slurp('man/hearth-protocol.7');
+my %line = map { $_ => 1 } $protocol =~ /^\.It Ic (\w+)/mg;
+cmp_ok(scalar keys %row, '>', 30, 'the table has commands');
+is(join(' ', sort grep { !$line{$_} } keys %row), '', 'hearth-protocol has each command of the table');
+is(join(' ', sort grep { !$row{$_} } keys %line), '', 'the table has each command of hearth-protocol');
+page_text('man/hearth-protocol.7');
+
 ($code, $help, $err) = run([program('hearth'), '--help']);
 is($code, 0, 'hearth --help exits 0');
 my @subs = qw(dump check restore backup snapshot pin unpin stats bench);

@@ -21,7 +21,7 @@ my $root = "$stage/opt/hearth";
 my @files = map { s{^\Q$stage\E/opt/}{}r } split /\n/, `find $stage -type f | sort`;
 for my $file (qw(hearth/sbin/hearthd hearth/bin/hearth hearth/lib/libhearth.a hearth/include/hearth/segment.h
     hearth/share/man/man8/hearthd.8 hearth/share/man/man1/hearth.1 hearth/share/man/man5/hearth-log.5
-    hearth/share/man/man5/hearth-snapshot.5 hearth/share/man/man7/hearth-recovery.7 units/hearthd.service)) {
+    hearth/share/man/man5/hearth-snapshot.5 hearth/share/man/man7/hearth-protocol.7 hearth/share/man/man7/hearth-recovery.7 units/hearthd.service)) {
 	ok((grep { $_ eq $file } @files), $file);
 }
 my $unit = slurp("$stage/opt/units/hearthd.service");
