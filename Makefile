@@ -22,12 +22,12 @@ BASE_D  = hash clock msg
 FORMAT  = status record records keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
-STORE   = arena index ghost item large policy lane change rewrite put touch mark load reclaim scan store
+STORE   = arena index ghost item large policy lane change rewrite put touch mark load reclaim scan walk store
 PROTO   = command base64 meta parse reply
 PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load window replay hole lost report recover \
 	rate life scrub quota room
 ENGINE  = engine commands background bound rotate start pin keep scrubber
-SERVER  = out conn worker listener dispatch session retrieval storage meta update operator stats admin server
+SERVER  = out conn worker listener dispatch session retrieval storage meta update dump operator stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \

@@ -405,6 +405,32 @@ enum store_result engine_fire_flush(struct engine_worker *w, int64_t due)
 	return flush_if(w, 0, &due);
 }
 
+struct walk {
+	store_visit_key *visit;
+	void *arg;
+	uint64_t seq, upto;
+};
+
+static bool visit_known(void *arg, const struct store_key_view *item)
+{
+	struct walk *walk = arg;
+	if (item->view->seq > walk->upto)
+		return true;
+	if (item->view->seq > walk->seq)
+		walk->seq = item->view->seq;
+	return walk->visit(walk->arg, item);
+}
+
+bool engine_walk(struct engine_worker *w, uint32_t *at, store_visit_key *visit, void *arg, bool *ret_again)
+{
+	/* What is on no disk is not shown, as in look_known. */
+	struct walk walk = {
+	    .visit = visit, .arg = arg, .upto = w->lost ? wal_published(w->engine->wal) : UINT64_MAX};
+	bool more = store_walk(w->thread, at, visit_known, &walk, ret_again);
+	need(w, walk.seq);
+	return more;
+}
+
 void engine_unpin(struct engine_worker *w, struct store_pin *pin)
 {
 	store_unpin(w->engine->store, pin);

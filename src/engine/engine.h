@@ -150,6 +150,9 @@ enum store_result engine_mark(struct engine_worker *w, const struct store_key *k
     const struct store_mark *mark, store_emit *emit, void *arg);
 /* due 0: now. Else the one delayed slot is set. A flush now empties the slot. STORE_OK, WAIT, REFUSED. */
 enum store_result engine_flush(struct engine_worker *w, int64_t due);
+/* Lists the keys, a part with each call; *at is 0 first. True: there is more. *ret_again: visit had no room, and the part
+ * comes once more, from its beginning. No hit, and writers wait for no more than a part. */
+bool engine_walk(struct engine_worker *w, uint32_t *at, store_visit_key *visit, void *arg, bool *ret_again);
 /* For a view's pin, when its bytes were sent. */
 void engine_unpin(struct engine_worker *w, struct store_pin *pin);
 

@@ -22,6 +22,7 @@
 	X(TOUCHED, "TOUCHED") \
 	X(OK, "OK") \
 	X(END, "END") \
+	X(EN, "EN") \
 	X(MN, "MN") \
 	X(RESET, "RESET") \
 	X(VERSION, "VERSION " REPLY_PROTOCOL) \
@@ -43,6 +44,8 @@
 	X(BAD_MODE_MA, "CLIENT_ERROR invalid mode for ma M token") \
 	X(NO_FLUSH, "CLIENT_ERROR flush_all not allowed") \
 	X(NO_DUMP, "CLIENT_ERROR stats cachedump not allowed") \
+	X(NO_METADUMP, "ERROR metadump not allowed") \
+	X(BAD_CLASS, "BADCLASS invalid class id") \
 	X(BAD_DETAIL, "CLIENT_ERROR usage: stats detail on|off|dump") \
 	X(BAD_SHUTDOWN, "CLIENT_ERROR invalid shutdown mode") \
 	X(BAD_SLEEP, "CLIENT_ERROR sleep must be one second or less") \

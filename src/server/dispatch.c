@@ -198,7 +198,10 @@ enum conn_verdict dispatch_run(struct conn *c)
 
 	engine_turn(w->engine);
 	while (s == STEP_DONE && budget > 0) {
-		if (c->session->upload) {
+		if (c->session->dump.active) {
+			s = dump_run(c);
+			budget--;
+		} else if (c->session->upload) {
 			s = storage_end_upload(c);
 			budget--;
 		} else {

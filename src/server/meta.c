@@ -13,9 +13,6 @@ _Static_assert(3 + 20 + REQUEST_META_WORDS * 23 + REQUEST_OPAQUE_MAX + BASE64_EN
                    SESSION_HEAD,
     "a meta line fits");
 
-/* Of memcached's item, whose size `me` and dumps tell: header with CAS, and what ends key and value. */
-#define MEMCACHED_ITEM 59
-
 /* ---- lines ---- */
 
 static uint8_t *put_text(uint8_t *at, const char *text)
@@ -501,8 +498,7 @@ static bool emit_debug(void *arg, const struct store_view *view)
 	at = put_named(at, " la=", d->now > view->access ? (uint64_t)(d->now - view->access) : 0);
 	at = put_named(at, " cas=", view->cas);
 	at = put_text(at, view->fetched ? " fetch=yes" : " fetch=no");
-	at = put_named(put_text(at, " cls=1"), " size=",
-	    MEMCACHED_ITEM + d->key->len + view->value_len + (view->flags ? sizeof(view->flags) : 0));
+	at = put_named(put_text(at, " cls=1"), " size=", session_item_size(d->key->len, view));
 	end_line(&c->out, at);
 	if (store_pinned(&view->pin)) {
 		struct store_pin pin = view->pin;

@@ -191,9 +191,15 @@ enum step operator_run(struct conn *c, struct item *it)
 	case COMMAND_CACHE_MEMLIMIT:
 		reply = run_memlimit(req);
 		break;
+	case COMMAND_LRU_CRAWLER:
+		if (n_words(req) == 2 &&
+		    (parse_is(&req->keys[0], "metadump") || parse_is(&req->keys[0], "mgdump")))
+			s = dump_begin(c, req, &reply);
+		else
+			reply = run_tuning(req);
+		break;
 	case COMMAND_SLABS:
 	case COMMAND_LRU:
-	case COMMAND_LRU_CRAWLER:
 		reply = run_tuning(req);
 		break;
 	case COMMAND_REFRESH_CERTS:
@@ -205,7 +211,7 @@ enum step operator_run(struct conn *c, struct item *it)
 	default:
 		CHECK(!"a command of words");
 	}
-	if (s == STEP_DONE)
+	if (s == STEP_DONE || s == STEP_BREAK)
 		session_answer_unless(c, req->noreply, reply);
 	return s;
 }

@@ -32,9 +32,18 @@ struct upload {
 	uint8_t name[STORE_KEY_MAX];
 };
 
+/* A list of keys on its way. */
+struct dump {
+	bool active;
+	bool meta; /* mgdump */
+	uint32_t at;
+	size_t want; /* room for the next part */
+};
+
 struct session {
 	struct parser parser;
 	struct upload *upload;
+	struct dump dump;
 };
 
 /* A request that was parsed ahead. */
@@ -80,6 +89,11 @@ static inline void session_count(struct conn *c, enum counter which)
 void session_keep_need(struct conn *c);
 
 /* ---- session.c: values ---- */
+/* What memcached's item takes, which clients are told: header with CAS, key, value, what ends them, flags. */
+static inline uint64_t session_item_size(size_t key_len, const struct store_view *view)
+{
+	return 59 + key_len + view->value_len + (view->flags ? sizeof(view->flags) : 0);
+}
 /* What an emit callback needs to put a value into the output. */
 struct session_emit {
 	struct conn *conn;
@@ -116,6 +130,12 @@ void meta_answer_put(struct conn *c, const struct request_meta *m, const struct 
 enum step update_delete(struct conn *c, struct item *it);
 enum step update_arith(struct conn *c, struct item *it);
 enum step update_touch(struct conn *c, struct item *it);
+
+/* ---- dump.c: lru_crawler metadump and mgdump ---- */
+/* Begins one, or says why not. */
+enum step dump_begin(struct conn *c, const struct request *req, enum reply_id *ret_reply);
+/* Goes on with it: all that the output takes for now. */
+enum step dump_run(struct conn *c);
 
 /* ---- operator.c: what comes in words: flush_all, stats, version and the like ---- */
 enum step operator_run(struct conn *c, struct item *it);

@@ -204,6 +204,11 @@ void store_scan_end(struct store_thread *t);
 void store_scan_lock(struct store *s);
 void store_scan_unlock(struct store *s);
 
+/* ---- the walk over keys: for who lists what there is ---- */
+/* One shard, whole under its lock; *shard is 0 first. True: go on with the next call. An item that is there all the time is
+ * visited once; none is a hit. */
+bool store_walk(struct store_thread *t, uint32_t *shard, store_visit_key *visit, void *arg, bool *ret_again);
+
 struct store_stats {
 	uint64_t items, total_items, bytes, memory, memory_used;
 	uint64_t evictions, expired, expired_unfetched, evicted_unfetched, reclaims, cleans;

@@ -72,6 +72,15 @@ struct store_view {
  * (STORE_MORE_ROOM; a pin in the view is taken back by the store). */
 typedef bool store_emit(void *arg, const struct store_view *view);
 
+/* What a walk over keys shows of an item. */
+struct store_key_view {
+	const uint8_t *key;
+	uint8_t key_len;
+	const struct store_view *view; /* without a pin, and its bytes are not to be used */
+};
+/* Under a shard's lock. False: there is no room for it, the shard comes again. */
+typedef bool store_visit_key(void *arg, const struct store_key_view *item);
+
 struct store_put {
 	enum store_mode mode;
 	uint32_t flags;
