@@ -53,7 +53,7 @@ is($client->ask("flush_all\r\n"), 'OK', 'flushed');
 is_deeply([dump_of('metadump all', 'END')], ['OK', 'END'], 'what was flushed is not listed');
 
 # ---- many, while others write ----
-my $n = sanitizer() ? 20_000 : 200_000;
+my $n = sanitizer() ? 20_000 : 100_000;
 my $batch = '';
 for my $i (1 .. $n) {
 	$batch .= "set stay$i 0 0 1 noreply\r\nx\r\n";
