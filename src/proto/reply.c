@@ -90,3 +90,16 @@ size_t reply_number(uint8_t *out, uint64_t v)
 {
 	return line_end(out, out + reply_uint(out, v));
 }
+
+uint8_t *reply_append(uint8_t *at, const char *text)
+{
+	size_t len = strlen(text);
+	memcpy(at, text, len);
+	return at + len;
+}
+
+uint8_t *reply_named(uint8_t *at, const char *name, uint64_t v)
+{
+	at = reply_append(at, name);
+	return at + reply_uint(at, v);
+}

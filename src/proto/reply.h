@@ -81,6 +81,9 @@ size_t reply_uint(uint8_t *out, uint64_t v);
 size_t reply_value(uint8_t *out, const uint8_t *key, size_t key_len, uint32_t flags, uint64_t value_len);
 size_t reply_value_cas(
     uint8_t *out, const uint8_t *key, size_t key_len, uint32_t flags, uint64_t value_len, uint64_t cas);
+/* For lines of many parts: these return where the next part goes. A text; a text and a number behind it. */
+uint8_t *reply_append(uint8_t *at, const char *text);
+uint8_t *reply_named(uint8_t *at, const char *name, uint64_t v);
 /* "n\r\n": REPLY_UINT_MAX + 2. */
 size_t reply_number(uint8_t *out, uint64_t v);
 

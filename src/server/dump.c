@@ -14,19 +14,6 @@ struct lines {
 	bool meta;
 };
 
-static uint8_t *put_text(uint8_t *at, const char *text)
-{
-	size_t len = strlen(text);
-	memcpy(at, text, len);
-	return at + len;
-}
-
-static uint8_t *put_named(uint8_t *at, const char *name, uint64_t v)
-{
-	at = put_text(at, name);
-	return at + reply_uint(at, v);
-}
-
 /* As in a URI, RFC 3986: letters, digits and four marks stay. */
 static uint8_t *put_uri(uint8_t *at, const uint8_t *key, size_t len)
 {
@@ -49,23 +36,23 @@ static uint8_t *put_uri(uint8_t *at, const uint8_t *key, size_t len)
 static uint8_t *put_item(uint8_t *at, const struct store_key_view *item)
 {
 	const struct store_view *v = item->view;
-	at = put_uri(put_text(at, "key="), item->key, item->key_len);
-	at = v->expiry ? put_named(at, " exp=", (uint64_t)v->expiry) : put_text(at, " exp=-1");
-	at = put_named(at, " la=", (uint64_t)v->access);
-	at = put_named(at, " cas=", v->cas);
-	at = put_text(at, v->fetched ? " fetch=yes" : " fetch=no");
-	at = put_named(put_text(at, " cls=1"), " size=", session_item_size(item->key_len, v));
-	at = put_named(at, " flags=", v->flags);
-	return put_text(at, "\n");
+	at = put_uri(reply_append(at, "key="), item->key, item->key_len);
+	at = v->expiry ? reply_named(at, " exp=", (uint64_t)v->expiry) : reply_append(at, " exp=-1");
+	at = reply_named(at, " la=", (uint64_t)v->access);
+	at = reply_named(at, " cas=", v->cas);
+	at = reply_append(at, v->fetched ? " fetch=yes" : " fetch=no");
+	at = reply_named(reply_append(at, " cls=1"), " size=", session_item_size(item->key_len, v));
+	at = reply_named(at, " flags=", v->flags);
+	return reply_append(at, "\n");
 }
 
 static uint8_t *put_request(uint8_t *at, const struct store_key_view *item)
 {
-	at = put_text(at, "mg ");
+	at = reply_append(at, "mg ");
 	if (item->view->binary)
-		return put_text(at + base64_encode(at, item->key, item->key_len), " b\r\n");
+		return reply_append(at + base64_encode(at, item->key, item->key_len), " b\r\n");
 	memcpy(at, item->key, item->key_len);
-	return put_text(at + item->key_len, "\r\n");
+	return reply_append(at + item->key_len, "\r\n");
 }
 
 /* Under a shard's lock. */

@@ -15,13 +15,6 @@ _Static_assert(3 + 20 + REQUEST_META_WORDS * 23 + REQUEST_OPAQUE_MAX + BASE64_EN
 
 /* ---- lines ---- */
 
-static uint8_t *put_text(uint8_t *at, const char *text)
-{
-	size_t len = strlen(text);
-	memcpy(at, text, len);
-	return at + len;
-}
-
 static uint8_t *put_number(uint8_t *at, char flag, uint64_t v)
 {
 	*at++ = ' ';
@@ -32,18 +25,18 @@ static uint8_t *put_number(uint8_t *at, char flag, uint64_t v)
 static uint8_t *put_ttl(uint8_t *at, int64_t expiry, int64_t now)
 {
 	if (expiry == 0)
-		return put_text(at, " t-1");
+		return reply_append(at, " t-1");
 	return put_number(at, 't', expiry > now ? (uint64_t)(expiry - now) : 0);
 }
 
 static uint8_t *put_key(uint8_t *at, const struct store_key *key, bool binary)
 {
-	at = put_text(at, " k");
+	at = reply_append(at, " k");
 	if (!binary) {
 		memcpy(at, key->data, key->len);
 		return at + key->len;
 	}
-	return put_text(at + base64_encode(at, key->data, key->len), " b");
+	return reply_append(at + base64_encode(at, key->data, key->len), " b");
 }
 
 /* What every answer echoes. */
@@ -62,7 +55,7 @@ static uint8_t *put_echo(
 
 static void end_line(struct out *o, uint8_t *at)
 {
-	at = put_text(at, "\r\n");
+	at = reply_append(at, "\r\n");
 	o->copied.tail = (size_t)(at - o->copied.data);
 }
 
@@ -70,7 +63,7 @@ static void end_line(struct out *o, uint8_t *at)
 static void answer_plain(
     struct conn *c, const char *code, const struct request_meta *m, const struct store_key *key)
 {
-	uint8_t *at = put_text(out_tail(&c->out), code);
+	uint8_t *at = reply_append(out_tail(&c->out), code);
 	for (unsigned i = 0; i < m->n; i++)
 		at = put_echo(at, m->flag[i], m, key, key->binary);
 	end_line(&c->out, at);
@@ -154,16 +147,16 @@ static void answer_fetch(struct fetch *f, const struct store_view *view, bool wo
 	bool value = meta_has(f->m, 'v') && !same;
 	uint8_t *at = out_tail(&c->out);
 	if (value)
-		at += reply_uint(put_text(at, "VA "), view->value_len) + 3;
+		at += reply_uint(reply_append(at, "VA "), view->value_len) + 3;
 	else
-		at = put_text(at, "HD");
+		at = reply_append(at, "HD");
 	at = put_flags(at, f, view);
 	if (view->win_sent)
-		at = put_text(at, " Z");
+		at = reply_append(at, " Z");
 	if (view->stale)
-		at = put_text(at, " X");
+		at = reply_append(at, " X");
 	if (won)
-		at = put_text(at, " W");
+		at = reply_append(at, " W");
 	end_line(&c->out, at);
 	if (value) {
 		session_put_value(&c->out, view);
@@ -321,10 +314,10 @@ void meta_answer_put(struct conn *c, const struct request_meta *m, const struct 
 	session_count(c, COUNTER_cmd_meta);
 	if (r == STORE_OK && meta_has(m, 'q'))
 		return;
-	uint8_t *at = put_text(out_tail(&c->out), r == STORE_OK          ? "HD"
-	                                          : r == STORE_EXISTS    ? "EX"
-	                                          : r == STORE_NOT_FOUND ? "NF"
-	                                                                 : "NS");
+	uint8_t *at = reply_append(out_tail(&c->out), r == STORE_OK          ? "HD"
+	                                              : r == STORE_EXISTS    ? "EX"
+	                                              : r == STORE_NOT_FOUND ? "NF"
+	                                                                     : "NS");
 	for (unsigned i = 0; i < m->n; i++) {
 		if (m->flag[i] == 'c')
 			at = put_number(at, 'c', stored->cas);
@@ -382,9 +375,9 @@ static void answer_number(struct conn *c, const struct request_meta *m, const st
 	uint8_t *at = out_tail(&c->out);
 	bool value = meta_has(m, 'v');
 	if (value)
-		at += reply_uint(put_text(at, "VA "), len) + 3;
+		at += reply_uint(reply_append(at, "VA "), len) + 3;
 	else
-		at = put_text(at, "HD");
+		at = reply_append(at, "HD");
 	for (unsigned i = 0; i < m->n; i++) {
 		switch (m->flag[i]) {
 		case 'N':
@@ -404,10 +397,10 @@ static void answer_number(struct conn *c, const struct request_meta *m, const st
 			break;
 		}
 	}
-	at = put_text(at, "\r\n");
+	at = reply_append(at, "\r\n");
 	if (value) {
 		memcpy(at, digits, len);
-		at = put_text(at + len, "\r\n");
+		at = reply_append(at + len, "\r\n");
 	}
 	c->out.copied.tail = (size_t)(at - c->out.copied.data);
 }
@@ -470,12 +463,6 @@ struct debug {
 	int64_t now;
 };
 
-static uint8_t *put_named(uint8_t *at, const char *name, uint64_t v)
-{
-	at = put_text(at, name);
-	return at + reply_uint(at, v);
-}
-
 /* Under a shard's lock. */
 static bool emit_debug(void *arg, const struct store_view *view)
 {
@@ -483,22 +470,22 @@ static bool emit_debug(void *arg, const struct store_view *view)
 	struct conn *c = d->base.conn;
 	if (!session_fits(&d->base, view))
 		return false;
-	uint8_t *at = put_text(out_tail(&c->out), "ME ");
+	uint8_t *at = reply_append(out_tail(&c->out), "ME ");
 	if (view->binary) {
 		at += base64_encode(at, d->key->data, d->key->len);
 	} else {
 		memcpy(at, d->key->data, d->key->len);
 		at += d->key->len;
 	}
-	at = put_text(at, " exp=");
+	at = reply_append(at, " exp=");
 	if (view->expiry == 0)
-		at = put_text(at, "-1");
+		at = reply_append(at, "-1");
 	else
 		at += reply_uint(at, view->expiry > d->now ? (uint64_t)(view->expiry - d->now) : 0);
-	at = put_named(at, " la=", d->now > view->access ? (uint64_t)(d->now - view->access) : 0);
-	at = put_named(at, " cas=", view->cas);
-	at = put_text(at, view->fetched ? " fetch=yes" : " fetch=no");
-	at = put_named(put_text(at, " cls=1"), " size=", session_item_size(d->key->len, view));
+	at = reply_named(at, " la=", d->now > view->access ? (uint64_t)(d->now - view->access) : 0);
+	at = reply_named(at, " cas=", view->cas);
+	at = reply_append(at, view->fetched ? " fetch=yes" : " fetch=no");
+	at = reply_named(reply_append(at, " cls=1"), " size=", session_item_size(d->key->len, view));
 	end_line(&c->out, at);
 	if (store_pinned(&view->pin)) {
 		struct store_pin pin = view->pin;
@@ -515,7 +502,7 @@ static enum step run_debug(struct conn *c, struct item *it)
 		if (!session_make_fit(&d.base))
 			return STEP_CLOSE;
 	if (r != STORE_OK)
-		end_line(&c->out, put_text(out_tail(&c->out), "EN"));
+		end_line(&c->out, reply_append(out_tail(&c->out), "EN"));
 	return STEP_DONE;
 }
 

@@ -375,5 +375,6 @@ int main(void)
 	    cmocka_unit_test(append_compares_vivifies_and_makes_fresh),
 	    cmocka_unit_test(a_number_begins_gets_time_and_goes),
 	};
+	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
