@@ -359,22 +359,19 @@ static void a_number_begins_gets_time_and_goes(void **state)
 	place_end(&p);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(an_invalidated_item_stays_with_a_new_cas_over_a_start),
-	    cmocka_unit_test(one_wins_and_that_survives),
-	    cmocka_unit_test(an_emptied_item_keeps_its_cas_and_gets_flags_and_time),
-	    cmocka_unit_test(another_cas_changes_nothing_and_a_miss_leaves_a_tombstone),
-	    cmocka_unit_test(a_mark_into_the_past_removes),
-	    cmocka_unit_test(long_values_are_marked_whole),
-	    cmocka_unit_test(while_changes_are_refused_an_invalidation_takes_the_item_away),
-	    cmocka_unit_test(without_room_in_the_log_nothing_has_happened),
-	    cmocka_unit_test(what_is_not_kept_stays_so),
-	    cmocka_unit_test(a_store_over_something_newer_is_stale_and_keeps_its_time),
-	    cmocka_unit_test(append_compares_vivifies_and_makes_fresh),
-	    cmocka_unit_test(a_number_begins_gets_time_and_goes),
-	};
-	cmocka_set_message_output(CM_OUTPUT_TAP);
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(an_invalidated_item_stays_with_a_new_cas_over_a_start),
+    cmocka_unit_test(one_wins_and_that_survives),
+    cmocka_unit_test(an_emptied_item_keeps_its_cas_and_gets_flags_and_time),
+    cmocka_unit_test(another_cas_changes_nothing_and_a_miss_leaves_a_tombstone),
+    cmocka_unit_test(a_mark_into_the_past_removes),
+    cmocka_unit_test(long_values_are_marked_whole),
+    cmocka_unit_test(while_changes_are_refused_an_invalidation_takes_the_item_away),
+    cmocka_unit_test(without_room_in_the_log_nothing_has_happened),
+    cmocka_unit_test(what_is_not_kept_stays_so),
+    cmocka_unit_test(a_store_over_something_newer_is_stale_and_keeps_its_time),
+    cmocka_unit_test(append_compares_vivifies_and_makes_fresh),
+    cmocka_unit_test(a_number_begins_gets_time_and_goes),
+};
+
+UNIT_MAIN(tests)
