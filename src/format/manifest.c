@@ -198,12 +198,14 @@ static int by_value(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* Numbers of files: possible ones, and none twice, or one file would be read as often as it is named. Sorts them. */
+/* Numbers of files: possible ones that leave one to follow, and none twice, or one file would be read as often as it is
+ * named. Sorts them. */
 static bool files_hold(uint64_t *numbers, size_t n)
 {
 	qsort(numbers, n, sizeof(*numbers), by_value);
 	for (size_t i = 0; i < n; i++) {
-		if (numbers[i] == 0 || numbers[i] > RECORD_SEQ_MAX || (i > 0 && numbers[i] == numbers[i - 1]))
+		if (numbers[i] == 0 || numbers[i] >= RECORD_SEQ_MAX ||
+		    (i > 0 && numbers[i] == numbers[i - 1]))
 			return false;
 	}
 	return true;
