@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/msg.h"
 #include "proto/reply.h"
+#include "server/inherited.h"
 #include "server/internal.h"
 #include "server/worker.h"
 
@@ -243,6 +244,24 @@ static enum server_status bind_unix(struct listener *l, const char *path, unsign
 	return SERVER_OK;
 }
 
+/* Sockets of a parent take the place of all that the options name. */
+static enum server_status take_inherited(struct listener *l, unsigned n, int *ret_port)
+{
+	*ret_port = 0;
+	for (unsigned i = 0; i < n; i++) {
+		char name[64];
+		bool is_unix;
+		int fd = inherited_take(i, &is_unix);
+		if (fd < 0)
+			return SERVER_UNAVAILABLE;
+		snprintf(name, sizeof name, "LISTEN_FDS descriptor %d", fd);
+		add(l, fd, is_unix, name);
+		if (!is_unix && *ret_port == 0)
+			*ret_port = port_of(fd);
+	}
+	return SERVER_OK;
+}
+
 enum server_status listener_bind(struct listener **ret_l, struct server *s, int *ret_port)
 {
 	const struct server_options *o = &s->options;
@@ -255,7 +274,12 @@ enum server_status listener_bind(struct listener **ret_l, struct server *s, int 
 	l->magic = LISTENER_MAGIC;
 	l->server = s;
 	*ret_port = o->port;
-	if (o->unix_path) {
+	int inherited = inherited_count(LISTENER_MAX);
+	if (inherited < 0)
+		return SERVER_UNAVAILABLE;
+	if (inherited > 0) {
+		status = take_inherited(l, (unsigned)inherited, ret_port);
+	} else if (o->unix_path) {
 		*ret_port = 0;
 		status = bind_unix(l, o->unix_path, o->unix_mask);
 	} else if (o->listen) {
