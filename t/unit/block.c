@@ -128,6 +128,7 @@ static void change_nothing(struct block_header *h)
 static void change_to_2_32(struct block_header *h)
 {
 	h->stored_len = h->raw_len = UINT32_MAX;
+	h->count = 1; /* more of them are held against another limit */
 }
 static void change_to_most(struct block_header *h)
 {
@@ -137,6 +138,7 @@ static void change_to_most(struct block_header *h)
 static void change_to_more_than_most(struct block_header *h)
 {
 	h->stored_len = h->raw_len = BLOCK_RAW_MAX + 1;
+	h->count = 1;
 }
 static void change_to_unequal(struct block_header *h)
 {
@@ -146,6 +148,7 @@ static void change_to_bomb(struct block_header *h)
 {
 	h->flags = BLOCK_ZSTD;
 	h->raw_len = UINT32_MAX - 5;
+	h->count = 1;
 }
 static void change_to_packed(struct block_header *h)
 {
