@@ -23,7 +23,7 @@ FORMAT  = status record records keyblock keyset block block_zstd segment segment
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item large policy lane change rewrite put touch mark load reclaim scan walk store
-PROTO   = command base64 meta parse reply
+PROTO   = command base64 meta parse reply binary
 PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load window replay hole lost report recover \
 	rate life scrub quota room
 ENGINE  = engine commands background bound rotate start pin keep scrubber

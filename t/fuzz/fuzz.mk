@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Fuzz targets: `make fuzz` runs each for FUZZ_SECONDS under libFuzzer (clang); `make check` runs each over its corpus.
-FUZZ         = record block segment snapshot manifest
+FUZZ         = record block segment snapshot manifest binary
 FUZZ_SECONDS ?= 60
 FUZZ_SAN     = fuzzer,address,undefined
 FUZZ_PLAIN   = $(patsubst %,$(BUILD)/fuzz/%,$(FUZZ))
 FUZZ_CLANG   = $(patsubst %,$(BUILD)/fuzz/clang/%,$(FUZZ))
-FUZZ_SOURCES = $(patsubst %,src/base/%.c,$(BASE)) $(patsubst %,src/format/%.c,$(FORMAT))
+FUZZ_SOURCES = $(patsubst %,src/base/%.c,$(BASE)) $(patsubst %,src/format/%.c,$(FORMAT)) \
+	$(patsubst %,src/proto/%.c,$(PROTO))
 
 units: $(FUZZ_PLAIN)
 $(BUILD)/fuzz/clang/%: t/fuzz/%.c t/fuzz/fuzz.h $(FUZZ_SOURCES)
 	@mkdir -p $(@D)
 	clang -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -g -O1 -fno-sanitize-recover=all -fsanitize=$(FUZZ_SAN) -o $@ \
 		$< $(FUZZ_SOURCES) -lzstd -lm
-$(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(BUILD)/fuzz/replay.o $(BUILD)/libhearth.a
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(BUILD)/fuzz/replay.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lzstd -lm
 $(BUILD)/fuzz/%.o: t/fuzz/%.c Makefile t/fuzz/fuzz.mk
 	@mkdir -p $(@D)
