@@ -27,7 +27,8 @@ PROTO   = command base64 meta parse reply binary
 PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load window replay hole lost report recover \
 	rate life scrub quota room
 ENGINE  = engine commands background bound rotate start pin keep scrubber
-SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator stats admin server
+SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
+	binary binary_items stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \

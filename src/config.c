@@ -36,7 +36,6 @@ enum kind {
 	ACCEPTED, /* no effect: told once */
 	REFUSED,  /* choices says why */
 	RESTART,
-	PROTOCOLS,
 	EXTENDED,
 	HELP,
 	VERSION,
@@ -95,7 +94,8 @@ static const struct row rows[] = {
         "connections the kernel may keep waiting", NULL},
     {'I', "max-item-size", "SIZE", BYTES, AT(engine.item_max), 1024, 1024 * MIB, "1m", NULL,
         "largest item, 1k to 1024m, at most half of -m", NULL},
-    {'B', "protocol", "NAME", PROTOCOLS, 0, 0, 0, NULL, NULL, "ascii or auto", NULL},
+    {'B', "protocol", "NAME", CHOICE, AT(server.protocol), 0, 0, "auto", "auto|ascii|binary",
+        "what is spoken; auto: as the first byte of a connection says", NULL},
     {'F', "disable-flush-all", NULL, FLAG, AT(server.no_flush), 0, 0, NULL, NULL, "refuse flush_all", NULL},
     {'X', "disable-dumping", NULL, FLAG, AT(server.no_dump), 0, 0, NULL, NULL, "refuse stats cachedump",
         NULL},
@@ -402,12 +402,6 @@ static bool set(struct config *c, const struct row *row, const char *value, bool
 		return wrong(row, value, row->choices);
 	case RESTART:
 		return read_restart(row, value, at);
-	case PROTOCOLS:
-		if (strcmp(value, "ascii") == 0 || strcmp(value, "auto") == 0)
-			return true;
-		return wrong(row, value,
-		    strcmp(value, "binary") == 0 ? "the binary protocol is not there yet"
-		                                 : "must be ascii or auto");
 	case EXTENDED:
 		return read_extended(c, row, value);
 	case HELP:

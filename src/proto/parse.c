@@ -9,9 +9,8 @@
 #include "base/check.h"
 #include "proto/meta.h"
 
-#define BINARY_MAGIC 0x80
-#define SHORTEST     4 /* bytes of the shortest line that can be a command, its end included */
-#define VALUE_MAX    ((uint64_t)INT_MAX - 2)
+#define SHORTEST  4 /* bytes of the shortest line that can be a command, its end included */
+#define VALUE_MAX ((uint64_t)INT_MAX - 2)
 
 bool parse_uint(const struct request_slice *s, uint64_t max, uint64_t *ret_v)
 {
@@ -364,8 +363,6 @@ enum parse_result parse_next(
 	const uint8_t *end = memchr(data, '\n', len);
 	if (p->state == PARSE_AT_KEY)
 		r = read_keys(p, data, len, end, req, ret_used);
-	else if (data[0] == BINARY_MAGIC)
-		r = PARSE_CLOSE; /* the binary protocol is not spoken yet */
 	else if (!end)
 		r = partial_line(p, data, len, req, ret_used);
 	else

@@ -44,15 +44,9 @@ void dispatch_close(struct conn *c)
 	c->session = NULL;
 }
 
-/* Everybody may do everything so far; users with rights come with authentication. */
-static bool permitted(const struct conn *c, const struct command *command)
-{
-	return c->identity == CONN_ANONYMOUS && command->access <= COMMAND_ADMINISTERS;
-}
-
 static enum step run_command(struct conn *c, struct item *it)
 {
-	if (!permitted(c, it->req.command)) {
+	if (!session_permits(c, it->req.command)) {
 		session_answer_unless(c, it->req.noreply, REPLY_DENIED);
 		return STEP_DONE;
 	}
@@ -190,6 +184,17 @@ static enum step run_batch(struct conn *c, unsigned *budget)
 	return s;
 }
 
+/* Tells text and binary apart, by the first byte or by -B. */
+static void choose_protocol(struct conn *c)
+{
+	enum server_protocol allowed = c->worker->server->options.protocol;
+	if (c->session->protocol != SESSION_UNDECIDED || buf_len(&c->in) == 0)
+		return;
+	bool binary = allowed == SERVER_ANY_PROTOCOL ? c->in.data[c->in.head] == BINARY_MAGIC
+	                                             : allowed == SERVER_BINARY;
+	c->session->protocol = binary ? SESSION_BINARY : SESSION_TEXT;
+}
+
 enum conn_verdict dispatch_run(struct conn *c)
 {
 	struct worker *w = c->worker;
@@ -197,8 +202,12 @@ enum conn_verdict dispatch_run(struct conn *c)
 	enum step s = STEP_DONE;
 
 	engine_turn(w->engine);
+	choose_protocol(c);
 	while (s == STEP_DONE && budget > 0) {
-		if (c->session->dump.active) {
+		if (c->session->protocol == SESSION_BINARY) {
+			s = binary_run(c);
+			budget--;
+		} else if (c->session->dump.active) {
 			s = dump_run(c);
 			budget--;
 		} else if (c->session->upload) {

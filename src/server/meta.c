@@ -159,7 +159,7 @@ static void answer_fetch(struct fetch *f, const struct store_view *view, bool wo
 		at = reply_append(at, " W");
 	end_line(&c->out, at);
 	if (value) {
-		session_put_value(&c->out, view);
+		session_put_line(&c->out, view);
 	} else if (store_pinned(&view->pin)) {
 		struct store_pin pin = view->pin;
 		engine_unpin(c->worker->engine, &pin);

@@ -12,28 +12,35 @@ static unsigned n_words(const struct request *req)
 	return req->noreply ? req->n_keys - 1u : req->n_keys;
 }
 
-static enum step run_flush(struct conn *c, const struct request *req, enum reply_id *ret_reply)
+enum step operator_flush(struct conn *c, int64_t delay, enum reply_id *ret_reply)
 {
 	struct engine_worker *w = c->worker->engine;
-	int64_t delay = 0, due = 0;
+	int64_t due = delay > 0 ? engine_expiry(w, delay) : 0;
 
-	*ret_reply = REPLY_OK;
-	if (c->worker->server->options.no_flush)
-		*ret_reply = REPLY_NO_FLUSH;
-	else if (n_words(req) > 0 && (!parse_int(&req->keys[0], &delay)))
-		*ret_reply = REPLY_BAD_EXPTIME;
-	if (*ret_reply == REPLY_OK) {
-		if (delay > 0)
-			due = engine_expiry(w, delay);
+	*ret_reply = REPLY_NO_FLUSH;
+	if (!c->worker->server->options.no_flush) {
 		/* A time in the past is now. */
 		enum store_result r = engine_flush(w, due > engine_now(w) ? due : 0);
 		if (r == STORE_WAIT)
 			return STEP_WAIT;
-		if (r == STORE_REFUSED)
-			*ret_reply = REPLY_REFUSED;
+		*ret_reply = r == STORE_REFUSED ? REPLY_REFUSED : REPLY_OK;
 	}
 	session_count(c, COUNTER_cmd_flush);
-	return *ret_reply == REPLY_REFUSED && req->noreply ? STEP_CLOSE : STEP_DONE;
+	return STEP_DONE;
+}
+
+static enum step run_flush(struct conn *c, const struct request *req, enum reply_id *ret_reply)
+{
+	int64_t delay = 0;
+	enum step s = STEP_DONE;
+
+	if (n_words(req) > 0 && !c->worker->server->options.no_flush && !parse_int(&req->keys[0], &delay)) {
+		*ret_reply = REPLY_BAD_EXPTIME;
+		session_count(c, COUNTER_cmd_flush);
+	} else {
+		s = operator_flush(c, delay, ret_reply);
+	}
+	return *ret_reply == REPLY_REFUSED && req->noreply ? STEP_CLOSE : s;
 }
 
 static enum reply_id run_verbosity(struct conn *c, const struct request *req)

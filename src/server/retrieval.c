@@ -20,7 +20,7 @@ static bool emit_value(void *arg, const struct store_view *view)
 	at += e->cas ? reply_value_cas(at, e->key->data, e->key->len, view->flags, view->value_len, view->cas)
 	             : reply_value(at, e->key->data, e->key->len, view->flags, view->value_len);
 	o->copied.tail = (size_t)(at - o->copied.data);
-	session_put_value(o, view);
+	session_put_line(o, view);
 	return true;
 }
 

@@ -14,6 +14,9 @@
 struct engine;
 struct server;
 
+/* -B: what is spoken; any: the first byte of a connection decides. */
+enum server_protocol { SERVER_ANY_PROTOCOL, SERVER_ASCII, SERVER_BINARY };
+
 struct server_options {
 	const char *listen; /* -l: addresses, each with or without a port, comma separated; NULL = loopback */
 	int port;           /* 0 = any free one */
@@ -23,6 +26,7 @@ struct server_options {
 	unsigned max_conns;
 	unsigned workers;
 	unsigned turn_requests; /* -R */
+	enum server_protocol protocol;
 	bool no_flush, no_dump, no_watch, shutdown, test_commands, maxconns_fast;
 	int verbosity;
 	/* Only shown, in stats settings. */

@@ -61,6 +61,11 @@ void session_put_value(struct out *o, const struct store_view *view)
 		memcpy(out_tail(o), view->value, view->value_len);
 		o->copied.tail += view->value_len;
 	}
+}
+
+void session_put_line(struct out *o, const struct store_view *view)
+{
+	session_put_value(o, view);
 	memcpy(out_tail(o), "\r\n", 2);
 	o->copied.tail += 2;
 }

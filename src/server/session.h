@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* session: what a connection's protocol state is, and what the files that execute commands (retrieval, storage, update,
- * operator) share with dispatch and nobody else includes. A command is executed whole or not at all: what cannot happen
+/* session: what a connection's protocol state is, and what the files that execute commands (retrieval, storage, meta,
+ * update, dump, operator, binary) share with dispatch and nobody else includes. A command is executed whole or not at all: what cannot happen
  * now says so by its step, and is parsed anew when its time has come. Belongs to the thread of the worker. */
 #ifndef SERVER_SESSION_H
 #define SERVER_SESSION_H
 
 #include "engine/engine.h"
+#include "proto/binary.h"
 #include "proto/parse.h"
 #include "proto/reply.h"
 #include "proto/request.h"
@@ -28,6 +29,7 @@ struct upload {
 	struct store_key key; /* its data is below */
 	bool noreply;
 	struct request_meta meta; /* of ms */
+	struct binary_tag tag;    /* of a request of the binary protocol */
 	enum store_result failed; /* the put failed and took the value with it; what is left is to say so */
 	uint8_t name[STORE_KEY_MAX];
 };
@@ -40,8 +42,12 @@ struct dump {
 	size_t want; /* room for the next part */
 };
 
+enum session_protocol { SESSION_UNDECIDED, SESSION_TEXT, SESSION_BINARY };
+
 struct session {
+	enum session_protocol protocol; /* the first byte decides, for the life of the connection */
 	struct parser parser;
+	struct binary_parser binary;
 	struct upload *upload;
 	struct dump dump;
 };
@@ -65,6 +71,12 @@ enum step {
 	STEP_INPUT, /* nothing whole is buffered */
 	STEP_CLOSE,
 };
+
+/* Everybody may do everything so far; users with rights come with authentication. */
+static inline bool session_permits(const struct conn *c, const struct command *command)
+{
+	return c->identity == CONN_ANONYMOUS && command->access <= COMMAND_ADMINISTERS;
+}
 
 /* ---- session.c: answers ---- */
 bool session_make_room(struct conn *c, size_t len);
@@ -102,8 +114,10 @@ struct session_emit {
 };
 /* Under a shard's lock: whether a head of SESSION_HEAD bytes and the value go into the output. */
 bool session_fits(struct session_emit *e, const struct store_view *view);
-/* Behind the head: the value, copied or, if it is long, pinned, and its line's end. */
+/* Behind the head: the value, copied or, if it is long, pinned. */
 void session_put_value(struct out *o, const struct store_view *view);
+/* And its line's end. */
+void session_put_line(struct out *o, const struct store_view *view);
 /* After STORE_MORE_ROOM: makes it. False: no memory. */
 bool session_make_fit(struct session_emit *e);
 
@@ -117,6 +131,17 @@ enum step storage_run_value(struct conn *c, struct item *it);
 /* There is an upload: goes on with it. */
 enum step storage_end_upload(struct conn *c);
 void storage_drop_upload(struct conn *c);
+/* The first `used` bytes of the input are a store without its value, behind which `tail` bytes more belong to it.
+ * STEP_INPUT: more must come, into the buffer or, with *ret_upload (to be filled in), into the value's own memory;
+ * STEP_DONE: it cannot be stored, and *ret_why says why; STEP_WAIT, STEP_CLOSE. */
+enum step storage_receive(struct conn *c, size_t used, unsigned tail, uint64_t value_len,
+    const struct store_key *key, struct upload **ret_upload, enum store_result *ret_why);
+/* A value cannot be stored. A set takes the old value along, so that nobody is served what the client meant to replace.
+ * False: no room in the log for that. */
+bool storage_failed(struct conn *c, const struct command *command, const struct store_key *key,
+    enum store_result why, enum reply_id *ret_reply);
+/* A put was decided. */
+void storage_count(struct conn *c, enum store_mode mode, enum store_result r);
 
 /* ---- meta.c ---- */
 enum step meta_run(struct conn *c, struct item *it);
@@ -139,5 +164,23 @@ enum step dump_run(struct conn *c);
 
 /* ---- operator.c: what comes in words: flush_all, stats, version and the like ---- */
 enum step operator_run(struct conn *c, struct item *it);
+/* STEP_WAIT, or STEP_DONE with OK, NO_FLUSH or REFUSED. */
+enum step operator_flush(struct conn *c, int64_t delay, enum reply_id *ret_reply);
+
+/* ---- binary.c: the binary protocol ---- */
+/* One request, or what is left of one whose value was long. */
+enum step binary_run(struct conn *c);
+void binary_reply(struct conn *c, const struct binary_tag *tag, enum binary_status status);
+/* A success, which a quiet request does not hear of. */
+void binary_reply_done(struct conn *c, const struct binary_tag *tag, uint64_t cas);
+
+/* ---- binary_items.c: what binary requests do to items ---- */
+enum step binary_items_get(struct conn *c, const struct binary_request *req);
+enum step binary_items_store(struct conn *c, const struct binary_request *req);
+/* All but the value is there, in the first `used` bytes of the input. */
+enum step binary_items_store_value(struct conn *c, const struct binary_request *req, size_t used);
+enum step binary_items_end_upload(struct conn *c);
+enum step binary_items_delete(struct conn *c, const struct binary_request *req);
+enum step binary_items_arith(struct conn *c, const struct binary_request *req);
 
 #endif

@@ -195,7 +195,8 @@ static void print_settings(struct print *p)
 	number(p, "reqs_per_event", o->turn_requests);
 	line(p, "cas_enabled", "yes");
 	number(p, "tcp_backlog", o->backlog);
-	line(p, "binding_protocol", "auto-negotiate");
+	static const char *const spoken[] = {"auto-negotiate", "ascii", "binary"};
+	line(p, "binding_protocol", "%s", spoken[o->protocol]);
 	line(p, "auth_enabled_sasl", "no");
 	line(p, "auth_enabled_ascii", "no");
 	number(p, "item_size_max", o->item_max);

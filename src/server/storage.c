@@ -45,8 +45,7 @@ static bool replaces(const struct command *command)
 	return command->id == COMMAND_SET || command->id == COMMAND_MS;
 }
 
-/* The value cannot be stored. False: no room in the log for what follows from that. */
-static bool store_failed(struct conn *c, const struct command *command, const struct store_key *key,
+bool storage_failed(struct conn *c, const struct command *command, const struct store_key *key,
     enum store_result why, enum reply_id *ret_reply)
 {
 	if (replaces(command)) {
@@ -73,6 +72,13 @@ static void count_cas(struct conn *c, enum store_result r)
 		session_count(c, COUNTER_cas_misses);
 }
 
+void storage_count(struct conn *c, enum store_mode mode, enum store_result r)
+{
+	session_count(c, COUNTER_cmd_set);
+	if (mode == STORE_CAS)
+		count_cas(c, r);
+}
+
 /* One put and whom it is answered to. */
 struct order {
 	const struct command *command;
@@ -85,9 +91,7 @@ struct order {
 static void answer_put(
     struct conn *c, const struct order *o, enum store_result r, const struct store_stored *stored)
 {
-	session_count(c, COUNTER_cmd_set);
-	if (o->put->mode == STORE_CAS)
-		count_cas(c, r);
+	storage_count(c, o->put->mode, r);
 	if (o->command->id == COMMAND_MS) {
 		meta_answer_put(c, o->meta, o->key, r, stored);
 		return;
@@ -124,7 +128,7 @@ static enum step put(struct conn *c, const struct order *o, enum store_result *f
 		return STEP_DONE;
 	default:
 		*failed = r;
-		if (!store_failed(c, o->command, o->key, r, &reply))
+		if (!storage_failed(c, o->command, o->key, r, &reply))
 			return STEP_WAIT;
 		return session_answer_failed(c, o->noreply, reply);
 	}
@@ -154,31 +158,27 @@ enum step storage_run(struct conn *c, struct item *it)
 }
 
 /* The value has memory of its own: what is buffered of it goes there, the rest is read there. */
-static enum step begin_upload(struct conn *c, struct item *it, struct store_large *large)
+static enum step begin_upload(
+    struct conn *c, size_t used, uint64_t value_len, const struct store_key *key, struct store_large *large)
 {
 	struct upload *up = calloc(1, sizeof *up);
-	size_t have = buf_len(&c->in) - it->used;
+	size_t have = buf_len(&c->in) - used;
 
 	if (!up) {
 		engine_large_drop(c->worker->engine, &large);
 		return STEP_CLOSE;
 	}
-	up->command = it->req.command;
-	up->noreply = it->req.noreply;
-	if (up->command->id == COMMAND_MS)
-		up->meta = it->req.meta;
 	up->large = large;
-	up->key = it->keys[0];
+	up->key = *key;
 	memcpy(up->name, up->key.data, up->key.len);
 	up->key.data = up->name;
-	fill_put(c, &it->req, &up->put);
-	buf_consume(&c->in, it->used);
-	if (have > it->req.value_len)
-		have = it->req.value_len;
+	buf_consume(&c->in, used);
+	if (have > value_len)
+		have = value_len;
 	memcpy(engine_large_data(large), c->in.data + c->in.head, have);
 	buf_consume(&c->in, have);
 	c->into.at = engine_large_data(large) + have;
-	c->into.left = it->req.value_len - have;
+	c->into.left = value_len - have;
 	c->session->upload = up;
 	return STEP_INPUT;
 }
@@ -214,25 +214,50 @@ enum step storage_end_upload(struct conn *c)
 	return s;
 }
 
-/* The line of a store is there, its value is not. Short ones are waited for; for others memory is asked for
- * first. */
-enum step storage_run_value(struct conn *c, struct item *it)
+/* Short ones are waited for; for others memory is asked for first. */
+enum step storage_receive(struct conn *c, size_t used, unsigned tail, uint64_t value_len,
+    const struct store_key *key, struct upload **ret_upload, enum store_result *ret_why)
 {
 	struct store_large *large = NULL;
-	enum reply_id reply = REPLY_NONE;
-	uint64_t whole = it->used + it->req.value_len + 2;
+	uint64_t whole = used + value_len + tail;
 
+	*ret_upload = NULL;
+	*ret_why = STORE_OK;
 	/* Memory for a long value is taken when a good part of it has come: a client that announces much and
 	 * sends little holds what it sent. */
-	bool hopeless = it->req.value_len > c->worker->server->options.item_max;
+	bool hopeless = value_len > c->worker->server->options.item_max;
 	if (!hopeless && (whole <= CONN_CHUNK || buf_len(&c->in) < CONN_CHUNK - CONN_READ_ROOM))
 		return STEP_INPUT;
-	enum store_result r = engine_room(c->worker->engine, &it->keys[0], it->req.value_len, &large);
-	if (r == STORE_WAIT)
+	*ret_why = engine_room(c->worker->engine, key, value_len, &large);
+	if (*ret_why == STORE_WAIT)
 		return STEP_WAIT;
-	if (r == STORE_OK)
-		return large ? begin_upload(c, it, large) : STEP_INPUT;
-	if (!store_failed(c, it->req.command, &it->keys[0], r, &reply))
+	if (*ret_why != STORE_OK)
+		return STEP_DONE;
+	if (!large)
+		return STEP_INPUT;
+	enum step s = begin_upload(c, used, value_len, key, large);
+	*ret_upload = c->session->upload;
+	return s;
+}
+
+/* The line of a store is there, its value is not. */
+enum step storage_run_value(struct conn *c, struct item *it)
+{
+	struct upload *up;
+	enum store_result why;
+	enum reply_id reply = REPLY_NONE;
+
+	enum step s = storage_receive(c, it->used, 2, it->req.value_len, &it->keys[0], &up, &why);
+	if (up) {
+		up->command = it->req.command;
+		up->noreply = it->req.noreply;
+		if (up->command->id == COMMAND_MS)
+			up->meta = it->req.meta;
+		fill_put(c, &it->req, &up->put);
+	}
+	if (s != STEP_DONE)
+		return s;
+	if (!storage_failed(c, it->req.command, &it->keys[0], why, &reply))
 		return STEP_WAIT;
 	parse_swallow(&it->after, it->req.value_len + 2);
 	return session_answer_failed(c, it->req.noreply, reply);

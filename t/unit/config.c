@@ -78,7 +78,7 @@ static void test_known(void **state)
 static void test_refused(void **state)
 {
 	static const char *const args[][2] = {{"-S", NULL}, {"--enable-sasl", NULL}, {"-Y", "f"},
-	    {"-Z", NULL}, {"-e", "f"}, {"-B", "binary"}, {"-B", "x"}, {"-o", "ext_path=/x:1G"},
+	    {"-Z", NULL}, {"-e", "f"}, {"-B", "both"}, {"-B", "x"}, {"-o", "ext_path=/x:1G"},
 	    {"-o", "ssl_key=x"}, {"-o", "nonsense"}, {"-o", "modern,nonsense"}, {"-m", "x"}, {"-m", "0"},
 	    {"-m", "-1"}, {"-m", "64m"}, {"-m", NULL}, {"-m", ""}, {"-p", "65536"}, {"-p", " 1"}, {"-t", "0"},
 	    {"-c", "0"}, {"-I", "1023"}, {"-I", "1025m"}, {"-I", "33m"}, {"-I", "1x"},

@@ -296,7 +296,7 @@ static const struct stream bad[] = {
         "! CLIENT_ERROR invalid numeric delta argument\n! \n"),
     STREAM("touch a x\r\n", "! CLIENT_ERROR invalid exptime argument\n"),
     STREAM("GET / HTTP/1.1\r\n", "close\n"),
-    STREAM("\x80\x00\x00\x00", "close\n"),
+    STREAM("mn\r\n\x80\x00\x00\x00\r\nmn\r\n", "mn\n! ERROR\nmn\n"),
     STREAM("mg\r\nmd \r\nma\r\nme\r\nms\r\nms a\r\nms a x\r\nms a -1\r\nms a 2147483646\r\nmn\r\n",
         BAD BAD BAD BAD BAD BAD BAD BAD BAD "mn\n"),
     STREAM("mg a z\r\nmg a v v\r\nmg a !\r\nmg a v1 {\r\nmg a \xff\r\nmg a 1\r\nmg a zz z\r\n",
