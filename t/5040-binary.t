@@ -137,6 +137,12 @@ is(says('prepend', 'c', value => '+', cas => $second->{cas}), '0f 0002 - - Data%
 is(says('deleteq', 'c', cas => $second->{cas}), '14 0002 - - Data%20exists%20for%20key.', 'deleteq with an old one');
 is($b->get('c'), 'two+', 'nothing has changed');
 is(says('delete', 'c', cas => $third->{cas}), '04 0000 - - -', 'delete with the right one');
+# A text is looked at behind the CAS, unless it is empty.
+for my $text ('x', 'x' x 5000, '') {
+	my $cas = $b->set('ct', $text)->{cas};
+	is($b->count('incr', 'ct', 1, 1, 0, cas => $cas + 1)->{status}, length $text ? 2 : 6, 'incr of a text with another');
+	is($b->count('incr', 'ct', 1, 1, 0, cas => $cas)->{status}, 6, 'and with the right one');
+}
 my $count = $b->count('incr', 'cn', 1, 1, 0);
 is(shown($b->count('incr', 'cn', 1, 1, 0, cas => $count->{cas} + 1)), '05 0002 - - Data%20exists%20for%20key.', 'incr with another');
 is($b->count('incr', 'cn', 1, 1, 0, cas => $count->{cas})->{value}, pack('Q>', 2), 'incr with the right one');

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #define DIGITS_MAX 20 /* of a 64-bit number */
+#define IN_PIECES  (512 * 1024)
 
 static bool shard_full(const struct store *s, const struct change_site *site)
 {
@@ -321,12 +322,13 @@ static enum store_result calculate(
     const struct change_site *site, const struct store_arith *arith, uint64_t *ret_number)
 {
 	uint64_t n;
-	bool text = item_large(site->it) || item_inline_len(site->it) > STORE_COPY_MAX;
-	if (text || item_inline_len(site->it) == 0)
+	size_t len = item_value_len(site->it);
+	/* As memcached answers: of an empty value, and of one that it keeps in pieces, the CAS is not looked at. */
+	if (len == 0 || len > IN_PIECES)
 		return STORE_NOT_NUMBER;
 	if (arith->compare && change_cas(site->it) != arith->compare)
 		return STORE_EXISTS;
-	if (!parse_number(item_value(site->it), item_inline_len(site->it), &n))
+	if (item_large(site->it) || len > STORE_COPY_MAX || !parse_number(item_value(site->it), len, &n))
 		return STORE_NOT_NUMBER;
 	if (arith->decrement)
 		*ret_number = arith->delta > n ? 0 : n - arith->delta;
