@@ -159,6 +159,21 @@ for my $n (1 .. $cases) {
 }
 is(join("\n", @wrong), '', "$cases cases, seed $seed: " . join ', ', map { "$_: $seen{$_}" } sort keys %seen);
 
+# ---- two bad ones in a row, which a snapshot covers ----
+{
+	my $two = copy_dir($directories[2]);
+	my @logs = sort grep { -s } glob "$two/log-*";
+	note "@logs";
+	cmp_ok(scalar @logs, '>=', 3, 'an old segment, one that a start began, one that is written');
+	unlink $logs[0];
+	flip($logs[1], 100, 3);
+	my ($check, $said) = hearth('check', '--json', $two);
+	my ($sum) = map { decode_json($_) } grep { /^\{"directory"/ } split /\n/, $said;
+	is($check, 2, 'check names the damage');
+	is($sum->{start_loses}, 'nothing', 'and that nothing is lost by it');
+	is_deeply(start($two)->{items}, $truth{ $directories[2] }, 'nor is it');
+}
+
 # ---- repair ----
 my $dir = copy_dir($directories[2]);
 my $log = newest($dir, 'log') =~ s{.*/}{}r;

@@ -496,6 +496,16 @@ static uint64_t begins_behind(const struct replay *rp, size_t i)
 	return 0;
 }
 
+/* Whether all that a segment can have held is older than the snapshot: its numbers lie below those of any that comes later,
+ * also where the one in between cannot be read. */
+static bool is_covered(const struct replay *rp, size_t i)
+{
+	while (++i < rp->n)
+		if (begun(&rp->heads[i]) && replay_readable(&rp->heads[i]))
+			return rp->heads[i].h.first <= rp->rec->s0 + 1;
+	return false;
+}
+
 /* A segment that is no part of the log: made ahead and never begun, or gone. */
 static void skip_segment(struct replay *rp, size_t i)
 {
@@ -506,7 +516,7 @@ static void skip_segment(struct replay *rp, size_t i)
 		/* Whether it had begun nobody knows, but for a successor that names its last number: its records may
 		 * have superseded anything. It stays in the manifest, so that the next start decides the same until
 		 * a snapshot has retired it. */
-		if (!replay_successor(rp, i))
+		if (!replay_successor(rp, i) && !is_covered(rp, i))
 			hole_reset(rp, begins_behind(rp, i));
 		return;
 	}
