@@ -62,6 +62,18 @@ like(ask("me plain\r\n"), qr/^ME plain exp=(?:99\d|1000) la=\d+ cas=42 fetch=no 
 is(ask("mg plain v C42\r\n"), 'HD', 'who has the value is not sent it');
 is(ask("mg plain v C43\r\n"), "VA 5\nvalue", 'who has another is');
 
+is(ms('plain ME s O1', 'longer one'), 'NS s10 O1', 'the length of what was not stored');
+is(ask("md marked1 x\r\n"), 'HD', 'emptied');
+is(ask("mg marked1 v h\r\n"), "VA 0 h0\n", 'it is neither stale nor won');
+is(ms('number', '5'), 'HD', 'a number');
+is(ask("mg number\r\n"), 'HD', 'that was read');
+is(ask("ma number q\r\nmn\r\n"), 'MN', 'and counted');
+is(ask("mg number h u\r\n"), 'HD h1', 'was read still');
+is(ms('seen', 'x'), 'HD', 'an item');
+$daemon->jump(5);
+is(ask("md seen I\r\n"), 'HD', 'that is invalidated');
+like(ask("mg seen l u\r\n"), qr/^HD l[5-9] X W$/, 'was not looked at for that');
+
 # ---- one of many ----
 is(ask("md plain I\r\n"), 'HD', 'invalidated');
 my @herd = map { $daemon->client } 1 .. 20;

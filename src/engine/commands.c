@@ -366,8 +366,13 @@ enum store_result engine_mark(struct engine_worker *w, const struct store_key *k
 	enum store_result result;
 	for (;;) {
 		result = mark_once(w, key, &own, secured, emit, arg, &out);
-		if (result == STORE_REFUSED && invalidates)
+		if ((result == STORE_REFUSED || result == STORE_NO_MEMORY) && invalidates)
 			return engine_delete(w, key, mark->compare);
+		/* Without memory for a copy it is marked where it is. */
+		if (result == STORE_NO_MEMORY && mark->win && !mark->expires && !own.unlogged) {
+			own.unlogged = true;
+			continue;
+		}
 		if (result != STORE_MORE_ROOM || out.needed <= secured)
 			break;
 		secured = out.needed;

@@ -145,7 +145,8 @@ enum store_result engine_delete(struct engine_worker *w, const struct store_key 
 enum store_result engine_arith(struct engine_worker *w, const struct store_key *key,
     const struct store_arith *arith, struct store_number *ret_number);
 /* STORE_OK (emitted as it was before; emit may be NULL), NOT_FOUND, EXISTS, NO_MEMORY, WAIT, MORE_ROOM, REFUSED. While
- * changes are refused an invalidation takes the item away instead, which is never refused, and a win is not logged. */
+ * changes are refused, or without memory for a copy, an invalidation takes the item away instead, which is never refused, and
+ * a win is not logged. */
 enum store_result engine_mark(struct engine_worker *w, const struct store_key *key,
     const struct store_mark *mark, store_emit *emit, void *arg);
 /* due 0: now. Else the one delayed slot is set. A flush now empties the slot. STORE_OK, WAIT, REFUSED. */

@@ -93,7 +93,9 @@ static void answer_put(
 {
 	storage_count(c, o->put->mode, r);
 	if (o->command->id == COMMAND_MS) {
-		meta_answer_put(c, o->meta, o->key, r, stored);
+		/* Of what was not stored the length is told that was sent. */
+		const struct store_stored not = {0, o->put->value_len};
+		meta_answer_put(c, o->meta, o->key, r, r == STORE_OK ? stored : &not );
 		return;
 	}
 	session_answer_unless(c, o->noreply,

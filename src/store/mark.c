@@ -35,6 +35,8 @@ static struct rewrite rewrite_for(struct store_thread *t, const struct store_key
 	    .expiry = mark->expiry,
 	    .emit = emit,
 	    .arg = arg};
+	if (mark->empty)
+		rw.clear |= ITEM_STALE | ITEM_WIN_SENT | ITEM_FETCHED;
 	if (mark->win)
 		rw.set |= ITEM_WIN_SENT;
 	if (mark->stale) {

@@ -345,10 +345,12 @@ static void put_number(struct store_thread *t, const struct store_key *key, cons
 	struct item_spec spec;
 	item_read(site->it, &spec);
 	spec.key = key->data;
-	spec.state &= ~(unsigned)ITEM_FETCHED;
 	spec.cas = arith->cas;
 	spec.access = t->now;
 	spec.value_len = print_number(ret->number, digits);
+	/* memcached makes the item anew when it becomes longer. */
+	if (spec.value_len > item_value_len(site->it))
+		spec.state &= ~(unsigned)ITEM_FETCHED;
 	ret->expiry = spec.expiry;
 	if (arith->expires) {
 		spec.expiry = arith->expiry;

@@ -55,7 +55,10 @@ static bool plan(struct store_thread *t, const struct store_key *key, const stru
 {
 	*spec = o->spec;
 	spec->key = key->data;
-	spec->access = t->store->loading ? o->spec.access : t->now;
+	/* Who marks an item does not look at it. */
+	bool mark = (rw->same || rw->empty) && !rw->touch;
+	if (!t->store->loading && (rw->emit || !mark))
+		spec->access = t->now;
 	spec->state =
 	    (uint16_t)((spec->state & ~(unsigned)rw->clear) | rw->set | (rw->emit ? ITEM_FETCHED : 0));
 	if (rw->expires)

@@ -188,7 +188,7 @@ static enum store_result perform(struct engine_worker *w, const struct store_key
 	const struct store_put put = {.mode = op->kind <= OP_CAS ? mode[op->kind] : STORE_SET,
 	    .flags = op->flags,
 	    .expiry = op->expiry,
-	    .compare = op->compare,
+	    .compare = op->kind == OP_CAS ? op->compare : 0,
 	    .value = op->value,
 	    .value_len = op->len};
 	const struct store_arith arith = {.delta = op->delta, .decrement = op->kind == OP_DECR};

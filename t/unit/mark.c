@@ -217,6 +217,38 @@ static void while_changes_are_refused_an_invalidation_takes_the_item_away(void *
 	place_end(&p);
 }
 
+/* Nor for want of memory: a mark is a copy of the item. */
+static void without_memory_an_invalidation_takes_the_item_away(void **state)
+{
+	(void)state;
+	struct place p = place_make();
+	struct seen s = {0};
+	uint32_t n = 10;
+	p.options.memory = 8 * MIB;
+	p.options.no_evict = true;
+	place_again(&p);
+	set(&p, 1, 0);
+	set(&p, 2, 0);
+	assert_int_equal(mark(&p, 2, (struct store_mark){.stale = true}, NULL), STORE_OK);
+	for (size_t len = 2000; len > 1; len /= 4) {
+		enum store_result r;
+		do {
+			engine_turn(p.w);
+			r = put_len(p.w, STORE_SET, n++, len, 0);
+			uint64_t need = engine_need(p.w);
+			engine_turn_end(p.w);
+			engine_await(p.e, need);
+		} while (r != STORE_NO_MEMORY);
+	}
+	assert_int_equal(mark(&p, 2, (struct store_mark){.win = true}, &s), STORE_OK);
+	assert_true(s.times == 1 && peek(&p, 2, STORE_OK).view.win_sent);
+	assert_int_equal(mark(&p, 1, (struct store_mark){.stale = true}, NULL), STORE_OK);
+	peek(&p, 1, STORE_NOT_FOUND);
+	place_again(&p);
+	peek(&p, 1, STORE_NOT_FOUND);
+	place_end(&p);
+}
+
 static void without_room_in_the_log_nothing_has_happened(void **state)
 {
 	(void)state;
@@ -367,6 +399,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_mark_into_the_past_removes),
     cmocka_unit_test(long_values_are_marked_whole),
     cmocka_unit_test(while_changes_are_refused_an_invalidation_takes_the_item_away),
+    cmocka_unit_test(without_memory_an_invalidation_takes_the_item_away),
     cmocka_unit_test(without_room_in_the_log_nothing_has_happened),
     cmocka_unit_test(what_is_not_kept_stays_so),
     cmocka_unit_test(a_store_over_something_newer_is_stale_and_keeps_its_time),
