@@ -361,7 +361,7 @@ enum store_result engine_mark(struct engine_worker *w, const struct store_key *k
 	struct store_mark own = *mark;
 	bool invalidates = mark->stale || mark->empty;
 	if (w->engine->wal && wal_refuses(w->engine->wal))
-		own.unlogged = mark->win && !invalidates && !mark->expires;
+		own.unlogged = mark->win && !mark->expires;
 	size_t secured = 0;
 	enum store_result result;
 	for (;;) {

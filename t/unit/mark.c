@@ -283,6 +283,77 @@ static void what_is_not_kept_stays_so(void **state)
 	place_end(&p);
 }
 
+/* ---- a walk over keys ---- */
+
+struct listed {
+	unsigned n;
+	unsigned refuse; /* so many visits find no room */
+	uint64_t highest;
+};
+
+static bool list(void *arg, const struct store_key_view *item)
+{
+	struct listed *l = arg;
+	if (l->refuse) {
+		l->refuse--;
+		return false;
+	}
+	l->n++;
+	if (item->view->seq > l->highest)
+		l->highest = item->view->seq;
+	return true;
+}
+
+static struct listed walk(struct place *p, unsigned refuse, uint64_t *ret_need)
+{
+	struct listed l = {.refuse = refuse};
+	bool again;
+	engine_turn(p->w);
+	for (uint32_t at = 0; engine_walk(p->w, &at, list, &l, &again);)
+		;
+	*ret_need = engine_need(p->w);
+	engine_turn_end(p->w);
+	return l;
+}
+
+static void a_walk_lists_each_key_once_and_waits_for_what_it_shows(void **state)
+{
+	(void)state;
+	struct place p = place_make();
+	uint64_t need;
+	for (uint32_t i = 1; i <= 300; i++)
+		set(&p, i, i <= 100 ? clock_now(p.e->clock) + 5 : 0);
+	struct listed l = walk(&p, 0, &need);
+	assert_int_equal(l.n, 300);
+	/* Where there was no room a part comes again: what it had listed by then is the caller's to forget. */
+	assert_true(walk(&p, 1, &need).n == 300);
+	assert_int_equal(need & ((UINT64_C(1) << 53) - 1), l.highest);
+	clock_jump(p.e->clock, 10);
+	assert_int_equal(walk(&p, 0, &need).n, 200);
+	/* Neither log nor mark: what is on no disk is not shown. */
+	atomic_store(&p.e->wal->published, wal_published(p.e->wal) - 1);
+	atomic_store(&p.e->wal->state, WAL_LOST);
+	assert_int_equal(walk(&p, 0, &need).n, 199);
+	atomic_store(&p.e->wal->state, WAL_HEALTHY);
+	atomic_store(&p.e->wal->published, ring_last(wal_ring(p.e->wal)));
+	place_end(&p);
+}
+
+/* Who is told that it has expired is told what a kill cannot undo. */
+static void winning_what_has_expired_leaves_a_tombstone(void **state)
+{
+	(void)state;
+	struct place p = place_make();
+	struct engine_stats before, after;
+	set(&p, 1, clock_now(p.e->clock) + 5);
+	clock_jump(p.e->clock, 10);
+	engine_get_stats(p.e, &before);
+	assert_int_equal(mark(&p, 1, (struct store_mark){.win = true}, NULL), STORE_NOT_FOUND);
+	engine_get_stats(p.e, &after);
+	assert_int_equal(after.last_seq, before.last_seq + 1);
+	place_end(&p);
+}
+
 /* ---- puts and numbers with what meta commands add ---- */
 
 static enum store_result put_with(
@@ -402,6 +473,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(without_memory_an_invalidation_takes_the_item_away),
     cmocka_unit_test(without_room_in_the_log_nothing_has_happened),
     cmocka_unit_test(what_is_not_kept_stays_so),
+    cmocka_unit_test(a_walk_lists_each_key_once_and_waits_for_what_it_shows),
+    cmocka_unit_test(winning_what_has_expired_leaves_a_tombstone),
     cmocka_unit_test(a_store_over_something_newer_is_stale_and_keeps_its_time),
     cmocka_unit_test(append_compares_vivifies_and_makes_fresh),
     cmocka_unit_test(a_number_begins_gets_time_and_goes),
