@@ -38,18 +38,6 @@ static struct place place_beside(struct gate *g, const struct engine_options *o,
 	return p;
 }
 
-/* The ballast grows until there is no more room than that. */
-static void fill(struct place *p, uint64_t room)
-{
-	static const uint8_t data[16 * KIB] = {1};
-	const struct vfs *vfs = quota_vfs(p->e->files.quota);
-	int fd = vfs_open(vfs, p->s.fd, "ballast", O_WRONLY | O_CREAT);
-	assert_true(fd >= 0);
-	while (quota_room(p->e->files.quota) > room)
-		assert_int_equal(vfs_write_all(vfs, fd, data, sizeof(data)), 0);
-	vfs->close(vfs->ctx, fd);
-}
-
 /* Somebody makes room. */
 static void drop_ballast(struct place *p)
 {

@@ -81,26 +81,39 @@ static void set(struct place *p, const char *key, int64_t ttl)
 	engine_await(p->e, need);
 }
 
+struct seen {
+	int64_t expiry;
+	bool stale;
+};
+
 static bool any(void *arg, const struct store_view *view)
 {
-	*(int64_t *)arg = view->expiry;
+	*(struct seen *)arg = (struct seen){.expiry = view->expiry, .stale = view->stale};
 	struct store_pin pin = view->pin;
 	assert_false(store_pinned(&pin));
 	return true;
 }
 
-/* Whether it is served; *ret_left: seconds to live, 0 = for ever. */
-static bool has(struct place *p, const char *key, int64_t *ret_left)
+/* Whether it is served, and as what. */
+static bool look(struct place *p, const char *key, struct seen *ret)
 {
 	struct engine_worker *w = engine_get_worker(p->e, 0);
-	int64_t expiry = 0;
+	*ret = (struct seen){0};
 	engine_turn(w);
 	struct store_key k = engine_key(w, key, (uint8_t)strlen(key));
-	bool found = engine_get(w, &k, any, &expiry) == STORE_OK;
-	*ret_left = expiry ? expiry - engine_now(w) : 0;
+	bool found = engine_get(w, &k, any, ret) == STORE_OK;
 	uint64_t need = engine_need(w);
 	engine_turn_end(w);
 	engine_await(p->e, need);
+	return found;
+}
+
+/* *ret_left: seconds to live, 0 = for ever. */
+static bool has(struct place *p, const char *key, int64_t *ret_left)
+{
+	struct seen seen;
+	bool found = look(p, key, &seen);
+	*ret_left = seen.expiry ? seen.expiry - engine_now(engine_get_worker(p->e, 0)) : 0;
 	return found;
 }
 
@@ -322,6 +335,27 @@ static void a_cap_on_what_is_loaded(void **state)
 	place_end(&p);
 }
 
+/* What was loaded is stale, also after a start without it; what came later is not. */
+static void what_is_loaded_is_stale_if_asked(void **state)
+{
+	(void)state;
+	struct place p = place_make();
+	struct seen seen;
+	set(&p, "old", 1000);
+	place_kill(&p);
+	p.o.restart.stale = true;
+	place_up(&p);
+	set(&p, "new", 0);
+	assert_true(look(&p, "old", &seen) && seen.stale);
+	assert_left(&p, "old", 995, 1000);
+	place_kill(&p);
+	p.o.restart.stale = false;
+	place_up(&p);
+	assert_true(look(&p, "old", &seen) && seen.stale);
+	assert_true(look(&p, "new", &seen) && !seen.stale);
+	place_end(&p);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(steps_while_down),
     cmocka_unit_test(a_mad_run),
@@ -329,5 +363,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(down_for_too_long),
     cmocka_unit_test(an_idle_one_is_not_down),
     cmocka_unit_test(a_cap_on_what_is_loaded),
+    cmocka_unit_test(what_is_loaded_is_stale_if_asked),
 };
 UNIT_MAIN(tests)

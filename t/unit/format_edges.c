@@ -748,6 +748,14 @@ static void a_search_for_keys_reads_no_more_than_it_must(void **state)
 	assert_int_equal(keyset_end(set), KEYSET_UNKNOWN);
 	segment_seek(reader, SEGMENT_HEADER_SIZE);
 	assert_true(keyset_search(set, reader, UINT64_MAX)); /* nothing is searched for */
+	/* Numbers jump so far that no key block can speak of it. */
+	w.next += UINT64_C(3) * KEYBLOCK_COUNT_MAX;
+	written_set(&w, 4, "far", 0);
+	segment_seek(reader, SEGMENT_HEADER_SIZE);
+	keyset_begin(set, 1, 2);
+	assert_true(keyset_search(set, reader, UINT64_MAX));
+	assert_int_equal(segment_offset(reader), w.offset);
+	assert_int_equal(keyset_end(set), KEYSET_UNKNOWN);
 	/* The same key twice: the later hole counts. */
 	for (uint64_t first = 1; first <= 10; first += 9) {
 		uint8_t fp[4], body[16] = {0};

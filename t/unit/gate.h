@@ -4,6 +4,7 @@
 #ifndef UNIT_GATE_H
 #define UNIT_GATE_H
 
+#include "persist/quota.h"
 #include "written.h"
 
 /* ---- a file system with a gate ---- */
@@ -217,6 +218,18 @@ static inline void place_again(struct place *p)
 	engine_close(&p->e);
 	p->e = engine_at(p->s.path, &p->options, NULL);
 	p->w = engine_get_worker(p->e, 0);
+}
+
+/* With --max-disk: a file of no use grows until there is no more room than that. */
+static inline void fill(struct place *p, uint64_t room)
+{
+	static const uint8_t data[16 * KIB] = {1};
+	const struct vfs *vfs = quota_vfs(p->e->files.quota);
+	int fd = vfs_open(vfs, p->s.fd, "ballast", O_WRONLY | O_CREAT);
+	assert_true(fd >= 0);
+	while (quota_room(p->e->files.quota) > room)
+		assert_int_equal(vfs_write_all(vfs, fd, data, sizeof(data)), 0);
+	vfs->close(vfs->ctx, fd);
 }
 
 static inline void place_end(struct place *p)

@@ -17,11 +17,17 @@ struct run {
 	struct hearth_error err;
 };
 
-static void run_begin(struct run *r)
+/* max_disk: 0 for none. */
+static void run_begin_within(struct run *r, uint64_t max_disk)
 {
 	memset(r, 0, sizeof(*r));
 	struct engine_options o = engine_defaults();
 	o.keep = 2;
+	if (max_disk) {
+		o.memory = 8 * MIB;
+		o.item_max = 64 * KIB;
+		o.max_disk = max_disk;
+	}
 	r->p = place_behind(&r->g, &o);
 	r->thread = store_thread_open(r->p.e->store, NULL);
 	MUST(r->thread);
@@ -36,15 +42,20 @@ static void run_begin(struct run *r)
 	}
 }
 
+static void run_begin(struct run *r)
+{
+	run_begin_within(r, 0);
+}
+
 static void run_end(struct run *r)
 {
 	store_thread_close(&r->thread);
 	place_end(&r->p);
 }
 
-static enum hearth_status snap(struct run *r)
+static struct snap_options options_of(struct run *r)
 {
-	const struct snap_options o = {.store = r->p.e->store,
+	return (struct snap_options){.store = r->p.e->store,
 	    .thread = r->thread,
 	    .wal = r->p.e->wal,
 	    .clock = r->p.e->clock,
@@ -52,6 +63,11 @@ static enum hearth_status snap(struct run *r)
 	    .rate = r->rate,
 	    .cancel = &r->cancel,
 	    .flush_due = &r->flush_due};
+}
+
+static enum hearth_status snap(struct run *r)
+{
+	const struct snap_options o = options_of(r);
 	return snap_run(&o, &r->result, &r->err);
 }
 
@@ -151,6 +167,44 @@ static void a_snapshot_needs_a_log(void **state)
 	run_end(&r);
 }
 
+static bool is_packed(struct run *r, uint64_t number)
+{
+	char name[DATADIR_NAME_SIZE];
+	struct segment_reader *reader;
+	datadir_name(DATADIR_LOG, number, name);
+	MUST(segment_open(&reader, NULL, r->p.s.fd, name, NULL, &r->err) == HEARTH_OK);
+	bool packed = segment_get_header(reader)->features.compatible & SEGMENT_PACKED;
+	segment_close(&reader);
+	return packed;
+}
+
+/* What lies between two kept snapshots is packed, but not where the second copy would be the reason for changes to wait. */
+static void packing_leaves_a_bound_its_room(void **state)
+{
+	(void)state;
+	static const uint64_t bounds[] = {0, 64 * MIB, 64 * MIB};
+	for (size_t i = 0; i < sizeof(bounds) / sizeof(*bounds); i++) {
+		struct run r;
+		run_begin_within(&r, bounds[i]);
+		assert_int_equal(snap(&r), HEARTH_OK);
+		set(&r.p, 100, 0);
+		assert_int_equal(snap(&r), HEARTH_OK);
+		/* Begins after the last snapshot: a start reads it, so it stays as it is. */
+		wal_rotate(r.p.e->wal);
+		set(&r.p, 101, 0);
+		wal_rotate(r.p.e->wal);
+		if (i == 2)
+			fill(&r.p, 64 * MIB / 4);
+		const struct snap_options o = options_of(&r);
+		snap_pack(&o);
+		const struct manifest *m = &r.p.e->files.manifest;
+		assert_true(m->segments[m->n_segments - 2].first > m->snapshots[1].start + 1);
+		assert_int_equal(is_packed(&r, m->segments[0].number), i < 2);
+		assert_false(is_packed(&r, m->segments[m->n_segments - 2].number));
+		run_end(&r);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
 #if FAILING_MEMORY
     cmocka_unit_test(a_snapshot_without_memory_is_given_up),
@@ -158,5 +212,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_snapshot_without_random_bytes_is_none),
     cmocka_unit_test(a_snapshot_that_waits_for_its_rate_can_be_told_to_end),
     cmocka_unit_test(a_snapshot_needs_a_log),
+    cmocka_unit_test(packing_leaves_a_bound_its_room),
 };
 UNIT_MAIN(tests)
