@@ -16,13 +16,15 @@ my $patience = 120;
 # Long drivers make thousands of starts: the oldest claims are let go.
 my @claims;
 my $claims_max = 200;
-# Not by rand: a driver that begins its sequence anew would meet its own claims only.
+my $ports = 11000;
+# Not by rand: a driver that begins its sequence anew would meet its own claims only. All walk the same circle, so one that
+# catches up with another walks past all that the other one claims: it looks at each port before it gives up.
 my $step = $$;
 
 sub free_port
 {
-	for (1 .. 200) {
-		my $port = 20000 + ++$step * 7919 % 11000;
+	for (1 .. $ports) {
+		my $port = 20000 + ++$step * 7919 % $ports;
 		my $claim = IO::Socket::INET->new(LocalAddr => '127.0.0.77', LocalPort => $port, Listen => 1) or next;
 		my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1, ReuseAddr => 1);
 		next unless $socket;
