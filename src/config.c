@@ -105,7 +105,8 @@ static const struct row rows[] = {
     {'f', "slab-growth-factor", "NUM", ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
     {'n', "slab-min-size", "NUM", ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
     {'L', "enable-largepages", NULL, ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
-    {'C', "disable-cas", NULL, ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
+    {'C', "disable-cas", NULL, FLAG, AT(server.no_cas), 0, 0, NULL, NULL,
+        "only shown, in stats settings: every item has its CAS", NULL},
     {'D', NULL, "CHAR", ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
     {'N', "napi-ids", "NUM", ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
     {'S', "enable-sasl", NULL, REFUSED, 0, 0, 0, NULL, "authentication is not there yet", NULL, NULL},
@@ -151,7 +152,7 @@ static const struct row rows[] = {
 #define ROWS (sizeof rows / sizeof rows[0])
 
 /* -o: keys of memcached. */
-enum extended_kind { X_NOTHING, X_FAST, X_NO_FAST, X_REFUSED };
+enum extended_kind { X_NOTHING, X_FAST, X_NO_FAST, X_REFUSED, X_IDLE };
 static const struct {
 	const char *name; /* a trailing '*' matches any rest */
 	enum extended_kind kind;
@@ -159,6 +160,7 @@ static const struct {
 } extended[] = {
     {"maxconns_fast", X_FAST, NULL},
     {"no_maxconns_fast", X_NO_FAST, NULL},
+    {"idle_timeout", X_IDLE, NULL},
     {"ext_*", X_REFUSED, "there is no external storage"},
     {"ssl_*", X_REFUSED, NO_TLS},
     {"proxy_*", X_REFUSED, "there is no proxy"},
@@ -183,7 +185,6 @@ static const struct {
     {"hot_max_factor", X_NOTHING, NULL},
     {"warm_max_factor", X_NOTHING, NULL},
     {"temporary_ttl", X_NOTHING, NULL},
-    {"idle_timeout", X_NOTHING, NULL},
     {"watcher_logbuf_size", X_NOTHING, NULL},
     {"worker_logbuf_size", X_NOTHING, NULL},
     {"resp_obj_mem_limit", X_NOTHING, NULL},
@@ -193,6 +194,8 @@ static const struct {
     {"inline_ascii_resp", X_NOTHING, NULL},
     {"no_inline_ascii_resp", X_NOTHING, NULL},
     {"meta_response_old", X_NOTHING, NULL},
+    {"relaxed_privileges", X_NOTHING, NULL},
+    {"slab_sizes", X_NOTHING, NULL},
     {"drop_privileges", X_NOTHING, NULL},
     {"no_drop_privileges", X_NOTHING, NULL},
     {"sock_cookie_id", X_NOTHING, NULL},
@@ -303,7 +306,21 @@ static bool read_restart(const struct row *row, const char *value, struct engine
 	return wrong(row, value, "must be fresh, stale or ttl-cap=SECONDS");
 }
 
-static bool read_extended_key(struct config *c, const struct row *row, const char *key)
+/* Seconds; 0 = for ever. */
+static bool read_idle(const char *value, unsigned *ret_seconds)
+{
+	const struct row number = {.name = "extended=idle_timeout", .min = 0, .max = INT32_MAX};
+	int64_t v;
+	if (!value)
+		return wrong(&number, NULL, "needs seconds");
+	if (!read_number(&number, value, 10, false, &v))
+		return false;
+	*ret_seconds = (unsigned)v;
+	return true;
+}
+
+/* value: what stood behind '=', or NULL. */
+static bool read_extended_key(struct config *c, const struct row *row, const char *key, const char *value)
 {
 	char why[96];
 	for (size_t i = 0; i < sizeof extended / sizeof extended[0]; i++) {
@@ -317,6 +334,8 @@ static bool read_extended_key(struct config *c, const struct row *row, const cha
 		case X_NO_FAST:
 			c->server.maxconns_fast = extended[i].kind == X_FAST;
 			return true;
+		case X_IDLE:
+			return read_idle(value, &c->server.idle_timeout);
 		case X_NOTHING:
 			snprintf(why, sizeof why, "-o %.60s", key);
 			no_effect(c, why);
@@ -337,7 +356,7 @@ static bool read_extended(struct config *c, const struct row *row, const char *v
 		if (equals)
 			*equals = 0;
 		if (*key)
-			ok = read_extended_key(c, row, key);
+			ok = read_extended_key(c, row, key, equals ? equals + 1 : NULL);
 	}
 	free(copy);
 	return ok;

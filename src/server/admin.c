@@ -247,7 +247,8 @@ static void run_line(struct client *c, const char *text)
 {
 	struct server *s = c->admin->server;
 	if (strcmp(text, "stats") == 0) {
-		if (!stats_print(s, STATS_PERSIST, &c->out) || !stats_print(s, STATS_GENERAL, &c->out))
+		if (!stats_print(s, STATS_PERSIST, NULL, &c->out) ||
+		    !stats_print(s, STATS_GENERAL, NULL, &c->out))
 			say(c, "ERROR out of memory\n");
 		else
 			say(c, "END\r\n");

@@ -86,7 +86,7 @@ static bool answer_lines(struct conn *c, const struct binary_tag *tag, const str
 static bool answer_part(struct conn *c, const struct binary_tag *tag, enum stats_part part)
 {
 	struct buf text = {0};
-	bool ok = stats_print(c->worker->server, part, &text) && answer_lines(c, tag, &text);
+	bool ok = stats_print(c->worker->server, part, c, &text) && answer_lines(c, tag, &text);
 	buf_free(&text);
 	return ok;
 }

@@ -121,6 +121,7 @@ static void settle(struct conn *c)
 	worker_put_chunk(c->worker, &c->out.copied);
 	switch ((enum conn_verdict)c->verdict) {
 	case CONN_IDLE:
+		__atomic_store_n(&c->partial, buf_len(&c->in) > 0 || c->into.left > 0, __ATOMIC_RELAXED);
 		if (buf_len(&c->in) == 0)
 			worker_put_chunk(c->worker, &c->in);
 		set_state(c, CONN_READING);
@@ -183,6 +184,12 @@ void conn_run(struct conn *c)
 	}
 }
 
+bool conn_idle_since(const struct conn *c, int64_t time)
+{
+	return __atomic_load_n(&c->state, __ATOMIC_RELAXED) == CONN_READING &&
+	       __atomic_load_n(&c->last_command, __ATOMIC_RELAXED) <= time;
+}
+
 bool conn_retry(struct conn *c)
 {
 	CHECK_MAGIC(c, CONN_MAGIC);
@@ -214,6 +221,8 @@ struct conn *conn_open(struct worker *w, int fd, bool is_unix)
 	c->worker = w;
 	c->identity = CONN_ANONYMOUS;
 	c->is_unix = is_unix;
+	engine_turn(w->engine); /* a worker that slept has an old time */
+	c->last_command = engine_now(w->engine);
 	c->state = CONN_READY;
 	c->session = dispatch_open();
 	if (!c->session)

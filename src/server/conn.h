@@ -7,7 +7,7 @@
  * command found no room in the log's ring and has not happened), sending (the socket is full). Only `reading`
  * takes input.
  *
- * Belongs to the thread of its worker; what `stats conns` shows (state, last_command) is read by others. */
+ * Belongs to the thread of its worker; what `stats conns` shows (state, last_command, partial) is read by others. */
 #ifndef SERVER_CONN_H
 #define SERVER_CONN_H
 
@@ -59,6 +59,7 @@ struct conn {
 	TAILQ_ENTRY(conn) all;   /* the server's list, under its lock */
 	int64_t last_command;    /* seconds, Hearth time */
 	bool is_unix;
+	bool partial; /* a request has begun to arrive */
 };
 TAILQ_HEAD(conn_queue, conn);
 
@@ -69,6 +70,8 @@ void conn_close(struct conn *c);
 void conn_run(struct conn *c);
 /* For a parked connection: sends if its replies may leave by now. False: still parked. */
 bool conn_retry(struct conn *c);
+/* Nothing to do, nothing to send, and silent since before that time. Any thread. */
+bool conn_idle_since(const struct conn *c, int64_t time);
 /* Takes no more input. */
 void conn_silence(struct conn *c);
 

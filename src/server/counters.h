@@ -32,6 +32,7 @@
 	X(bytes_written) \
 	X(conn_yields) \
 	X(conns_parked) \
+	X(idle_kicks) \
 	X(read_buf_count)
 
 enum counter {

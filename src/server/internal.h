@@ -48,6 +48,9 @@ struct server {
 void server_add_conn(struct server *s, struct conn *c);
 void server_remove_conn(struct server *s, struct conn *c);
 void server_count_close(struct server *s);
+/* Up to n connections of the worker that are idle since before that time; called by its thread. Returns how many. */
+unsigned server_idle_conns(
+    struct server *s, const struct worker *w, int64_t time, struct conn **ret_conns, unsigned n);
 /* Takes the worker's connections off its event base; called by its thread when it ends. */
 void server_silence_conns(struct server *s, struct worker *w);
 /* Closes them all, when no worker runs any more. */

@@ -62,6 +62,19 @@ static enum reply_id run_memlimit(const struct request *req)
 	                          : REPLY_MEMLIMIT_FAILED;
 }
 
+static enum reply_id run_slabs(const struct request_slice *k, unsigned n)
+{
+	uint64_t v;
+	if (parse_is(&k[0], "automove") && n >= 2)
+		return !parse_uint(&k[1], UINT32_MAX, &v) ? REPLY_BAD_FORMAT
+		       : v <= 2                           ? REPLY_OK
+		                                          : REPLY_ERROR;
+	if (!parse_is(&k[0], "reassign") || n != 3)
+		return REPLY_ERROR;
+	int64_t from, to;
+	return parse_int(&k[1], &from) && parse_int(&k[2], &to) ? REPLY_OK : REPLY_BAD_FORMAT;
+}
+
 /* There are no slab classes and no LRU lists to tune: what is well-formed is answered OK and does nothing. */
 static enum reply_id run_tuning(const struct request *req)
 {
@@ -73,9 +86,7 @@ static enum reply_id run_tuning(const struct request *req)
 		return REPLY_ERROR;
 	switch (req->command->id) {
 	case COMMAND_SLABS:
-		return (parse_is(&k[0], "reassign") && n == 3) || (parse_is(&k[0], "automove") && n >= 2)
-		           ? REPLY_OK
-		           : REPLY_ERROR;
+		return run_slabs(k, n);
 	case COMMAND_LRU:
 		if (parse_is(&k[0], "mode") && n >= 2)
 			return parse_is(&k[1], "flat") || parse_is(&k[1], "segmented") ? REPLY_OK
@@ -162,7 +173,8 @@ static enum step run_stats(struct conn *c, const struct request *req, enum reply
 		        : REPLY_END;
 	} else if (stats_find(word, &part)) {
 		*ret_reply = REPLY_END;
-		if (!stats_print(c->worker->server, part, &c->out.copied) || !session_room(c, SESSION_ROOM))
+		if (!stats_print(c->worker->server, part, c, &c->out.copied) ||
+		    !session_room(c, SESSION_ROOM))
 			return STEP_CLOSE;
 	}
 	return STEP_DONE;

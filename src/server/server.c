@@ -57,6 +57,21 @@ void server_silence_conns(struct server *s, struct worker *w)
 	pthread_mutex_unlock(&s->lock);
 }
 
+unsigned server_idle_conns(
+    struct server *s, const struct worker *w, int64_t time, struct conn **ret_conns, unsigned n)
+{
+	struct conn *c;
+	unsigned found = 0;
+	pthread_mutex_lock(&s->lock);
+	TAILQ_FOREACH(c, &s->conns, all)
+	{
+		if (found < n && c->worker == w && conn_idle_since(c, time))
+			ret_conns[found++] = c;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return found;
+}
+
 void server_close_conns(struct server *s)
 {
 	while (!TAILQ_EMPTY(&s->conns))

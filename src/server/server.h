@@ -27,11 +27,12 @@ struct server_options {
 	unsigned workers;
 	unsigned turn_requests; /* -R */
 	enum server_protocol protocol;
+	unsigned idle_timeout; /* seconds after which a silent connection is closed; 0 = never */
 	bool no_flush, no_dump, no_watch, shutdown, test_commands, maxconns_fast;
 	int verbosity;
 	/* Only shown, in stats settings. */
 	uint64_t memory, item_max;
-	bool no_evict;
+	bool no_evict, no_cas;
 };
 
 enum server_status {

@@ -27,6 +27,7 @@
 
 struct print {
 	struct server *s;
+	const struct conn *asker; /* NULL: none of the server's list */
 	struct buf *out;
 	struct engine_stats e;
 	uint64_t counters[COUNTERS];
@@ -139,6 +140,8 @@ static void print_general(struct print *p)
 	number(p, "get_expired", p->e.expired);
 	ZEROS(p, "get_flushed");
 	print_counters(p, COUNTER_delete_misses, COUNTER_store_no_memory);
+	if (s->options.idle_timeout)
+		number(p, "idle_kicks", p->counters[COUNTER_idle_kicks]);
 	ZEROS(p, "auth_cmds", "auth_errors");
 	print_counters(p, COUNTER_bytes_read, COUNTER_bytes_written);
 	number(p, "limit_maxbytes", p->e.memory);
@@ -193,7 +196,7 @@ static void print_settings(struct print *p)
 	line(p, "stat_key_prefix", ":");
 	line(p, "detail_enabled", "no");
 	number(p, "reqs_per_event", o->turn_requests);
-	line(p, "cas_enabled", "yes");
+	line(p, "cas_enabled", "%s", yes(!o->no_cas));
 	number(p, "tcp_backlog", o->backlog);
 	static const char *const spoken[] = {"auto-negotiate", "ascii", "binary"};
 	line(p, "binding_protocol", "%s", spoken[o->protocol]);
@@ -221,7 +224,8 @@ static void print_settings(struct print *p)
 	line(p, "warm_max_factor", "2.00");
 	line(p, "temp_lru", "no");
 	number(p, "temporary_ttl", 61);
-	ZEROS(p, "idle_timeout", "watcher_logbuf_size", "worker_logbuf_size", "read_buf_mem_limit");
+	number(p, "idle_timeout", o->idle_timeout);
+	ZEROS(p, "watcher_logbuf_size", "worker_logbuf_size", "read_buf_mem_limit");
 	line(p, "track_sizes", "no");
 	line(p, "inline_ascii_response", "no");
 	line(p, "ssl_enabled", "no");
@@ -327,10 +331,20 @@ static void print_socket(struct print *p, int fd, bool is_unix, bool listens, co
 	line(p, name, "%" PRId64, idle);
 }
 
-static void print_conns(struct print *p)
+/* memcached's names, and two of our own. */
+static const char *state_name(const struct print *p, const struct conn *c)
 {
 	static const char *const states[] = {
 	    "conn_read", "conn_parse_cmd", "conn_parked", "conn_waiting", "conn_mwrite"};
+	uint8_t state = __atomic_load_n(&c->state, __ATOMIC_RELAXED);
+	if (c == p->asker)
+		return "conn_parse_cmd";
+	return state == CONN_READING && __atomic_load_n(&c->partial, __ATOMIC_RELAXED) ? "conn_nread"
+	                                                                               : states[state];
+}
+
+static void print_conns(struct print *p)
+{
 	struct server *s = p->s;
 	struct conn *c;
 	int fds[LISTENER_MAX];
@@ -350,8 +364,7 @@ static void print_conns(struct print *p)
 	TAILQ_FOREACH(c, &s->conns, all)
 	{
 		int64_t last = __atomic_load_n(&c->last_command, __ATOMIC_RELAXED);
-		print_socket(p, c->fd, c->is_unix, false,
-		    states[__atomic_load_n(&c->state, __ATOMIC_RELAXED)], last > 0 ? now - last : 0);
+		print_socket(p, c->fd, c->is_unix, false, state_name(p, c), last > 0 ? now - last : 0);
 	}
 	pthread_mutex_unlock(&s->lock);
 }
@@ -484,9 +497,9 @@ bool stats_find(const char *word, enum stats_part *ret_part)
 	return false;
 }
 
-bool stats_print(struct server *s, enum stats_part part, struct buf *out)
+bool stats_print(struct server *s, enum stats_part part, const struct conn *asker, struct buf *out)
 {
-	struct print p = {.s = s, .out = out};
+	struct print p = {.s = s, .asker = asker, .out = out};
 	CHECK_MAGIC(s, SERVER_MAGIC);
 	parts[part].print(&p);
 	return !p.failed;

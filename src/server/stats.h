@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include "base/buf.h"
 
+struct conn;
 struct server;
 
 enum stats_part {
@@ -21,8 +22,9 @@ enum stats_part {
 
 /* "" is the general part. */
 bool stats_find(const char *word, enum stats_part *ret_part);
-/* Appends the lines, without END. False when memory is short. */
-bool stats_print(struct server *s, enum stats_part part, struct buf *out);
+/* Appends the lines, without END. asker: the connection that is answered; NULL for one of no worker. False when memory is
+ * short. */
+bool stats_print(struct server *s, enum stats_part part, const struct conn *asker, struct buf *out);
 void stats_reset(struct server *s);
 void stats_set_verbosity(struct server *s, int verbosity);
 

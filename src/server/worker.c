@@ -123,6 +123,30 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	take_arrivals(arg);
 }
 
+/* -o idle_timeout. Many at once are closed a part a second: each part looks at all connections. */
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct conn *idle[256];
+	(void)fd;
+	(void)what;
+	engine_turn(w->engine);
+	int64_t since = engine_now(w->engine) - w->server->options.idle_timeout;
+	unsigned n = server_idle_conns(w->server, w, since, idle, sizeof idle / sizeof idle[0]);
+	for (unsigned i = 0; i < n; i++)
+		conn_close(idle[i]);
+	counter_add(w->counters, COUNTER_idle_kicks, n);
+}
+
+static bool add_second(struct worker *w)
+{
+	struct timeval second = {.tv_sec = 1};
+	if (!w->server->options.idle_timeout)
+		return true;
+	w->second = event_new(w->base, -1, EV_PERSIST, on_second, w);
+	return w->second && event_add(w->second, &second) == 0;
+}
+
 /* Each once: those that put themselves back wait for the next round. */
 static void run_ready(struct worker *w)
 {
@@ -224,7 +248,7 @@ int worker_open(struct worker *w, struct server *server, struct engine *engine, 
 	if (w->wake_fd < 0 || !w->base || !w->batch)
 		return -1;
 	w->wake_event = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake, w);
-	return w->wake_event && event_add(w->wake_event, NULL) == 0 ? 0 : -1;
+	return w->wake_event && event_add(w->wake_event, NULL) == 0 && add_second(w) ? 0 : -1;
 }
 
 int worker_start(struct worker *w)
@@ -261,6 +285,8 @@ void worker_close(struct worker *w)
 	free(w->arrivals);
 	while (w->pooled > 0)
 		free(w->pool[--w->pooled]);
+	if (w->second)
+		event_free(w->second);
 	if (w->wake_event)
 		event_free(w->wake_event);
 	if (w->base)

@@ -36,6 +36,7 @@ struct worker {
 	struct engine_worker *engine;
 	struct event_base *base;
 	struct event *wake_event;
+	struct event *second; /* NULL without -o idle_timeout */
 	struct batch *batch; /* dispatch's working memory */
 	struct conn_queue ready, parked, waiting;
 	uint64_t counters[COUNTERS];
