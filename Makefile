@@ -23,12 +23,12 @@ FORMAT  = status record records keyblock keyset block block_zstd segment segment
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item large policy lane change rewrite put touch mark load reclaim scan walk store
-PROTO   = command base64 meta parse reply binary
+PROTO   = command base64 meta parse reply binary uri
 PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load window replay hole lost report recover \
 	rate life scrub quota room
 ENGINE  = engine commands background bound rotate start pin keep scrubber
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
-	binary binary_items stats admin server
+	observed watch watcher detail binary binary_items stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \

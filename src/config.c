@@ -32,6 +32,7 @@ enum kind {
 	TEXT,     /* char *, ours */
 	LIST,     /* char *, ours: further ones are appended with a comma */
 	LINES,    /* char *, ours: further ones are appended with a newline */
+	CHAR,     /* char */
 	CHOICE,   /* int: place in `choices` */
 	ACCEPTED, /* no effect: told once */
 	REFUSED,  /* choices says why */
@@ -107,7 +108,8 @@ static const struct row rows[] = {
     {'L', "enable-largepages", NULL, ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
     {'C', "disable-cas", NULL, FLAG, AT(server.no_cas), 0, 0, NULL, NULL,
         "only shown, in stats settings: every item has its CAS", NULL},
-    {'D', NULL, "CHAR", ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
+    {'D', NULL, "CHAR", CHAR, AT(server.detail), 0, 0, NULL, NULL,
+        "what ends the prefix of a key for stats detail, which is then on (else ':')", NULL},
     {'N', "napi-ids", "NUM", ACCEPTED, 0, 0, 0, NULL, NULL, NULL, NULL},
     {'S', "enable-sasl", NULL, REFUSED, 0, 0, 0, NULL, "authentication is not there yet", NULL, NULL},
     {'Y', "auth-file", "FILE", REFUSED, 0, 0, 0, NULL, "authentication is not there yet", NULL, NULL},
@@ -152,15 +154,16 @@ static const struct row rows[] = {
 #define ROWS (sizeof rows / sizeof rows[0])
 
 /* -o: keys of memcached. */
-enum extended_kind { X_NOTHING, X_FAST, X_NO_FAST, X_REFUSED, X_IDLE };
+enum extended_kind { X_NOTHING, X_FAST, X_NO_FAST, X_REFUSED, X_IDLE, X_WATCH };
 static const struct {
 	const char *name; /* a trailing '*' matches any rest */
 	enum extended_kind kind;
-	const char *why;
+	const char *why; /* refused; or what its number is */
 } extended[] = {
     {"maxconns_fast", X_FAST, NULL},
     {"no_maxconns_fast", X_NO_FAST, NULL},
-    {"idle_timeout", X_IDLE, NULL},
+    {"idle_timeout", X_IDLE, "seconds"},
+    {"watcher_logbuf_size", X_WATCH, "KiB"},
     {"ext_*", X_REFUSED, "there is no external storage"},
     {"ssl_*", X_REFUSED, NO_TLS},
     {"proxy_*", X_REFUSED, "there is no proxy"},
@@ -185,7 +188,6 @@ static const struct {
     {"hot_max_factor", X_NOTHING, NULL},
     {"warm_max_factor", X_NOTHING, NULL},
     {"temporary_ttl", X_NOTHING, NULL},
-    {"watcher_logbuf_size", X_NOTHING, NULL},
     {"worker_logbuf_size", X_NOTHING, NULL},
     {"resp_obj_mem_limit", X_NOTHING, NULL},
     {"read_buf_mem_limit", X_NOTHING, NULL},
@@ -306,16 +308,20 @@ static bool read_restart(const struct row *row, const char *value, struct engine
 	return wrong(row, value, "must be fresh, stale or ttl-cap=SECONDS");
 }
 
-/* Seconds; 0 = for ever. */
-static bool read_idle(const char *value, unsigned *ret_seconds)
+static bool read_extended_number(
+    const char *key, const char *value, int64_t max, const char *what, unsigned *ret_v)
 {
-	const struct row number = {.name = "extended=idle_timeout", .min = 0, .max = INT32_MAX};
+	char name[64];
+	const struct row number = {.name = name, .min = 0, .max = max};
 	int64_t v;
-	if (!value)
-		return wrong(&number, NULL, "needs seconds");
+	snprintf(name, sizeof name, "extended=%.40s", key);
+	if (!value) {
+		msg(MSG_ERROR, "-o %s: needs %s", key, what);
+		return false;
+	}
 	if (!read_number(&number, value, 10, false, &v))
 		return false;
-	*ret_seconds = (unsigned)v;
+	*ret_v = (unsigned)v;
 	return true;
 }
 
@@ -335,7 +341,11 @@ static bool read_extended_key(struct config *c, const struct row *row, const cha
 			c->server.maxconns_fast = extended[i].kind == X_FAST;
 			return true;
 		case X_IDLE:
-			return read_idle(value, &c->server.idle_timeout);
+			return read_extended_number(
+			    key, value, INT32_MAX, extended[i].why, &c->server.idle_timeout);
+		case X_WATCH:
+			return read_extended_number(
+			    key, value, 1 << 20, extended[i].why, &c->server.watch_kib);
 		case X_NOTHING:
 			snprintf(why, sizeof why, "-o %.60s", key);
 			no_effect(c, why);
@@ -412,6 +422,11 @@ static bool set(struct config *c, const struct row *row, const char *value, bool
 	case LIST:
 	case LINES:
 		return read_text(row, value, at);
+	case CHAR:
+		if (!value[0] || value[1])
+			return wrong(row, value, "must be one character");
+		*(char *)at = value[0];
+		return true;
 	case CHOICE:
 		return read_choice(row, value, at);
 	case ACCEPTED:

@@ -284,6 +284,12 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 	pthread_mutex_unlock(&e->lock);
 }
 
+void engine_watch_evictions(
+    struct engine *e, void (*evicted)(void *arg, const struct store_key_view *item, int64_t now), void *arg)
+{
+	store_set_evicted(e->store, evicted, arg);
+}
+
 void engine_get_stats(struct engine *e, struct engine_stats *ret)
 {
 	struct store_stats st;
@@ -297,6 +303,7 @@ void engine_get_stats(struct engine *e, struct engine_stats *ret)
 	    .memory_used = st.memory_used,
 	    .evictions = st.evictions,
 	    .expired = st.expired,
+	    .flushed = st.flushed,
 	    .reclaimed = st.expired,
 	    .expired_unfetched = st.expired_unfetched,
 	    .evicted_unfetched = st.evicted_unfetched,

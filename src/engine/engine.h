@@ -151,6 +151,9 @@ enum store_result engine_mark(struct engine_worker *w, const struct store_key *k
     const struct store_mark *mark, store_emit *emit, void *arg);
 /* due 0: now. Else the one delayed slot is set. A flush now empties the slot. STORE_OK, WAIT, REFUSED. */
 enum store_result engine_flush(struct engine_worker *w, int64_t due);
+/* Called for each item that is evicted, with a shard locked: it must not wait. NULL = none. Any thread, one arg. */
+void engine_watch_evictions(
+    struct engine *e, void (*evicted)(void *arg, const struct store_key_view *item, int64_t now), void *arg);
 /* Lists the keys, a part with each call; *at is 0 first. True: there is more. *ret_again: visit had no room, and the part
  * comes once more, from its beginning. No hit, and writers wait for no more than a part. */
 bool engine_walk(struct engine_worker *w, uint32_t *at, store_visit_key *visit, void *arg, bool *ret_again);
@@ -190,7 +193,7 @@ struct engine_stats {
 	/* store */
 	uint64_t items, total_items, bytes; /* bytes: items with their headers, as memcached counts */
 	uint64_t memory, memory_used;       /* limit; arena in use, index, ghosts, large values */
-	uint64_t evictions, expired, reclaimed, expired_unfetched, evicted_unfetched;
+	uint64_t evictions, flushed, expired, reclaimed, expired_unfetched, evicted_unfetched;
 	uint64_t index_buckets, index_bytes, regions, regions_free, region_size, large_bytes, ghost_bytes;
 	int64_t oldest_access; /* seconds since, of the next victim */
 	/* log; all zero without a data directory */

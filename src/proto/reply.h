@@ -58,6 +58,10 @@
 	X(NO_SHUTDOWN, "SERVER_ERROR: shutdown not enabled") \
 	X(NO_TLS, "Error TLS not enabled") \
 	X(TOO_MANY, "ERROR Too many open connections") \
+	X(NO_WATCH, "CLIENT_ERROR watch commands not allowed") \
+	X(PIPELINED_WATCH, "ERROR cannot pipeline other commands before watch") \
+	X(TOO_MANY_WATCHERS, "WATCHER_TOO_MANY log watcher limit reached") \
+	X(BAD_SLAB, "CLIENT_ERROR Illegal slab id") \
 	X(MEMLIMIT_SMALL, "MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m") \
 	X(MEMLIMIT_UNIT, "MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes") \
 	X(MEMLIMIT_FAILED, "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")

@@ -50,7 +50,8 @@ static bool emit_flags(void *arg, const struct store_view *view)
 	return true;
 }
 
-static enum store_result fetch(struct conn *c, const struct binary_request *req, const struct store_key *key)
+static enum store_result fetch(
+    struct conn *c, const struct binary_request *req, const struct store_key *key, size_t *ret_len)
 {
 	struct engine_worker *w = c->worker->engine;
 	struct emit e = {.base.conn = c, .req = req, .pin = {NULL, STORE_PIN_NONE}};
@@ -69,6 +70,7 @@ static enum store_result fetch(struct conn *c, const struct binary_request *req,
 	}
 	if (store_pinned(&e.pin))
 		engine_unpin(w, &e.pin);
+	*ret_len = e.base.value_len;
 	return r;
 }
 
@@ -99,11 +101,14 @@ static void answer_miss(struct conn *c, const struct binary_request *req)
 enum step binary_items_get(struct conn *c, const struct binary_request *req)
 {
 	struct store_key key = make_key(c, req);
-	enum store_result r = fetch(c, req, &key);
+	size_t len;
+	enum store_result r = fetch(c, req, &key, &len);
 	switch (r) {
 	case STORE_OK:
 	case STORE_NOT_FOUND:
 		count_fetch(c, req, r == STORE_OK);
+		if (observed(c))
+			observed_get(c, &key, r == STORE_OK, len);
 		if (r == STORE_NOT_FOUND)
 			answer_miss(c, req);
 		return STEP_DONE;
@@ -172,8 +177,14 @@ static enum step put(struct conn *c, const struct command *command, const struct
 {
 	struct store_stored stored = {0};
 	enum reply_id reply;
+	bool told = observed(c);
+	struct observed_item before = {0};
+	if (told)
+		before = observed_before(c, key);
 	enum store_result r =
 	    *failed != STORE_OK ? *failed : engine_put(c->worker->engine, key, put, &stored);
+	if (told && r != STORE_WAIT && *failed == STORE_OK)
+		observed_put(c, command->name, key, put, &before, r);
 
 	switch (r) {
 	case STORE_WAIT:
@@ -254,9 +265,15 @@ enum step binary_items_end_upload(struct conn *c)
 enum step binary_items_delete(struct conn *c, const struct binary_request *req)
 {
 	struct store_key key = make_key(c, req);
+	bool told = observed(c);
+	struct observed_item before = {0};
+	if (told)
+		before = observed_before(c, &key);
 	enum store_result r = engine_delete(c->worker->engine, &key, req->cas);
 	if (r == STORE_WAIT)
 		return STEP_WAIT;
+	if (told)
+		observed_delete(c, "delete", &key, &before, r);
 	if (r == STORE_OK || r == STORE_NOT_FOUND)
 		session_count(c, r == STORE_OK ? COUNTER_delete_hits : COUNTER_delete_misses);
 	if (r == STORE_OK)

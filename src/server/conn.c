@@ -4,13 +4,17 @@
  * none. */
 #include "server/conn.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "base/check.h"
 #include "engine/engine.h"
 #include "server/counters.h"
 #include "server/dispatch.h"
+#include "server/internal.h"
 #include "server/io.h"
 #include "server/worker.h"
 
@@ -83,6 +87,8 @@ static bool fill(struct conn *c)
 	ssize_t got = io_read(c->fd, iov, n);
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return true;
+	if (got < 0)
+		c->leaving = CONN_ERROR;
 	if (got <= 0)
 		return false;
 	counter_add(c->worker->counters, COUNTER_bytes_read, (uint64_t)got);
@@ -244,9 +250,34 @@ fail:
 	return NULL;
 }
 
+void conn_tell(const struct conn *c, const char *event, const char *why)
+{
+	struct watch *w = c->worker->server->watch;
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof ss;
+	char ip[INET6_ADDRSTRLEN] = "unix";
+	unsigned port = 0;
+	if (!watch_wants(w, WATCH_CONNEVENTS))
+		return;
+	getpeername(c->fd, (struct sockaddr *)&ss, &len);
+	if (ss.ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)&ss;
+		inet_ntop(AF_INET, &in->sin_addr, ip, sizeof ip);
+		port = ntohs(in->sin_port);
+	} else if (ss.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const void *)&ss;
+		inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof ip);
+		port = ntohs(in6->sin6_port);
+	}
+	watch_tell(w, WATCH_CONNEVENTS, "type=%s rip=%s rport=%u transport=%s%s%s cfd=%d", event, ip, port,
+	    c->is_unix ? "local" : "tcp", why ? " reason=" : "", why ? why : "", c->fd);
+}
+
 void conn_close(struct conn *c)
 {
+	static const char *const why[] = {"normal", "error", "idle_timeout", "shutdown"};
 	CHECK_MAGIC(c, CONN_MAGIC);
+	conn_tell(c, "conn_close", why[c->leaving]);
 	set_state(c, CONN_READING);
 	conn_silence(c);
 	worker_forget(c->worker, c);

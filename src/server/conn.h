@@ -30,6 +30,8 @@ struct worker;
 enum conn_state { CONN_READING, CONN_READY, CONN_PARKED, CONN_WAITING, CONN_SENDING };
 enum conn_identity { CONN_ANONYMOUS };
 
+enum conn_leaving { CONN_NORMAL, CONN_ERROR, CONN_IDLE_TIMEOUT, CONN_SHUTDOWN };
+
 /* What dispatch says after it has executed what it could. */
 enum conn_verdict {
 	CONN_IDLE,  /* needs more input */
@@ -59,13 +61,16 @@ struct conn {
 	TAILQ_ENTRY(conn) all;   /* the server's list, under its lock */
 	int64_t last_command;    /* seconds, Hearth time */
 	bool is_unix;
-	bool partial; /* a request has begun to arrive */
+	bool partial;    /* a request has begun to arrive */
+	uint8_t leaving; /* enum conn_leaving: why it is closed */
 };
 TAILQ_HEAD(conn_queue, conn);
 
 /* Takes the socket over. NULL (and the socket closed) when memory is short. */
 struct conn *conn_open(struct worker *w, int fd, bool is_unix);
 void conn_close(struct conn *c);
+/* Tells watchers of it, if there are any; why may be NULL. */
+void conn_tell(const struct conn *c, const char *event, const char *why);
 /* Executes what is buffered, sends what may be sent, and moves the connection to the state that follows. */
 void conn_run(struct conn *c);
 /* For a parked connection: sends if its replies may leave by now. False: still parked. */

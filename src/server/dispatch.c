@@ -40,6 +40,7 @@ void dispatch_close(struct conn *c)
 	if (!c->session)
 		return;
 	storage_drop_upload(c);
+	watcher_end(c);
 	free(c->session);
 	c->session = NULL;
 }
@@ -97,6 +98,7 @@ static enum step run_item(struct conn *c, struct item *it)
 	case PARSE_ERROR:
 		return run_error(c, it);
 	case PARSE_CLOSE:
+		c->leaving = CONN_ERROR;
 		return STEP_CLOSE;
 	case PARSE_MORE:
 		break;
@@ -207,6 +209,8 @@ enum conn_verdict dispatch_run(struct conn *c)
 		if (c->session->protocol == SESSION_BINARY) {
 			s = binary_run(c);
 			budget--;
+		} else if (c->session->watches) {
+			s = watcher_run(c);
 		} else if (c->session->dump.active) {
 			s = dump_run(c);
 			budget--;

@@ -10,9 +10,11 @@
 #include <event2/event.h>
 #include "server/conn.h"
 #include "server/server.h"
+#include "server/watch.h"
 #include "server/worker.h"
 
 struct admin;
+struct detail;
 struct listener;
 
 #define SERVER_MAGIC 0x53525652u
@@ -24,6 +26,9 @@ struct server {
 	struct event_base *base; /* the main thread's */
 	struct listener *listener;
 	struct admin *admin;
+	struct watch *watch;
+	struct detail *detail;
+	bool detail_on; /* atomic */
 	struct event *signals[4];
 	struct event *tick;
 	struct worker *workers;
@@ -43,6 +48,11 @@ struct server {
 	uint64_t reset_counters[COUNTERS]; /* atomic: what was counted before `stats reset` */
 	bool stop_asked;                   /* atomic */
 };
+
+static inline bool detail_is_on(const struct server *s)
+{
+	return __atomic_load_n(&s->detail_on, __ATOMIC_RELAXED);
+}
 
 /* The list that stats conns walks. */
 void server_add_conn(struct server *s, struct conn *c);

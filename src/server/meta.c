@@ -272,6 +272,8 @@ static enum step run_get(struct conn *c, struct item *it)
 		return STEP_WAIT;
 	if (r == STORE_OK || r == STORE_NOT_FOUND)
 		count_fetch(c, m, r == STORE_OK && !f.created);
+	if (observed(c))
+		observed_get(c, f.key, r == STORE_OK && !f.created, f.base.value_len);
 	if (r == STORE_NOT_FOUND && !meta_has(m, 'q'))
 		answer_plain(c, "EN", m, f.key);
 	else if (r == STORE_REFUSED)
@@ -351,9 +353,15 @@ static enum store_result invalidate(struct conn *c, const struct request_meta *m
 static enum step run_delete(struct conn *c, struct item *it)
 {
 	const struct request_meta *m = &it->req.meta;
+	bool told = observed(c);
+	struct observed_item before = {0};
+	if (told)
+		before = observed_before(c, &it->keys[0]);
 	enum store_result r = invalidate(c, m, &it->keys[0]);
 	if (r == STORE_WAIT)
 		return STEP_WAIT;
+	if (told)
+		observed_delete(c, "md", &it->keys[0], &before, r);
 	if (r == STORE_REFUSED || r == STORE_NO_MEMORY) {
 		session_answer(c, r == STORE_REFUSED ? REPLY_REFUSED : REPLY_NO_MEMORY_ARITH);
 		return STEP_DONE;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 #include "base/check.h"
+#include "server/detail.h"
 #include "server/stats.h"
 
 /* Words without the last one when that was noreply. */
@@ -139,6 +140,24 @@ static enum step run_shutdown(struct conn *c, const struct request *req, enum re
 	return STEP_CLOSE;
 }
 
+static enum step run_detail(struct conn *c, const struct request *req, enum reply_id *ret_reply)
+{
+	struct server *s = c->worker->server;
+	const struct request_slice *arg = &req->keys[1];
+	*ret_reply = REPLY_BAD_DETAIL;
+	if (req->n_keys < 2)
+		return STEP_DONE;
+	if (parse_is(arg, "on") || parse_is(arg, "off")) {
+		__atomic_store_n(&s->detail_on, parse_is(arg, "on"), __ATOMIC_RELAXED);
+		*ret_reply = REPLY_OK;
+	} else if (parse_is(arg, "dump")) {
+		*ret_reply = REPLY_END;
+		if (!detail_print(s->detail, &c->out.copied) || !session_room(c, SESSION_ROOM))
+			return STEP_CLOSE;
+	}
+	return STEP_DONE;
+}
+
 /* `stats` and its sub-commands, matched whole. */
 static enum step run_stats(struct conn *c, const struct request *req, enum reply_id *ret_reply)
 {
@@ -157,20 +176,9 @@ static enum step run_stats(struct conn *c, const struct request *req, enum reply
 		stats_reset(c->worker->server);
 		*ret_reply = REPLY_RESET;
 	} else if (strcmp(word, "detail") == 0) {
-		const struct request_slice *arg = &req->keys[1];
-		*ret_reply = REPLY_BAD_DETAIL;
-		if (req->n_keys > 1 && (parse_is(arg, "on") || parse_is(arg, "off")))
-			*ret_reply = REPLY_OK;
-		else if (req->n_keys > 1 && parse_is(arg, "dump"))
-			*ret_reply = REPLY_END;
+		return run_detail(c, req, ret_reply);
 	} else if (strcmp(word, "cachedump") == 0) {
-		uint64_t v;
-		*ret_reply =
-		    c->worker->server->options.no_dump ? REPLY_NO_DUMP
-		    : req->n_keys < 3                  ? REPLY_BAD_LINE
-		    : !parse_uint(&req->keys[1], UINT32_MAX, &v) || !parse_uint(&req->keys[2], UINT32_MAX, &v)
-		        ? REPLY_BAD_FORMAT
-		        : REPLY_END;
+		return dump_begin_items(c, req, ret_reply);
 	} else if (stats_find(word, &part)) {
 		*ret_reply = REPLY_END;
 		if (!stats_print(c->worker->server, part, c, &c->out.copied) ||
@@ -216,6 +224,9 @@ enum step operator_run(struct conn *c, struct item *it)
 			s = dump_begin(c, req, &reply);
 		else
 			reply = run_tuning(req);
+		break;
+	case COMMAND_WATCH:
+		s = watcher_begin(c, req, &reply);
 		break;
 	case COMMAND_SLABS:
 	case COMMAND_LRU:

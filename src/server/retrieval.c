@@ -24,7 +24,8 @@ static bool emit_value(void *arg, const struct store_view *view)
 	return true;
 }
 
-static enum store_result fetch(struct conn *c, const struct request *req, const struct store_key *key)
+static enum store_result fetch(
+    struct conn *c, const struct request *req, const struct store_key *key, size_t *ret_len)
 {
 	struct engine_worker *w = c->worker->engine;
 	enum command_id id = req->command->id;
@@ -37,6 +38,7 @@ static enum store_result fetch(struct conn *c, const struct request *req, const 
 			r = engine_touch(w, key, engine_expiry(w, req->exptime), emit_value, &e);
 		else
 			r = engine_get(w, key, emit_value, &e);
+		*ret_len = e.base.value_len;
 		if (r != STORE_MORE_ROOM)
 			return r;
 		if (!session_make_fit(&e.base))
@@ -71,11 +73,14 @@ enum step retrieval_run(struct conn *c, struct item *it)
 		}
 		if (!session_room(c, SESSION_ROOM))
 			return STEP_CLOSE;
-		enum store_result r = fetch(c, &it->req, &it->keys[i]);
+		size_t len;
+		enum store_result r = fetch(c, &it->req, &it->keys[i], &len);
 		switch (r) {
 		case STORE_OK:
 		case STORE_NOT_FOUND:
 			count_fetch(c, &it->req, r == STORE_OK);
+			if (observed(c))
+				observed_get(c, &it->keys[i], r == STORE_OK, len);
 			break;
 		case STORE_WAIT:
 			rewind_to_key(it, i);

@@ -16,6 +16,7 @@
 #include "base/msg.h"
 #include "engine/engine.h"
 #include "server/admin.h"
+#include "server/detail.h"
 #include "server/internal.h"
 #include "server/listener.h"
 #include "server/worker.h"
@@ -184,6 +185,13 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 	status = raise_files(options);
 	if (status != SERVER_OK)
 		return status;
+	s->watch = watch_open((size_t)(options->watch_kib ? options->watch_kib : WATCH_ROOM) << 10);
+	s->detail = detail_open(options->detail ? options->detail : ':');
+	s->detail_on = options->detail != 0;
+	if (!s->watch || !s->detail) {
+		msg(MSG_ERROR, "no memory for the server");
+		return SERVER_SYSTEM;
+	}
 	s->base = event_base_new();
 	if (!s->base || !add_signals(s)) {
 		msg(MSG_ERROR, "no event base: %s", strerror(errno));
@@ -205,6 +213,7 @@ void server_chown(struct server *s, uid_t uid, gid_t gid)
 void server_set_engine(struct server *s, struct engine *engine)
 {
 	s->engine = engine;
+	watch_set_engine(s->watch, engine);
 	__atomic_store_n(&s->loading, true, __ATOMIC_RELAXED);
 }
 
@@ -348,6 +357,8 @@ void server_close(struct server **server)
 		event_free(s->tick);
 	if (s->base)
 		event_base_free(s->base);
+	watch_close(&s->watch);
+	detail_close(&s->detail);
 	pthread_mutex_destroy(&s->lock);
 	s->magic = 0;
 	free(s);

@@ -48,6 +48,7 @@ bool session_fits(struct session_emit *e, const struct store_view *view)
 {
 	struct out *o = &e->conn->out;
 	bool pin = store_pinned(&view->pin);
+	e->value_len = view->value_len;
 	e->unready = pin && !out_can_pin(o);
 	e->wanted = SESSION_HEAD + 2 + (pin ? 0 : view->value_len);
 	return !e->unready && buf_room(&o->copied) >= e->wanted;

@@ -13,6 +13,7 @@
 #include "server/conn.h"
 #include "server/counters.h"
 #include "server/internal.h"
+#include "server/watch.h"
 #include "server/worker.h"
 
 #define SESSION_HEAD 1000                                /* any line */
@@ -34,12 +35,15 @@ struct upload {
 	uint8_t name[STORE_KEY_MAX];
 };
 
+enum dump_kind { DUMP_LINES, DUMP_REQUESTS, DUMP_ITEMS }; /* metadump, mgdump, stats cachedump */
+
 /* A list of keys on its way. */
 struct dump {
 	bool active;
-	bool meta; /* mgdump */
+	enum dump_kind kind;
 	uint32_t at;
-	size_t want; /* room for the next part */
+	uint64_t left; /* so many keys more */
+	size_t want;   /* room for the next part */
 };
 
 enum session_protocol { SESSION_UNDECIDED, SESSION_TEXT, SESSION_BINARY };
@@ -50,6 +54,7 @@ struct session {
 	struct binary_parser binary;
 	struct upload *upload;
 	struct dump dump;
+	bool watches;
 };
 
 /* A request that was parsed ahead. */
@@ -100,6 +105,26 @@ static inline void session_count(struct conn *c, enum counter which)
 /* What the turn changed or served must be in the log before its answers leave. */
 void session_keep_need(struct conn *c);
 
+/* ---- observed.c: for those who watch, and for stats detail ---- */
+/* Whether anybody asked: else a request does no more than this. */
+static inline bool observed(const struct conn *c)
+{
+	const struct server *s = c->worker->server;
+	return detail_is_on(s) || watch_wants(s->watch, WATCH_FETCHERS | WATCH_MUTATIONS | WATCH_DELETIONS);
+}
+struct observed_item {
+	bool found;
+	size_t value_len;
+	struct store_pin pin; /* observed_before's own */
+};
+/* What there is before a change. */
+struct observed_item observed_before(struct conn *c, const struct store_key *key);
+void observed_get(struct conn *c, const struct store_key *key, bool found, size_t value_len);
+void observed_put(struct conn *c, const char *command, const struct store_key *key,
+    const struct store_put *put, const struct observed_item *before, enum store_result r);
+void observed_delete(struct conn *c, const char *command, const struct store_key *key,
+    const struct observed_item *before, enum store_result r);
+
 /* ---- session.c: values ---- */
 /* What memcached's item takes, which clients are told: header with CAS, key, value, what ends them, flags. */
 static inline uint64_t session_item_size(size_t key_len, const struct store_view *view)
@@ -111,6 +136,7 @@ struct session_emit {
 	struct conn *conn;
 	size_t wanted; /* room, when it was too small */
 	bool unready;  /* there was no place for a pin */
+	size_t value_len;
 };
 /* Under a shard's lock: whether a head of SESSION_HEAD bytes and the value go into the output. */
 bool session_fits(struct session_emit *e, const struct store_view *view);
@@ -156,11 +182,19 @@ enum step update_delete(struct conn *c, struct item *it);
 enum step update_arith(struct conn *c, struct item *it);
 enum step update_touch(struct conn *c, struct item *it);
 
-/* ---- dump.c: lru_crawler metadump and mgdump ---- */
+/* ---- dump.c: lru_crawler metadump and mgdump, stats cachedump ---- */
 /* Begins one, or says why not. */
 enum step dump_begin(struct conn *c, const struct request *req, enum reply_id *ret_reply);
+enum step dump_begin_items(struct conn *c, const struct request *req, enum reply_id *ret_reply);
 /* Goes on with it: all that the output takes for now. */
 enum step dump_run(struct conn *c);
+
+/* ---- watcher.c: a connection that watches ---- */
+enum step watcher_begin(struct conn *c, const struct request *req, enum reply_id *ret_reply);
+/* What waits goes into the output; what comes in is thrown away. */
+enum step watcher_run(struct conn *c);
+/* Also of one that does not. */
+void watcher_end(struct conn *c);
 
 /* ---- operator.c: what comes in words: flush_all, stats, version and the like ---- */
 enum step operator_run(struct conn *c, struct item *it);

@@ -19,6 +19,7 @@
 #include "base/msg.h"
 #include "engine/engine.h"
 #include "server/counters.h"
+#include "server/detail.h"
 #include "server/dispatch.h"
 #include "server/internal.h"
 #include "server/listener.h"
@@ -130,6 +131,16 @@ static void print_counters(struct print *p, enum counter first, enum counter las
 		number(p, counter_names[c], p->counters[c]);
 }
 
+static void print_watch(struct print *p)
+{
+	struct watch_figures f;
+	watch_get_figures(p->s->watch, &f);
+	number(p, "log_worker_written", f.written);
+	number(p, "log_watcher_skipped", f.skipped);
+	number(p, "log_watcher_sent", f.sent);
+	number(p, "log_watchers", f.watchers);
+}
+
 static void print_general(struct print *p)
 {
 	struct server *s = p->s;
@@ -138,7 +149,7 @@ static void print_general(struct print *p)
 	print_process(p);
 	print_counters(p, COUNTER_cmd_get, COUNTER_get_misses);
 	number(p, "get_expired", p->e.expired);
-	ZEROS(p, "get_flushed");
+	number(p, "get_flushed", p->e.flushed);
 	print_counters(p, COUNTER_delete_misses, COUNTER_store_no_memory);
 	if (s->options.idle_timeout)
 		number(p, "idle_kicks", p->counters[COUNTER_idle_kicks]);
@@ -159,8 +170,8 @@ static void print_general(struct print *p)
 	    "slab_reassign_evictions_nomem", "slab_reassign_inline_reclaim", "slab_reassign_busy_items",
 	    "slab_reassign_busy_deletes", "slab_reassign_running", "slabs_moved", "lru_crawler_running",
 	    "lru_crawler_starts", "lru_maintainer_juggles", "malloc_fails", "log_worker_dropped",
-	    "log_worker_written", "log_watcher_skipped", "log_watcher_sent", "log_watchers",
 	    "unexpected_napi_ids", "round_robin_fallback");
+	print_watch(p);
 	number(p, "bytes", p->e.bytes);
 	number(p, "curr_items", p->e.items);
 	number(p, "total_items", p->e.total_items);
@@ -193,8 +204,8 @@ static void print_settings(struct print *p)
 	number(p, "chunk_size", 48);
 	number(p, "num_threads", o->workers);
 	number(p, "num_threads_per_udp", 0);
-	line(p, "stat_key_prefix", ":");
-	line(p, "detail_enabled", "no");
+	line(p, "stat_key_prefix", "%c", o->detail ? o->detail : ':');
+	line(p, "detail_enabled", "%s", yes(detail_is_on(p->s)));
 	number(p, "reqs_per_event", o->turn_requests);
 	line(p, "cas_enabled", "%s", yes(!o->no_cas));
 	number(p, "tcp_backlog", o->backlog);
@@ -225,7 +236,8 @@ static void print_settings(struct print *p)
 	line(p, "temp_lru", "no");
 	number(p, "temporary_ttl", 61);
 	number(p, "idle_timeout", o->idle_timeout);
-	ZEROS(p, "watcher_logbuf_size", "worker_logbuf_size", "read_buf_mem_limit");
+	number(p, "watcher_logbuf_size", o->watch_kib ? o->watch_kib : WATCH_ROOM);
+	ZEROS(p, "worker_logbuf_size", "read_buf_mem_limit");
 	line(p, "track_sizes", "no");
 	line(p, "inline_ascii_response", "no");
 	line(p, "ssl_enabled", "no");
@@ -518,6 +530,7 @@ void stats_reset(struct server *s)
 	}
 	__atomic_store_n(&s->total_conns, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->rejected_conns, 0, __ATOMIC_RELAXED);
+	detail_reset(s->detail);
 	engine_reset_stats(s->engine);
 }
 

@@ -33,6 +33,11 @@ void worker_progress(struct worker *w)
 		wake(w);
 }
 
+void worker_tell(struct worker *w)
+{
+	wake(w);
+}
+
 bool worker_get_chunk(struct worker *w, struct buf *b)
 {
 	CHECK(b->data == NULL);
@@ -101,9 +106,10 @@ static void take_arrivals(struct worker *w)
 	pthread_mutex_unlock(&w->lock);
 	for (size_t i = 0; i < n; i++) {
 		struct conn *c = conn_open(w, arrivals[i].fd, arrivals[i].is_unix);
-		if (c)
+		if (c) {
 			server_add_conn(w->server, c);
-		else
+			conn_tell(c, "conn_new", NULL);
+		} else
 			server_count_close(w->server);
 	}
 	free(arrivals);
@@ -133,8 +139,10 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	engine_turn(w->engine);
 	int64_t since = engine_now(w->engine) - w->server->options.idle_timeout;
 	unsigned n = server_idle_conns(w->server, w, since, idle, sizeof idle / sizeof idle[0]);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
+		idle[i]->leaving = CONN_IDLE_TIMEOUT;
 		conn_close(idle[i]);
+	}
 	counter_add(w->counters, COUNTER_idle_kicks, n);
 }
 
@@ -190,6 +198,15 @@ static void run_parked(struct worker *w)
 		engine_turn_end(w->engine);
 }
 
+/* They are sent what they are told, if they read. */
+static void run_watchers(struct worker *w)
+{
+	struct conn *due[WATCH_MAX];
+	unsigned n = watch_due(w->server->watch, w, due);
+	for (unsigned i = 0; i < n; i++)
+		conn_run(due[i]);
+}
+
 /* After TERM: nothing is read any more; replies that wait for the log get a while. */
 static void drain(struct worker *w)
 {
@@ -218,6 +235,8 @@ static void *worker_main(void *arg)
 		event_base_loop(w->base, EVLOOP_ONCE | (TAILQ_EMPTY(&w->ready) ? 0 : EVLOOP_NONBLOCK));
 		if (!TAILQ_EMPTY(&w->ready))
 			run_ready(w);
+		if (w->watchers > 0)
+			run_watchers(w);
 		engine_turn_end(w->engine);
 		run_parked(w);
 	}

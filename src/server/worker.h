@@ -37,8 +37,9 @@ struct worker {
 	struct event_base *base;
 	struct event *wake_event;
 	struct event *second; /* NULL without -o idle_timeout */
-	struct batch *batch; /* dispatch's working memory */
+	struct batch *batch;  /* dispatch's working memory */
 	struct conn_queue ready, parked, waiting;
+	unsigned watchers; /* of its connections */
 	uint64_t counters[COUNTERS];
 	uint8_t *pool[WORKER_POOL];
 	unsigned pooled;
@@ -61,6 +62,8 @@ int worker_start(struct worker *w);
 void worker_hand_over(struct worker *w, int fd, bool is_unix);
 /* The log got on: wakes the worker if somebody there waits for it. */
 void worker_progress(struct worker *w);
+/* A watcher of its is told something. */
+void worker_tell(struct worker *w);
 /* Asks it to end: nothing more is read, what is acknowledged leaves. */
 void worker_stop(struct worker *w);
 void worker_join(struct worker *w);

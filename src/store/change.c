@@ -30,6 +30,7 @@ void change_enter(struct store_thread *t, const struct store_key *key, struct ch
 		return;
 	struct item *it = store_item(s, slot_place(*site->cursor.slot));
 	if (store_flushed(s, it)) {
+		atomic_fetch_add_explicit(&s->flushed, 1, memory_order_relaxed);
 		store_unlink(s, site->shard, &site->cursor, it);
 		site->cursor.slot = NULL;
 	} else if (!s->loading && store_expired(item_expiry(it), t->now)) {

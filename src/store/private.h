@@ -57,6 +57,8 @@ struct store {
 	store_observe *observe;
 	void (*wake)(void *arg);
 	void *wake_arg;
+	_Atomic(store_evicted *) evicted;
+	_Atomic(void *) evicted_arg;
 	struct lane *lanes;
 	unsigned n_lanes;
 	_Atomic unsigned next_lane;
@@ -67,7 +69,7 @@ struct store {
 	uint32_t sweep_at;
 	struct store_scan scan;
 	_Atomic uint64_t evictions, expired, expired_unfetched, evicted_unfetched, reclaims, cleans,
-	    load_evictions;
+	    load_evictions, flushed;
 };
 
 struct store_thread {
@@ -100,6 +102,22 @@ static inline bool store_not_kept(
     const struct store *s, const struct store_key *key, int64_t expiry, int64_t now)
 {
 	return key->not_kept || (expiry && s->options.keep_ttl && expiry - now < s->options.keep_ttl);
+}
+
+/* What is told of an item without its bytes. */
+static inline struct store_view store_show(const struct item_spec *spec)
+{
+	return (struct store_view){.value_len = spec->value_len,
+	    .flags = spec->flags,
+	    .seq = spec->seq,
+	    .cas = spec->cas ? spec->cas : spec->seq,
+	    .expiry = spec->expiry,
+	    .access = spec->access,
+	    .fetched = spec->state & ITEM_FETCHED,
+	    .stale = spec->state & ITEM_STALE,
+	    .win_sent = spec->state & ITEM_WIN_SENT,
+	    .binary = spec->state & ITEM_BINARY,
+	    .pin = {NULL, STORE_PIN_NONE}};
 }
 
 static inline bool store_flushed(const struct store *s, const struct item *it)

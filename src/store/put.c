@@ -125,6 +125,7 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 static void pass_away(struct store_thread *t, const struct store_key *key, struct change_site *site,
     const struct item_spec *spec, struct store_outcome *ret)
 {
+	atomic_fetch_add_explicit(&t->store->expired, 1, memory_order_relaxed);
 	ret->seq = change_remove(t, key, site);
 	ret->cas = spec->cas ? spec->cas : ret->seq;
 	ret->value_len = spec->value_len;

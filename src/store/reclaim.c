@@ -111,13 +111,28 @@ static bool choose(struct store *s, struct victim *v)
 	return true;
 }
 
-static void drop(struct store *s, struct victim *v, uint32_t shard, uint64_t hash,
+/* Who watches evictions is told. */
+static void tell(struct store *s, const struct item *it, int64_t now)
+{
+	store_evicted *evicted = atomic_load_explicit(&s->evicted, memory_order_acquire);
+	if (!evicted)
+		return;
+	struct item_spec spec;
+	item_read(it, &spec);
+	const struct store_view view = store_show(&spec);
+	const struct store_key_view item = {.key = spec.key, .key_len = spec.key_len, .view = &view};
+	evicted(atomic_load_explicit(&s->evicted_arg, memory_order_relaxed), &item, now);
+}
+
+static void drop(struct store_thread *t, struct victim *v, uint32_t shard, uint64_t hash,
     const struct index_cursor *c, struct item *it)
 {
+	struct store *s = t->store;
 	if (atomic_load_explicit(&s->loading, memory_order_relaxed)) {
 		atomic_fetch_add_explicit(&s->load_evictions, 1, memory_order_relaxed);
 	} else {
 		atomic_fetch_add_explicit(&s->evictions, 1, memory_order_relaxed);
+		tell(s, it, t->now);
 		if (!(item_state(it) & ITEM_FETCHED))
 			atomic_fetch_add_explicit(&s->evicted_unfetched, 1, memory_order_relaxed);
 	}
@@ -143,7 +158,7 @@ static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struc
 			store_count_expired(s, it);
 			store_unlink(s, shard, &c, it);
 		} else if (rank == 0) {
-			drop(s, v, shard, hash, &c, it);
+			drop(t, v, shard, hash, &c, it);
 		} else {
 			struct store_large *large = item_large(it);
 			size_t weight = item_size(it) + (large ? large_cost(large) : 0);
@@ -222,8 +237,9 @@ static void move(
 }
 
 /* Second walk: what was worth keeping. */
-static void forward(struct store *s, struct victim *v)
+static void forward(struct store_thread *t, struct victim *v)
 {
+	struct store *s = t->store;
 	unsigned rank;
 	uint64_t must_go;
 	quota(s, v, &rank, &must_go);
@@ -250,7 +266,7 @@ static void forward(struct store *s, struct victim *v)
 			uint64_t weight = size + (large ? large_cost(large) : 0);
 			if (e->rank == rank)
 				must_go -= weight < must_go ? weight : must_go;
-			drop(s, v, shard, e->hash, &c, it);
+			drop(t, v, shard, e->hash, &c, it);
 		}
 		pthread_mutex_unlock(&s->index.shard[shard].lock);
 		if (copy && (!c.slot || flushed))
@@ -269,7 +285,7 @@ bool reclaim_one(struct store_thread *t)
 	if (ok) {
 		scan_region(s, v.region);
 		walk(t, &v);
-		forward(s, &v);
+		forward(t, &v);
 		CHECK(atomic_load(&s->arena.region[v.region].live) == 0);
 		arena_give(&s->arena, v.region);
 		arena_trim(&s->arena);

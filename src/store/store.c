@@ -109,6 +109,12 @@ void store_set_seq(struct store *s, uint64_t last)
 	atomic_store(&s->seq, last);
 }
 
+void store_set_evicted(struct store *s, store_evicted *evicted, void *arg)
+{
+	atomic_store_explicit(&s->evicted_arg, arg, memory_order_relaxed);
+	atomic_store_explicit(&s->evicted, evicted, memory_order_release);
+}
+
 void store_set_wake(struct store *s, void (*wake)(void *arg), void *arg)
 {
 	s->wake = wake;
@@ -398,6 +404,7 @@ void store_get_stats(struct store *s, struct store_stats *st)
 	    .evictions = s->evictions,
 	    .expired = s->expired,
 	    .expired_unfetched = s->expired_unfetched,
+	    .flushed = s->flushed,
 	    .evicted_unfetched = s->evicted_unfetched,
 	    .reclaims = s->reclaims,
 	    .cleans = s->cleans,
@@ -431,7 +438,7 @@ void store_get_stats(struct store *s, struct store_stats *st)
 
 void store_reset_stats(struct store *s)
 {
-	s->evictions = s->expired = s->expired_unfetched = s->evicted_unfetched = 0;
+	s->evictions = s->flushed = s->expired = s->expired_unfetched = s->evicted_unfetched = 0;
 	for (unsigned i = 0; i < s->n_lanes; i++) {
 		pthread_mutex_lock(&s->lanes[i].lock);
 		s->lanes[i].total_items = 0;

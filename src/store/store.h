@@ -175,6 +175,9 @@ uint64_t store_sweep(struct store_thread *t, unsigned part, unsigned parts);
 bool store_maintain(struct store_thread *t);
 /* Called, from any thread, when regions run short. */
 void store_set_wake(struct store *s, void (*wake)(void *arg), void *arg);
+/* Called for each item that is evicted, under its shard's lock; NULL = none. From any thread, always with the same arg. */
+typedef void store_evicted(void *arg, const struct store_key_view *item, int64_t now);
+void store_set_evicted(struct store *s, store_evicted *evicted, void *arg);
 
 /* ---- the one scan: snapshots, key dumps ---- */
 struct store_scan_item {
@@ -211,7 +214,7 @@ bool store_walk(struct store_thread *t, uint32_t *shard, store_visit_key *visit,
 
 struct store_stats {
 	uint64_t items, total_items, bytes, memory, memory_used;
-	uint64_t evictions, expired, expired_unfetched, evicted_unfetched, reclaims, cleans;
+	uint64_t evictions, flushed, expired, expired_unfetched, evicted_unfetched, reclaims, cleans;
 	uint64_t load_evictions; /* while loading: counted as nothing else */
 	uint64_t index_buckets, index_bytes, ghost_bytes, large_bytes;
 	uint64_t regions, regions_free, region_size;

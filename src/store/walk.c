@@ -10,17 +10,7 @@ static bool visit_item(struct store_thread *t, struct item *it, store_visit_key 
 	item_read(it, &spec);
 	if (store_flushed(t->store, it) || store_expired(spec.expiry, t->now))
 		return true;
-	const struct store_view view = {.value_len = spec.value_len,
-	    .flags = spec.flags,
-	    .seq = spec.seq,
-	    .cas = spec.cas ? spec.cas : spec.seq,
-	    .expiry = spec.expiry,
-	    .access = spec.access,
-	    .fetched = spec.state & ITEM_FETCHED,
-	    .stale = spec.state & ITEM_STALE,
-	    .win_sent = spec.state & ITEM_WIN_SENT,
-	    .binary = spec.state & ITEM_BINARY,
-	    .pin = {NULL, STORE_PIN_NONE}};
+	const struct store_view view = store_show(&spec);
 	const struct store_key_view item = {.key = spec.key, .key_len = spec.key_len, .view = &view};
 	return visit(arg, &item);
 }
