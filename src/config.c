@@ -577,7 +577,7 @@ static bool check_whole(struct config *c)
 	if (c->server.port < 0)
 		c->server.port = 0; /* memcached's tests ask for a free port so */
 	c->engine.workers = c->server.workers;
-	c->server.memory = c->engine.memory;
+	c->engine.memory_fixed = c->lock_memory;
 	c->server.item_max = c->engine.item_max;
 	c->server.no_evict = c->engine.no_evict;
 	c->server.verbosity = c->verbosity;

@@ -25,11 +25,15 @@ static unsigned cores(void)
 	return n < 1 ? 1 : n > 64 ? 64 : (unsigned)n;
 }
 
+/* cache_memlimit can ask for so many times -m. */
+#define MEMORY_GROWS 8
+
 static enum hearth_status open_store(struct engine *e, struct hearth_error *ret_err)
 {
 	unsigned n = e->options.workers > cores() ? e->options.workers : cores();
-	const struct store_options so = {
+	struct store_options so = {
 	    .memory = e->options.memory,
+	    .most = e->options.memory_fixed ? 0 : e->options.memory * MEMORY_GROWS,
 	    .item_max = e->options.item_max,
 	    .no_evict = e->options.no_evict,
 	    .policy = policies[e->options.policy],
@@ -37,6 +41,11 @@ static enum hearth_status open_store(struct engine *e, struct hearth_error *ret_
 	    .threads = n,
 	};
 	e->store = store_open(&so);
+	if (!e->store) {
+		/* The system may not have that much address space for us. */
+		so.most = 0;
+		e->store = store_open(&so);
+	}
 	e->clock = clock_open(0);
 	e->workers = calloc(e->options.workers + 1, sizeof(*e->workers));
 	if (!e->store || !e->clock || !e->workers)
@@ -282,6 +291,11 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 	ret->last_snapshot_us = e->last_us;
 	ret->snapshot_running = e->snapshot_running;
 	pthread_mutex_unlock(&e->lock);
+}
+
+bool engine_set_memory(struct engine *e, uint64_t memory)
+{
+	return store_set_memory(e->store, memory);
 }
 
 void engine_watch_evictions(

@@ -34,6 +34,7 @@ struct engine_options {
 	uint64_t memory;   /* -m, bytes: arena, index, ghosts and large values */
 	uint64_t item_max; /* -I, bytes: header, key and value */
 	bool no_evict;     /* -M */
+	bool memory_fixed; /* no address space for more: all of it is locked */
 	unsigned workers;
 	enum engine_policy policy;
 	/* The rest only with a data directory. */
@@ -151,6 +152,9 @@ enum store_result engine_mark(struct engine_worker *w, const struct store_key *k
     const struct store_mark *mark, store_emit *emit, void *arg);
 /* due 0: now. Else the one delayed slot is set. A flush now empties the slot. STORE_OK, WAIT, REFUSED. */
 enum store_result engine_flush(struct engine_worker *w, int64_t due);
+/* -m from here on, until the daemon ends; evicts where that is less. False: too much to ask for, or too little for what
+ * cannot shrink. Any thread. */
+bool engine_set_memory(struct engine *e, uint64_t memory);
 /* Called for each item that is evicted, with a shard locked: it must not wait. NULL = none. Any thread, one arg. */
 void engine_watch_evictions(
     struct engine *e, void (*evicted)(void *arg, const struct store_key_view *item, int64_t now), void *arg);

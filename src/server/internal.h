@@ -29,6 +29,7 @@ struct server {
 	struct watch *watch;
 	struct detail *detail;
 	bool detail_on; /* atomic */
+	bool observed;  /* atomic: somebody is told what requests do to keys; written under the lock */
 	struct event *signals[4];
 	struct event *tick;
 	struct worker *workers;

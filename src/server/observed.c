@@ -9,6 +9,15 @@
 
 #define KEY_TEXT (URI_ENCODED_MAX(STORE_KEY_MAX) + 1)
 
+void observed_update(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool on =
+	    detail_is_on(s) || watch_wants(s->watch, WATCH_FETCHERS | WATCH_MUTATIONS | WATCH_DELETIONS);
+	__atomic_store_n(&s->observed, on, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static const char *key_text(char out[KEY_TEXT], const struct store_key *key)
 {
 	*uri_encode((uint8_t *)out, key->data, key->len) = 0;

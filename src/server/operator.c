@@ -2,8 +2,10 @@
 /* operator: commands that come in words: flush_all, stats, version, verbosity, shutdown, tuning. */
 #include "server/session.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include "base/check.h"
+#include "base/msg.h"
 #include "server/detail.h"
 #include "server/stats.h"
 
@@ -53,14 +55,19 @@ static enum reply_id run_verbosity(struct conn *c, const struct request *req)
 	return REPLY_OK;
 }
 
-static enum reply_id run_memlimit(const struct request *req)
+static enum reply_id run_memlimit(struct conn *c, const struct request *req)
 {
 	uint64_t mib;
 	if (req->n_keys < 1 || !parse_uint(&req->keys[0], UINT32_MAX, &mib))
 		return REPLY_ERROR;
-	return mib < 8            ? REPLY_MEMLIMIT_SMALL
-	       : mib > 1000000000 ? REPLY_MEMLIMIT_UNIT
-	                          : REPLY_MEMLIMIT_FAILED;
+	if (mib < 8)
+		return REPLY_MEMLIMIT_SMALL;
+	if (mib > 1000000000)
+		return REPLY_MEMLIMIT_UNIT;
+	if (!engine_set_memory(c->worker->server_engine, mib << 20))
+		return REPLY_MEMLIMIT_FAILED;
+	msg(MSG_INFO, "cache_memlimit: %" PRIu64 " MiB from here on", mib);
+	return REPLY_OK;
 }
 
 static enum reply_id run_slabs(const struct request_slice *k, unsigned n)
@@ -149,6 +156,7 @@ static enum step run_detail(struct conn *c, const struct request *req, enum repl
 		return STEP_DONE;
 	if (parse_is(arg, "on") || parse_is(arg, "off")) {
 		__atomic_store_n(&s->detail_on, parse_is(arg, "on"), __ATOMIC_RELAXED);
+		observed_update(s);
 		*ret_reply = REPLY_OK;
 	} else if (parse_is(arg, "dump")) {
 		*ret_reply = REPLY_END;
@@ -216,7 +224,7 @@ enum step operator_run(struct conn *c, struct item *it)
 		s = run_shutdown(c, req, &reply);
 		break;
 	case COMMAND_CACHE_MEMLIMIT:
-		reply = run_memlimit(req);
+		reply = run_memlimit(c, req);
 		break;
 	case COMMAND_LRU_CRAWLER:
 		if (n_words(req) == 2 &&

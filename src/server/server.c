@@ -187,7 +187,7 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 		return status;
 	s->watch = watch_open((size_t)(options->watch_kib ? options->watch_kib : WATCH_ROOM) << 10);
 	s->detail = detail_open(options->detail ? options->detail : ':');
-	s->detail_on = options->detail != 0;
+	s->detail_on = s->observed = options->detail != 0;
 	if (!s->watch || !s->detail) {
 		msg(MSG_ERROR, "no memory for the server");
 		return SERVER_SYSTEM;

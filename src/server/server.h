@@ -33,7 +33,7 @@ struct server_options {
 	bool no_flush, no_dump, no_watch, shutdown, test_commands, maxconns_fast;
 	int verbosity;
 	/* Only shown, in stats settings. */
-	uint64_t memory, item_max;
+	uint64_t item_max;
 	bool no_evict, no_cas;
 };
 

@@ -109,9 +109,10 @@ void session_keep_need(struct conn *c);
 /* Whether anybody asked: else a request does no more than this. */
 static inline bool observed(const struct conn *c)
 {
-	const struct server *s = c->worker->server;
-	return detail_is_on(s) || watch_wants(s->watch, WATCH_FETCHERS | WATCH_MUTATIONS | WATCH_DELETIONS);
+	return __atomic_load_n(&c->worker->server->observed, __ATOMIC_RELAXED);
 }
+/* After who watches, or detail, has changed. */
+void observed_update(struct server *s);
 struct observed_item {
 	bool found;
 	size_t value_len;

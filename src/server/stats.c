@@ -189,7 +189,8 @@ static void print_settings(struct print *p)
 {
 	const struct server_options *o = &p->s->options;
 
-	number(p, "maxbytes", o->memory);
+	collect(p);
+	number(p, "maxbytes", p->e.memory);
 	number(p, "maxconns", o->max_conns);
 	number(p, "tcpport", (uint64_t)p->s->port);
 	number(p, "udpport", 0);

@@ -26,6 +26,7 @@ enum step watcher_begin(struct conn *c, const struct request *req, enum reply_id
 		return STEP_DONE;
 	c->session->watches = true;
 	c->worker->watchers++;
+	observed_update(c->worker->server);
 	return STEP_BREAK;
 }
 
@@ -36,6 +37,7 @@ void watcher_end(struct conn *c)
 	c->session->watches = false;
 	c->worker->watchers--;
 	watch_remove(c->worker->server->watch, c);
+	observed_update(c->worker->server);
 }
 
 enum step watcher_run(struct conn *c)

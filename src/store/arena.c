@@ -27,12 +27,16 @@ void arena_advise(void *base, size_t size)
 		madvise(base, size, MADV_HUGEPAGE);
 }
 
-int arena_init(struct arena *a, uint64_t memory)
+static uint32_t regions_for(const struct arena *a, uint64_t memory)
+{
+	uint64_t n = memory / a->region_size;
+	return (uint32_t)(n < ARENA_REGIONS_MIN ? ARENA_REGIONS_MIN : n);
+}
+
+int arena_init(struct arena *a, uint64_t memory, uint64_t most)
 {
 	*a = (struct arena){.region_size = region_size(memory)};
-	uint64_t n = memory / a->region_size;
-	if (n < ARENA_REGIONS_MIN)
-		n = ARENA_REGIONS_MIN;
+	uint64_t n = regions_for(a, most);
 	a->regions = (uint32_t)n;
 	a->region = calloc(n, sizeof(*a->region));
 	a->free = calloc(n, sizeof(*a->free));
@@ -46,7 +50,8 @@ int arena_init(struct arena *a, uint64_t memory)
 		return -1;
 	}
 	a->base = base;
-	arena_advise(base, n * a->region_size);
+	if (memory >= HUGE_FROM)
+		arena_advise(base, n * a->region_size);
 	for (uint32_t r = 0; r < a->regions; r++) {
 		a->released[r] = a->regions - 1 - r;
 		a->region[r].prev = a->region[r].next = ARENA_NONE;
@@ -54,7 +59,7 @@ int arena_init(struct arena *a, uint64_t memory)
 	a->n_released = a->regions;
 	for (int q = 0; q < ARENA_QUEUES; q++)
 		a->head[q] = a->tail[q] = ARENA_NONE;
-	atomic_init(&a->limit, a->regions);
+	atomic_init(&a->limit, regions_for(a, memory));
 	pthread_mutex_init(&a->lock, NULL);
 	return 0;
 }
@@ -91,6 +96,8 @@ uint32_t arena_take(struct arena *a, enum arena_queue queue, bool spare)
 			atomic_store_explicit(&a->n_free, n - 1, memory_order_relaxed);
 		} else if (a->n_released > 0) {
 			r = a->released[--a->n_released];
+			if (r >= atomic_load_explicit(&a->touched, memory_order_relaxed))
+				atomic_store_explicit(&a->touched, r + 1, memory_order_relaxed);
 			atomic_fetch_add_explicit(&a->resident, 1, memory_order_relaxed);
 		}
 	}

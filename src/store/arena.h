@@ -42,7 +42,8 @@ struct arena {
 	pthread_mutex_t lock;
 	uint8_t *base;
 	size_t region_size;
-	uint32_t regions; /* all there can be */
+	uint32_t regions;         /* all there can be */
+	_Atomic uint32_t touched; /* those from here on were never taken */
 	struct region *region;
 	_Atomic uint32_t limit; /* that may be resident now: -m less index, ghosts and large values */
 	_Atomic uint32_t resident;
@@ -54,8 +55,8 @@ struct arena {
 	_Atomic uint32_t sealed[ARENA_QUEUES]; /* regions in each queue */
 };
 
-/* 0, or -1 with errno. */
-int arena_init(struct arena *a, uint64_t memory);
+/* Regions sized for `memory`, address space for `most`. 0, or -1 with errno. */
+int arena_init(struct arena *a, uint64_t memory, uint64_t most);
 /* Asks for huge pages for a fresh mapping that is worth them. */
 void arena_advise(void *base, size_t size);
 void arena_fini(struct arena *a);

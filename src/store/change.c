@@ -97,7 +97,8 @@ struct store_pin change_pin(struct store *s, struct item *it, bool may_fail)
 		return pin;
 	}
 	uint32_t r = arena_region_of(&s->arena, arena_offset(&s->arena, it));
-	bool many = atomic_load_explicit(&s->arena.pinned, memory_order_relaxed) >= s->arena.regions / 8;
+	bool many = atomic_load_explicit(&s->arena.pinned, memory_order_relaxed) >=
+	            atomic_load_explicit(&s->arena.limit, memory_order_relaxed) / 8;
 	if (may_fail && many && atomic_load_explicit(&s->arena.region[r].pins, memory_order_relaxed) == 0)
 		return pin;
 	arena_pin(&s->arena, r);

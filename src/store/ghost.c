@@ -33,7 +33,7 @@ static uint32_t line_of(uint32_t print, uint32_t lines)
 int ghost_init(struct ghost *g, const struct index *ix)
 {
 	*g = (struct ghost){.shard_bits = ix->shard_bits};
-	g->size = ((size_t)lines_for(ix->buckets_max) << ix->shard_bits) * 64;
+	g->size = ((size_t)lines_for(ix->buckets_foreseen) << ix->shard_bits) * 64;
 	void *base =
 	    mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)

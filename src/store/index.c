@@ -20,16 +20,21 @@ static unsigned choose_shard_bits(uint64_t memory)
 	return bits;
 }
 
-int index_init(struct index *ix, uint64_t memory)
+static uint64_t rows_for(uint64_t memory, uint32_t shards)
+{
+	uint64_t rows = (memory * 2 / 3 / shards / 512) + 1;
+	return rows > UINT32_MAX / 8 ? UINT32_MAX / 8 : rows;
+}
+
+int index_init(struct index *ix, uint64_t memory, uint64_t most)
 {
 	*ix = (struct index){.shard_bits = choose_shard_bits(memory)};
 	uint32_t n = index_shards(ix);
 	/* The smallest item takes 20 bytes and its slot a sixth of a bucket: the index can never take more
 	 * than 64 of every 20 * 6 bytes. The mapping costs nothing until it is touched. */
-	uint64_t rows = (memory * 2 / 3 / n / 512) + 1;
-	if (rows > UINT32_MAX / 8)
-		rows = UINT32_MAX / 8;
+	uint64_t rows = rows_for(most, n);
 	ix->buckets_max = (uint32_t)rows * 8;
+	ix->buckets_foreseen = (uint32_t)rows_for(memory, n) * 8;
 	ix->size = rows * n * 512;
 	ix->shard = aligned_alloc(64, n * sizeof(*ix->shard));
 	void *base =

@@ -46,10 +46,11 @@ struct index_shard {
 struct index {
 	struct index_shard *shard;
 	unsigned shard_bits;
-	uint8_t *base;          /* of all buckets, a mapping */
-	size_t size;            /* of the mapping */
-	uint32_t buckets_max;   /* a shard */
-	_Atomic uint64_t bytes; /* in use */
+	uint8_t *base;             /* of all buckets, a mapping */
+	size_t size;               /* of the mapping */
+	uint32_t buckets_max;      /* a shard */
+	uint32_t buckets_foreseen; /* with the memory of the start: sizes the ghosts */
+	_Atomic uint64_t bytes;    /* in use */
 };
 
 /* A slot found: where, and how far from its home. */
@@ -58,7 +59,7 @@ struct index_cursor {
 	uint32_t bucket, distance;
 };
 
-int index_init(struct index *ix, uint64_t memory);
+int index_init(struct index *ix, uint64_t memory, uint64_t most);
 void index_fini(struct index *ix);
 
 static inline uint32_t index_shard_of(const struct index *ix, uint64_t hash)

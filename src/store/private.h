@@ -43,6 +43,7 @@ struct store_scan {
 struct store {
 	uint32_t magic;
 	struct store_options options;
+	_Atomic uint64_t memory; /* the bound; options.memory is that of the start */
 	const struct policy *policy;
 	struct hash_key hash;
 	struct index index;

@@ -36,7 +36,7 @@ static bool claimable(const struct region *reg)
 static uint32_t deadest(const struct store *s)
 {
 	uint32_t best = ARENA_NONE, most = (uint32_t)s->arena.region_size / 4;
-	for (uint32_t r = 0; r < s->arena.regions; r++) {
+	for (uint32_t r = 0; r < s->arena.touched; r++) {
 		const struct region *reg = &s->arena.region[r];
 		if (!claimable(reg))
 			continue;
@@ -343,8 +343,9 @@ bool store_maintain(struct store_thread *t)
 	if (s->loading)
 		return false;
 	pthread_mutex_lock(&s->reclaim_lock);
-	for (uint32_t i = 0; i < s->arena.regions; i++) {
-		s->sweep_at = s->sweep_at + 1 < s->arena.regions ? s->sweep_at + 1 : 0;
+	uint32_t touched = s->arena.touched;
+	for (uint32_t i = 0; i < touched; i++) {
+		s->sweep_at = s->sweep_at + 1 < touched ? s->sweep_at + 1 : 0;
 		if (sweep_region(t, s->sweep_at))
 			break;
 	}

@@ -10,7 +10,7 @@
 
 static unsigned lanes_for(const struct store *s)
 {
-	unsigned most = s->arena.regions / 32, n = s->options.threads;
+	unsigned most = (unsigned)(s->arena.limit / 32), n = s->options.threads;
 	return n < 1 ? 1 : n > most ? most : n;
 }
 
@@ -33,6 +33,9 @@ static int make_lanes(struct store *s)
 
 struct store *store_open(const struct store_options *options)
 {
+	uint64_t most = options->most > options->memory ? options->most : options->memory;
+	if (most > INDEX_ARENA_MAX)
+		most = INDEX_ARENA_MAX;
 	if (options->memory > INDEX_ARENA_MAX) {
 		errno = EFBIG;
 		return NULL;
@@ -43,13 +46,15 @@ struct store *store_open(const struct store_options *options)
 	memset(s, 0, sizeof(*s));
 	s->magic = STORE_MAGIC;
 	s->options = *options;
+	s->options.most = most;
+	s->memory = options->memory;
 	s->policy = policy_get(options->policy);
 	pthread_mutex_init(&s->reclaim_lock, NULL);
 	pthread_mutex_init(&s->scan.lock, NULL);
 	/* Large values go back to the system when freed; the default threshold would grow with them. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
-	if (hash_key_init(&s->hash) < 0 || arena_init(&s->arena, options->memory) < 0 ||
-	    index_init(&s->index, options->memory) < 0 || ghost_init(&s->ghost, &s->index) < 0 ||
+	if (hash_key_init(&s->hash) < 0 || arena_init(&s->arena, options->memory, most) < 0 ||
+	    index_init(&s->index, options->memory, most) < 0 || ghost_init(&s->ghost, &s->index) < 0 ||
 	    make_lanes(s) < 0) {
 		int saved = errno;
 		store_close(&s);
@@ -175,18 +180,36 @@ void store_prefetch(const struct store *s, uint64_t hash)
 	index_prefetch(&s->index, hash);
 }
 
+/* Below this nothing could be copied forward any more. */
+static uint64_t regions_least(const struct store *s)
+{
+	return 2 * s->n_lanes + 2 + ARENA_SPARE;
+}
+
 void store_set_limit(struct store *s)
 {
 	uint64_t other = atomic_load_explicit(&s->index.bytes, memory_order_relaxed) +
 	                 atomic_load_explicit(&s->ghost.bytes, memory_order_relaxed) +
 	                 atomic_load_explicit(&s->large_bytes, memory_order_relaxed);
-	uint64_t room = s->options.memory > other ? (s->options.memory - other) / s->arena.region_size : 0;
-	/* Below this nothing could be copied forward any more. */
-	uint64_t least = 2 * s->n_lanes + 2 + ARENA_SPARE;
+	uint64_t memory = atomic_load_explicit(&s->memory, memory_order_relaxed);
+	uint64_t room = memory > other ? (memory - other) / s->arena.region_size : 0;
+	uint64_t least = regions_least(s);
 	if (room < least)
 		room = least;
 	atomic_store_explicit(&s->arena.limit, room > s->arena.regions ? s->arena.regions : (uint32_t)room,
 	    memory_order_relaxed);
+}
+
+bool store_set_memory(struct store *s, uint64_t memory)
+{
+	/* The index does not shrink. */
+	uint64_t least = s->index.bytes + s->ghost.bytes + regions_least(s) * s->arena.region_size;
+	if (memory > s->options.most || memory < least)
+		return false;
+	atomic_store_explicit(&s->memory, memory, memory_order_relaxed);
+	if (s->wake)
+		s->wake(s->wake_arg);
+	return true;
 }
 
 void store_note_expiry(struct store *s, const struct item *it, int64_t expiry)
@@ -356,8 +379,8 @@ struct store_large *store_large_make(struct store_thread *t, size_t value_len)
 	/* Regions make room: those over the new limit are given back as they become free. */
 	for (;;) {
 		store_set_limit(s);
-		uint64_t least = (2 * s->n_lanes + 2 + ARENA_SPARE) * (uint64_t)s->arena.region_size;
-		bool fits = s->large_bytes + s->index.bytes + s->ghost.bytes + least <= s->options.memory;
+		uint64_t least = regions_least(s) * s->arena.region_size;
+		bool fits = s->large_bytes + s->index.bytes + s->ghost.bytes + least <= s->memory;
 		if (arena_trim(&s->arena) && fits)
 			return large;
 		if (!reclaim_one(t)) {
@@ -400,7 +423,7 @@ uint64_t store_expired_count(const struct store *s)
 void store_get_stats(struct store *s, struct store_stats *st)
 {
 	*st = (struct store_stats){
-	    .memory = s->options.memory,
+	    .memory = s->memory,
 	    .evictions = s->evictions,
 	    .expired = s->expired,
 	    .expired_unfetched = s->expired_unfetched,
@@ -422,7 +445,7 @@ void store_get_stats(struct store *s, struct store_stats *st)
 		st->items += s->index.shard[shard].items;
 		pthread_mutex_unlock(&s->index.shard[shard].lock);
 	}
-	for (uint32_t r = 0; r < s->arena.regions; r++)
+	for (uint32_t r = 0; r < s->arena.touched; r++)
 		st->bytes += atomic_load_explicit(&s->arena.region[r].live, memory_order_relaxed);
 	st->bytes += st->large_bytes;
 	for (unsigned i = 0; i < s->n_lanes; i++) {

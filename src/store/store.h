@@ -45,6 +45,7 @@ typedef uint64_t store_observe(void *owner, const struct store_change *change);
 
 struct store_options {
 	uint64_t memory;   /* bytes: arena, index, ghosts, large values */
+	uint64_t most;     /* that store_set_memory may ask for: costs address space alone; 0 = memory */
 	uint64_t item_max; /* bytes: header, key, value */
 	bool no_evict;
 	enum store_policy policy;
@@ -55,6 +56,8 @@ struct store_options {
 /* NULL with errno when memory or address space is short. */
 struct store *store_open(const struct store_options *options);
 void store_close(struct store **store);
+/* From here on it takes so much, evicting where that is less. False: more than `most`. Any thread. */
+bool store_set_memory(struct store *s, uint64_t memory);
 /* NULL = none: the store numbers changes by itself. Set before threads call, after recovery. */
 void store_set_observer(struct store *s, store_observe *observe);
 /* Numbers of a store without observer go on behind this one. */

@@ -132,7 +132,7 @@ static void test_values(void **state)
 
 	(void)state;
 	assert_true(reads(&c, &code, "-m100", "-I", "512k"));
-	assert_int_equal(c.server.memory, 100 << 20);
+	assert_int_equal(c.engine.memory, 100 << 20);
 	assert_int_equal(c.server.item_max, 512 << 10);
 	assert_true(reads(&c, &code, "--fsync=always", "--eviction", "lru"));
 	assert_int_equal(c.engine.fsync, ENGINE_FSYNC_ALWAYS);

@@ -81,7 +81,7 @@ static void expiry_is_judged_by_the_threads_time(void **state)
 	assert_int_equal(store_fetch(s, t, &k, &shown), STORE_NOT_FOUND);
 	assert_int_equal(stats_of(s).items, 0);
 	assert_int_equal(stats_of(s).bytes, 0);
-	assert_int_equal(stats_of(s).expired, 1);
+	assert_int_equal(stats_of(s).expired, 2);
 	shown_free(&shown);
 	store_thread_close(&t);
 	store_close(&s);
