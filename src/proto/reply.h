@@ -28,6 +28,7 @@
 	X(VERSION, "VERSION " REPLY_PROTOCOL) \
 	X(ERROR, "ERROR") \
 	X(BAD_FORMAT, "CLIENT_ERROR bad command line format") \
+	X(BAD_DELETE, "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]") \
 	X(BAD_LINE, "CLIENT_ERROR bad command line") \
 	X(BAD_CHUNK, "CLIENT_ERROR bad data chunk") \
 	X(BAD_EXPTIME, "CLIENT_ERROR invalid exptime argument") \
