@@ -256,4 +256,16 @@ strace_bug('the boot is known without a descriptor', sub {
 	is($daemon->stop, 0, 'stops in order');
 });
 
+# A touch is a hit for what is shown of an item; one that made room for its expiry first was none.
+bug('a touch counts as a hit, whatever it does to the item', sub {
+	my $daemon = Hearth::Daemon->start(args => [@still]);
+	my $client = $daemon->client;
+	for my $ttl ('', ' T50') {
+		is($client->ask("ms k 4$ttl\r\ndata\r\n"), 'HD', "an item with '$ttl'");
+		is($client->ask("touch k 100\r\n"), 'TOUCHED', 'is touched');
+		is($client->ask("mg k h\r\n"), 'HD h1', 'and has been hit');
+	}
+	is($daemon->stop, 0, 'stops in order');
+});
+
 done_testing();

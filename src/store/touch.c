@@ -36,6 +36,7 @@ enum store_result store_touch(struct store_thread *t, const struct store_key *ke
 			    .expires = true,
 			    .expiry = expiry,
 			    .clear = keep ? ITEM_NOT_KEPT : 0,
+			    .set = ITEM_FETCHED,
 			    .emit = emit,
 			    .arg = arg};
 			enum rewrite_result done = rewrite_once(t, key, &rw, &o, ret);
