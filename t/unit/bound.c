@@ -13,6 +13,7 @@ static struct engine_options small_options(void)
 {
 	struct engine_options o = engine_defaults();
 	o.memory = 8 * MIB;
+	o.memory_fixed = true;
 	o.item_max = 64 * KIB;
 	o.workers = 1;
 	o.max_disk = LIMIT;
