@@ -77,7 +77,8 @@ check:
 	$(MAKE) -j$(JOBS) prove
 # The same with more kills, more bytes and bits to damage, longer streams: the harness takes CHECK_MINUTES (60).
 check-long:
-	etc/install-packages test
+	etc/install-packages clients
+	command -v npm >/dev/null || etc/install-packages npm
 	t/harness-table $(BUILD) --clear
 	HEARTH_LONG=1 $(MAKE) -j$(JOBS) prove; status=$$?; t/harness-table $(BUILD); exit $$status
 # Takes each rule of t/traps/rules out of a copy of the tree: its test must fail then. A line a rule.

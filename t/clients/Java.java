@@ -3,6 +3,7 @@
 import java.net.InetSocketAddress;
 import java.util.*;
 import net.spy.memcached.*;
+import net.spy.memcached.transcoders.SerializingTranscoder;
 
 public class Java {
 	static MemcachedClient c;
