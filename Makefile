@@ -28,7 +28,7 @@ PERSIST = ring files keys wal sync tail heal unsynced parallel snap apply load w
 	rate life scrub quota room
 ENGINE  = engine commands background bound rotate start pin keep scrubber
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
-	observed watch watcher detail binary binary_items stats admin server
+	observed watch watcher detail cluster binary binary_items stats admin server
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \

@@ -146,6 +146,8 @@ static const struct row rows[] = {
         "between two passes that read and verify sealed files; 0 = off", NULL},
     {0, "eviction", "POLICY", CHOICE, AT(engine.policy), 0, 0, "s3fifo", "s3fifo|lru",
         "which items go when memory is full", NULL},
+    {0, "cluster-file", "FILE", TEXT, AT(server.cluster_file), 0, 0, NULL, NULL,
+        "what config get cluster answers: a version, a line of nodes host|ip|port", NULL},
     {0, "strict", NULL, FLAG, AT(engine.strict), 0, 0, NULL, NULL, "do not start on a damaged directory",
         NULL},
     {0, "test-commands", NULL, FLAG, AT(server.test_commands), 0, 0, NULL, NULL,

@@ -31,7 +31,8 @@ static int exit_of_server(enum server_status status)
 	static const int codes[] = {[SERVER_OK] = 0,
 	    [SERVER_UNAVAILABLE] = HEARTH_EXIT_UNAVAILABLE,
 	    [SERVER_SYSTEM] = HEARTH_EXIT_OSERR,
-	    [SERVER_IO] = HEARTH_EXIT_IOERR};
+	    [SERVER_IO] = HEARTH_EXIT_IOERR,
+	    [SERVER_USAGE] = HEARTH_EXIT_USAGE};
 	return codes[status];
 }
 

@@ -42,6 +42,7 @@ static const struct command commands[] = {
     ROW("slabs", SLABS, WORDS, ADMINISTERS, NONE, true),
     ROW("lru", LRU, WORDS, ADMINISTERS, NONE, true),
     ROW("lru_crawler", LRU_CRAWLER, WORDS, ADMINISTERS, NONE, true),
+    ROW("config", CONFIG, WORDS, READS, NONE, false),
     ROW("watch", WATCH, WORDS, ADMINISTERS, NONE, false),
     ROW("refresh_certs", REFRESH_CERTS, WORDS, ADMINISTERS, NONE, false),
     ROW("debugtime", DEBUGTIME, WORDS, ADMINISTERS, NONE, true),

@@ -14,6 +14,7 @@
 #include "server/worker.h"
 
 struct admin;
+struct cluster;
 struct detail;
 struct listener;
 
@@ -28,8 +29,9 @@ struct server {
 	struct admin *admin;
 	struct watch *watch;
 	struct detail *detail;
-	bool detail_on; /* atomic */
-	bool observed;  /* atomic: somebody is told what requests do to keys; written under the lock */
+	struct cluster *cluster; /* NULL without --cluster-file */
+	bool detail_on;          /* atomic */
+	bool observed; /* atomic: somebody is told what requests do to keys; written under the lock */
 	struct event *signals[4];
 	struct event *tick;
 	struct worker *workers;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/check.h"
 #include "base/msg.h"
+#include "server/cluster.h"
 #include "server/detail.h"
 #include "server/stats.h"
 
@@ -166,6 +167,18 @@ static enum step run_detail(struct conn *c, const struct request *req, enum repl
 	return STEP_DONE;
 }
 
+static enum step run_config(struct conn *c, const struct request *req, enum reply_id *ret_reply)
+{
+	struct cluster *cluster = c->worker->server->cluster;
+	*ret_reply = REPLY_ERROR;
+	if (!cluster || req->n_keys != 2 || !parse_is(&req->keys[0], "get") ||
+	    !parse_is(&req->keys[1], "cluster"))
+		return STEP_DONE;
+	*ret_reply = REPLY_NONE;
+	return cluster_print(cluster, &c->out.copied) && session_room(c, SESSION_ROOM) ? STEP_DONE
+	                                                                               : STEP_CLOSE;
+}
+
 /* `stats` and its sub-commands, matched whole. */
 static enum step run_stats(struct conn *c, const struct request *req, enum reply_id *ret_reply)
 {
@@ -232,6 +245,9 @@ enum step operator_run(struct conn *c, struct item *it)
 			s = dump_begin(c, req, &reply);
 		else
 			reply = run_tuning(req);
+		break;
+	case COMMAND_CONFIG:
+		s = run_config(c, req, &reply);
 		break;
 	case COMMAND_WATCH:
 		s = watcher_begin(c, req, &reply);

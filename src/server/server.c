@@ -16,6 +16,7 @@
 #include "base/msg.h"
 #include "engine/engine.h"
 #include "server/admin.h"
+#include "server/cluster.h"
 #include "server/detail.h"
 #include "server/internal.h"
 #include "server/listener.h"
@@ -111,10 +112,12 @@ static void on_snapshot(evutil_socket_t sig, short what, void *arg)
 
 static void on_hangup(evutil_socket_t sig, short what, void *arg)
 {
-	/* Nothing to read anew yet; a terminal that goes away is no reason to stop. */
+	struct server *s = arg;
 	(void)sig;
 	(void)what;
-	(void)arg;
+	/* A terminal that goes away is no reason to stop. */
+	if (s->cluster)
+		cluster_reload(s->cluster);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -192,6 +195,8 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 		msg(MSG_ERROR, "no memory for the server");
 		return SERVER_SYSTEM;
 	}
+	if (options->cluster_file && !(s->cluster = cluster_open(options->cluster_file)))
+		return SERVER_USAGE;
 	s->base = event_base_new();
 	if (!s->base || !add_signals(s)) {
 		msg(MSG_ERROR, "no event base: %s", strerror(errno));
@@ -359,6 +364,7 @@ void server_close(struct server **server)
 		event_base_free(s->base);
 	watch_close(&s->watch);
 	detail_close(&s->detail);
+	cluster_close(&s->cluster);
 	pthread_mutex_destroy(&s->lock);
 	s->magic = 0;
 	free(s);

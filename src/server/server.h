@@ -20,7 +20,8 @@ enum server_protocol { SERVER_ANY_PROTOCOL, SERVER_ASCII, SERVER_BINARY };
 struct server_options {
 	const char *listen; /* -l: addresses, each with or without a port, comma separated; NULL = loopback */
 	int port;           /* 0 = any free one */
-	const char *unix_path; /* -s: instead of TCP */
+	const char *cluster_file; /* NULL = none */
+	const char *unix_path;    /* -s: instead of TCP */
 	unsigned unix_mask;
 	unsigned backlog;
 	unsigned max_conns;
@@ -42,6 +43,7 @@ enum server_status {
 	SERVER_UNAVAILABLE, /* an address is in use or not to be had */
 	SERVER_SYSTEM,      /* the system refused a resource */
 	SERVER_IO,          /* a file or directory */
+	SERVER_USAGE,       /* an option is wrong */
 };
 
 /* Makes the server and binds its addresses, without listening yet. A failure has been told in one line. */
