@@ -84,6 +84,33 @@ is(scalar(keys %{ { map { /^(\d+):/ ? ($1 => 1) : () } keys %$slabs } }), 1, 'st
 my $conns = $h->stats('conns');
 cmp_ok(scalar(grep { /:addr$/ } keys %$conns), '>=', 2, 'stats conns: a listener and this connection');
 
+# What prometheus' memcached exporter reads: without one of the first it fails, without one of the others a graph is empty.
+my %exporter = (
+	'' => [qw(uptime time version rusage_user rusage_system bytes_read bytes_written curr_connections total_connections
+	    rejected_connections conn_yields listen_disabled_num curr_items total_items bytes limit_maxbytes evictions reclaimed
+	    lru_crawler_starts crawler_reclaimed crawler_items_checked moves_to_cold moves_to_warm moves_within_lru malloc_fails
+	    cmd_get cmd_set cmd_touch cmd_flush get_hits get_misses get_expired get_flushed delete_hits delete_misses incr_hits
+	    incr_misses decr_hits decr_misses cas_hits cas_misses cas_badval touch_hits touch_misses store_too_large
+	    store_no_memory direct_reclaims expired_unfetched evicted_unfetched evicted_active threads accepting_conns)],
+	settings => [qw(maxconns lru_crawler lru_crawler_sleep lru_crawler_tocrawl lru_maintainer_thread hot_lru_pct warm_lru_pct
+	    hot_max_factor warm_max_factor temp_lru temporary_ttl item_size_max)],
+	items => [map { "items:$class:$_" } qw(number age evicted evicted_nonzero evicted_time evicted_unfetched outofmemory
+	    tailrepairs reclaimed expired_unfetched crawler_reclaimed crawler_items_checked lrutail_reflocked mem_requested
+	    number_hot number_warm number_cold age_hot age_warm hits_to_hot hits_to_warm hits_to_cold hits_to_temp moves_to_cold
+	    moves_to_warm moves_within_lru direct_reclaims)],
+	slabs => ['active_slabs', 'total_malloced', map { "$class:$_" } qw(chunk_size chunks_per_page total_pages total_chunks
+	    used_chunks free_chunks free_chunks_end get_hits cmd_set delete_hits incr_hits decr_hits cas_hits cas_badval touch_hits)],
+);
+for my $what (sort keys %exporter) {
+	my $stats = $h->stats($what);
+	is(join(' ', grep { !exists $stats->{$_} } @{ $exporter{$what} }), '', "stats $what has what the exporter reads");
+	my @wrong = grep { ($stats->{$_} // '') !~ /^\S+$/ } @{ $exporter{$what} };
+	is("@wrong", '', 'three words a line');
+}
+my $settings = $h->stats('settings');
+is(join(' ', grep { $settings->{$_} !~ /^(?:yes|no)$/ } qw(lru_crawler lru_maintainer_thread temp_lru flush_enabled cas_enabled
+    maxconns_fast slab_reassign)), '', 'what is on or off is yes or no');
+
 my $persist = $h->stats('persist');
 cmp_ok(scalar keys %$persist, '>=', 15, 'stats persist has figures');
 is($h->stats->{cmd_set}, $ours->{cmd_set}, 'which move no counter');
