@@ -32,7 +32,7 @@ use MIME::Base64 qw(encode_base64);
 use Test::More;
 
 my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
-my $batches = long_run() ? 3000 : 250;
+my $batches = $ENV{HEARTH_BATCHES} // (long_run() ? 3000 : 250);
 srand $seed;
 diag "seed $seed" if $ENV{HEARTH_SEED};
 

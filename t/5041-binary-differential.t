@@ -26,7 +26,7 @@ use Hearth::Process qw(long_run);
 use Test::More;
 
 my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
-my $batches = long_run() ? 4000 : 300;
+my $batches = $ENV{HEARTH_BATCHES} // (long_run() ? 4000 : 300);
 srand $seed;
 diag "seed $seed" if $ENV{HEARTH_SEED};
 
