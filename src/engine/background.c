@@ -136,11 +136,7 @@ static void *snapshot_main(void *arg)
 		pthread_mutex_lock(&e->lock);
 		e->snapshot_running = false;
 	}
-	struct snapshot_request *left = e->requests, *pins = e->pins;
-	e->requests = e->pins = NULL;
 	pthread_mutex_unlock(&e->lock);
-	pin_requests(e, pins, true);
-	answer(left, HEARTH_BUSY, &(struct snap_result){0});
 	return NULL;
 }
 
@@ -286,6 +282,10 @@ void background_stop(struct engine *e)
 	if (e->evictor_running)
 		pthread_join(e->evictor, NULL);
 	e->snapshotter_running = e->evictor_running = false;
+	/* Also what the scrubber asked for last. */
+	pin_requests(e, e->pins, true);
+	answer(e->requests, HEARTH_BUSY, &(struct snap_result){0});
+	e->requests = e->pins = NULL;
 	if (e->evictor_thread)
 		store_thread_close(&e->evictor_thread);
 	if (e->snapshot_thread)
