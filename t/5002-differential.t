@@ -14,6 +14,8 @@
 #    fills up with spaces. Texts here begin with neither.
 #  - incr and decr of a number from 2^63 on: 1.6.18 looks for a minus sign up to the next zero byte, far behind the value,
 #    and now and then finds one: a number is said to be none. Told apart, and both sides begin anew.
+#  - Who has won an item is forgotten there when a number is counted while a reader has it: mg shows no Z. Once in a hundred
+#    thousand commands; told apart, and both sides begin anew.
 #  - flags beyond 32 bits, times beyond 2038: refused or taken on purpose (t/5001-answers.t).
 #  - meta commands: 1.6.18 knows no E and no x, gives ms no s, does nothing for N of ms, shows the key of an item that b and
 #    N made as it is, answers ma with q when N made the number, forgets with append that a key was coded, takes only one letter behind M, and says other things to
@@ -283,7 +285,7 @@ sub begin_anew
 	return;
 }
 
-my ($same, $commands, $misread) = (0, 0, 0);
+my ($same, $commands, $misread, $unwon) = (0, 0, 0, 0);
 for my $batch (1 .. $batches) {
 	my @sent = ('', '');
 	my @shown;
@@ -302,6 +304,11 @@ for my $batch (1 .. $batches) {
 	$same++, next if join('', @{ $lines[0] }) eq join '', @{ $lines[1] };
 	my ($at) = grep { ($lines[0][$_] // '') ne ($lines[1][$_] // '') } 0 .. $#{ $lines[0] };
 	my ($ours, $theirs) = map { $_->[ $at // -1 ] // '' } @lines;
+	if ($ours =~ s/ Z\b//r eq $theirs && $ours ne $theirs && ++$unwon < 2 + $batches / 1000) {
+		begin_anew();
+		$same++;
+		next;
+	}
 	if ($ours =~ /^\d+\r\n\z/ && $theirs =~ /^CLIENT_ERROR cannot increment or decrement non-numeric value/ && ++$misread < $batches / 20) {
 		begin_anew();
 		$same++;
