@@ -309,7 +309,7 @@ for my $batch (1 .. $batches) {
 		$same++;
 		next;
 	}
-	if ($ours =~ /^\d+\r\n\z/ && $theirs =~ /^CLIENT_ERROR cannot increment or decrement non-numeric value/ && ++$misread < $batches / 20) {
+	if ($ours =~ /^(?:\d+\r\n\z|VA \d|HD)/ && $theirs =~ /^CLIENT_ERROR cannot increment or decrement non-numeric value/ && ++$misread < $batches / 20) {
 		begin_anew();
 		$same++;
 		next;
