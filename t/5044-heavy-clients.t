@@ -5,27 +5,11 @@
 use strict;
 use warnings;
 use lib 't/lib';
-use Hearth::Matrix qw(clients heavy_clients rows_of table table_of_file features page);
-use Hearth::Process qw(long_run sanitizer spew);
+use Hearth::Matrix qw(clients heavy_clients test_clients);
+use Hearth::Process qw(long_run sanitizer);
 use Test::More;
 
 plan skip_all => 'only in make check-long' unless long_run() && !sanitizer();
 
-my %clients = (heavy_clients(), $ENV{HEARTH_MATRIX} ? clients() : ());
-my $rows = rows_of(%clients);
-my %committed = table_of_file('t/clients/MATRIX.md');
-for my $name (sort keys %clients) {
-	for my $feature (features()) {
-		my $result = $rows->{$name}{$feature} // next;
-		ok($result eq 'ok' || $result eq '-', "$name: $feature") or diag $result;
-	}
-}
-if ($ENV{HEARTH_MATRIX}) {
-	spew('t/clients/MATRIX.md', page(table($rows, %clients)));
-	%committed = table_of_file('t/clients/MATRIX.md');
-}
-for my $line (table($rows, %clients)) {
-	my ($name) = $line =~ /^\| ([^|]+?) \|/;
-	is($line, $committed{$name}, "$name: as t/clients/MATRIX.md says") if $clients{$name};
-}
+test_clients($ENV{HEARTH_MATRIX}, heavy_clients(), $ENV{HEARTH_MATRIX} ? clients() : ());
 done_testing();

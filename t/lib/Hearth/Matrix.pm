@@ -11,8 +11,9 @@ use strict;
 use warnings;
 use Exporter qw(import);
 use Hearth::Daemon;
-use Hearth::Process qw(run scratch_dir slurp);
-our @EXPORT_OK = qw(clients heavy_clients rows_of table table_of_file page features);
+use Hearth::Process qw(run scratch_dir slurp spew);
+use Test::More ();
+our @EXPORT_OK = qw(clients heavy_clients test_clients);
 
 our @features = ('set', 'add', 'replace', 'many', 'count', 'append', 'cas', 'touch', 'delete', 'big', 'kill -9', 'expiry');
 my $dir = 't/clients';
@@ -106,7 +107,6 @@ sub rows_of
 	}
 	return \%rows;
 }
-sub features { return @features; }
 
 # The lines of a table; results that are not ok are shown as "no".
 sub table
@@ -137,4 +137,26 @@ sub page
 		'kill -9: what was stored is read after a kill and a start. expiry: what expired meanwhile is gone, the rest is there.',
 		'', @lines, '');
 }
+# Runs them and demands that each does all that it has, and that the page says so; $write: makes the page first.
+sub test_clients
+{
+	my ($write, %clients) = @_;
+	my $page = "$dir/MATRIX.md";
+	my $rows = rows_of(%clients);
+	for my $name (sort keys %clients) {
+		for my $feature (@features) {
+			my $result = $rows->{$name}{$feature} // next;
+			Test::More::ok($result eq 'ok' || $result eq '-', "$name: $feature") or Test::More::diag($result);
+		}
+	}
+	my @lines = table($rows, %clients);
+	spew($page, page(@lines)) if $write;
+	my %committed = table_of_file($page);
+	for my $line (@lines) {
+		my ($name) = $line =~ /^\| ([^|]+?) \|/;
+		Test::More::is($line, $committed{$name}, "$name: as $page says") if $clients{$name};
+	}
+	return;
+}
+
 1;
