@@ -6,9 +6,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include "base/check.h"
 #include "engine/engine.h"
@@ -250,25 +249,30 @@ fail:
 	return NULL;
 }
 
+bool conn_address(const struct sockaddr_storage *ss, char ret_ip[INET6_ADDRSTRLEN], unsigned *ret_port)
+{
+	const struct sockaddr_in *in = (const void *)ss;
+	const struct sockaddr_in6 *in6 = (const void *)ss;
+	if (ss->ss_family != AF_INET && ss->ss_family != AF_INET6)
+		return false;
+	bool six = ss->ss_family == AF_INET6;
+	const void *ip = six ? (const void *)&in6->sin6_addr : (const void *)&in->sin_addr;
+	*ret_port = ntohs(six ? in6->sin6_port : in->sin_port);
+	return inet_ntop(ss->ss_family, ip, ret_ip, INET6_ADDRSTRLEN) != NULL;
+}
+
 void conn_tell(const struct conn *c, const char *event, const char *why)
 {
 	struct watch *w = c->worker->server->watch;
 	struct sockaddr_storage ss = {0};
 	socklen_t len = sizeof ss;
-	char ip[INET6_ADDRSTRLEN] = "unix";
+	char ip[INET6_ADDRSTRLEN];
 	unsigned port = 0;
 	if (!watch_wants(w, WATCH_CONNEVENTS))
 		return;
 	getpeername(c->fd, (struct sockaddr *)&ss, &len);
-	if (ss.ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const void *)&ss;
-		inet_ntop(AF_INET, &in->sin_addr, ip, sizeof ip);
-		port = ntohs(in->sin_port);
-	} else if (ss.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const void *)&ss;
-		inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof ip);
-		port = ntohs(in6->sin6_port);
-	}
+	if (!conn_address(&ss, ip, &port))
+		snprintf(ip, sizeof ip, "unix");
 	watch_tell(w, WATCH_CONNEVENTS, "type=%s rip=%s rport=%u transport=%s%s%s cfd=%d", event, ip, port,
 	    c->is_unix ? "local" : "tcp", why ? " reason=" : "", why ? why : "", c->fd);
 }

@@ -14,7 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include "base/buf.h"
@@ -69,6 +71,8 @@ TAILQ_HEAD(conn_queue, conn);
 /* Takes the socket over. NULL (and the socket closed) when memory is short. */
 struct conn *conn_open(struct worker *w, int fd, bool is_unix);
 void conn_close(struct conn *c);
+/* An address of the internet as text and its port; false: it is none. */
+bool conn_address(const struct sockaddr_storage *ss, char ret_ip[INET6_ADDRSTRLEN], unsigned *ret_port);
 /* Tells watchers of it, if there are any; why may be NULL. */
 void conn_tell(const struct conn *c, const char *event, const char *why);
 /* Executes what is buffered, sends what may be sent, and moves the connection to the state that follows. */

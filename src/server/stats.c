@@ -4,8 +4,6 @@
 #include "server/stats.h"
 
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -306,18 +304,12 @@ static void print_slabs(struct print *p)
 
 static void address(const struct sockaddr_storage *ss, char *ret_text, size_t size)
 {
-	char ip[INET6_ADDRSTRLEN] = "?";
-	if (ss->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const void *)ss;
-		inet_ntop(AF_INET, &in->sin_addr, ip, sizeof ip);
-		snprintf(ret_text, size, "tcp:%s:%u", ip, ntohs(in->sin_port));
-	} else if (ss->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const void *)ss;
-		inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof ip);
-		snprintf(ret_text, size, "tcp6:[%s]:%u", ip, ntohs(in6->sin6_port));
-	} else {
+	char ip[INET6_ADDRSTRLEN];
+	unsigned port;
+	if (!conn_address(ss, ip, &port))
 		snprintf(ret_text, size, "unix:%s", ((const struct sockaddr_un *)ss)->sun_path);
-	}
+	else
+		snprintf(ret_text, size, ss->ss_family == AF_INET6 ? "tcp6:[%s]:%u" : "tcp:%s:%u", ip, port);
 }
 
 /* One socket: its peer when it has one, its own address, what it does. */
