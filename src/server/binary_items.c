@@ -177,13 +177,10 @@ static enum step put(struct conn *c, const struct command *command, const struct
 {
 	struct store_stored stored = {0};
 	enum reply_id reply;
-	bool told = observed(c);
-	struct observed_item before = {0};
-	if (told)
-		before = observed_before(c, key);
+	struct observed_item before = observed_before(c, key);
 	enum store_result r =
 	    *failed != STORE_OK ? *failed : engine_put(c->worker->engine, key, put, &stored);
-	if (told && r != STORE_WAIT && *failed == STORE_OK)
+	if (before.told && r != STORE_WAIT && *failed == STORE_OK)
 		observed_put(c, command->name, key, put, &before, r);
 
 	switch (r) {
@@ -265,14 +262,11 @@ enum step binary_items_end_upload(struct conn *c)
 enum step binary_items_delete(struct conn *c, const struct binary_request *req)
 {
 	struct store_key key = make_key(c, req);
-	bool told = observed(c);
-	struct observed_item before = {0};
-	if (told)
-		before = observed_before(c, &key);
+	struct observed_item before = observed_before(c, &key);
 	enum store_result r = engine_delete(c->worker->engine, &key, req->cas);
 	if (r == STORE_WAIT)
 		return STEP_WAIT;
-	if (told)
+	if (before.told)
 		observed_delete(c, "delete", &key, &before, r);
 	if (r == STORE_OK || r == STORE_NOT_FOUND)
 		session_count(c, r == STORE_OK ? COUNTER_delete_hits : COUNTER_delete_misses);

@@ -353,14 +353,11 @@ static enum store_result invalidate(struct conn *c, const struct request_meta *m
 static enum step run_delete(struct conn *c, struct item *it)
 {
 	const struct request_meta *m = &it->req.meta;
-	bool told = observed(c);
-	struct observed_item before = {0};
-	if (told)
-		before = observed_before(c, &it->keys[0]);
+	struct observed_item before = observed_before(c, &it->keys[0]);
 	enum store_result r = invalidate(c, m, &it->keys[0]);
 	if (r == STORE_WAIT)
 		return STEP_WAIT;
-	if (told)
+	if (before.told)
 		observed_delete(c, "md", &it->keys[0], &before, r);
 	if (r == STORE_REFUSED || r == STORE_NO_MEMORY) {
 		session_answer(c, r == STORE_REFUSED ? REPLY_REFUSED : REPLY_NO_MEMORY_ARITH);

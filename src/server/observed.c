@@ -24,26 +24,29 @@ static const char *key_text(char out[KEY_TEXT], const struct store_key *key)
 	return out;
 }
 
+struct look {
+	struct observed_item item;
+	struct store_pin pin;
+};
+
 static bool see(void *arg, const struct store_view *view)
 {
-	struct observed_item *item = arg;
-	item->found = true;
-	item->value_len = view->value_len;
-	if (store_pinned(&view->pin))
-		item->pin = view->pin;
+	struct look *look = arg;
+	look->item.found = true;
+	look->item.value_len = view->value_len;
+	look->pin = view->pin;
 	return true;
 }
 
-struct observed_item observed_before(struct conn *c, const struct store_key *key)
+struct observed_item observed_look(struct conn *c, const struct store_key *key)
 {
-	struct observed_item item = {.pin = {NULL, STORE_PIN_NONE}};
+	struct look look = {.item.told = true, .pin = {NULL, STORE_PIN_NONE}};
 	/* A store is told as the look and the change that it is. */
-	if (!watch_wants(c->worker->server->watch, WATCH_FETCHERS | WATCH_DELETIONS))
-		return item;
-	engine_peek(c->worker->engine, key, see, &item);
-	if (store_pinned(&item.pin))
-		engine_unpin(c->worker->engine, &item.pin);
-	return item;
+	if (watch_wants(c->worker->server->watch, WATCH_FETCHERS | WATCH_DELETIONS))
+		engine_peek(c->worker->engine, key, see, &look);
+	if (store_pinned(&look.pin))
+		engine_unpin(c->worker->engine, &look.pin);
+	return look.item;
 }
 
 static void tell_get(struct conn *c, const struct store_key *key, bool found, size_t value_len)

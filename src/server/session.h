@@ -113,13 +113,17 @@ static inline bool observed(const struct conn *c)
 }
 /* After who watches, or detail, has changed. */
 void observed_update(struct server *s);
+/* What there is before a change, for those who are told of it. */
 struct observed_item {
+	bool told; /* somebody is */
 	bool found;
 	size_t value_len;
-	struct store_pin pin; /* observed_before's own */
 };
-/* What there is before a change. */
-struct observed_item observed_before(struct conn *c, const struct store_key *key);
+struct observed_item observed_look(struct conn *c, const struct store_key *key);
+static inline struct observed_item observed_before(struct conn *c, const struct store_key *key)
+{
+	return observed(c) ? observed_look(c, key) : (struct observed_item){0};
+}
 void observed_get(struct conn *c, const struct store_key *key, bool found, size_t value_len);
 void observed_put(struct conn *c, const char *command, const struct store_key *key,
     const struct store_put *put, const struct observed_item *before, enum store_result r);

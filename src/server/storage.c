@@ -111,13 +111,10 @@ static enum step put(struct conn *c, const struct order *o, enum store_result *f
 	struct store_stored stored = {0};
 	enum store_result r = *failed;
 	enum reply_id reply = REPLY_NONE;
-	bool told = observed(c);
-	struct observed_item before = {0};
-	if (told)
-		before = observed_before(c, o->key);
+	struct observed_item before = observed_before(c, o->key);
 	if (r == STORE_OK)
 		r = engine_put(c->worker->engine, o->key, o->put, &stored);
-	if (told && r != STORE_WAIT && *failed == STORE_OK)
+	if (before.told && r != STORE_WAIT && *failed == STORE_OK)
 		observed_put(c, o->command->name, o->key, o->put, &before, r);
 	switch (r) {
 	case STORE_WAIT:

@@ -4,14 +4,11 @@
 
 enum step update_delete(struct conn *c, struct item *it)
 {
-	bool told = observed(c);
-	struct observed_item before = {0};
-	if (told)
-		before = observed_before(c, &it->keys[0]);
+	struct observed_item before = observed_before(c, &it->keys[0]);
 	enum store_result r = engine_delete(c->worker->engine, &it->keys[0], 0);
 	if (r == STORE_WAIT)
 		return STEP_WAIT;
-	if (told)
+	if (before.told)
 		observed_delete(c, "delete", &it->keys[0], &before, r);
 	if (r != STORE_REFUSED)
 		session_count(c, r == STORE_OK ? COUNTER_delete_hits : COUNTER_delete_misses);
