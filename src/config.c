@@ -156,7 +156,7 @@ static const struct row rows[] = {
 #define ROWS (sizeof rows / sizeof rows[0])
 
 /* -o: keys of memcached. */
-enum extended_kind { X_NOTHING, X_FAST, X_NO_FAST, X_REFUSED, X_IDLE, X_WATCH };
+enum extended_kind { X_NOTHING, X_FAST, X_NO_FAST, X_REFUSED, X_IDLE, X_WATCH, X_BUFFERS };
 static const struct {
 	const char *name; /* a trailing '*' matches any rest */
 	enum extended_kind kind;
@@ -166,6 +166,8 @@ static const struct {
     {"no_maxconns_fast", X_NO_FAST, NULL},
     {"idle_timeout", X_IDLE, "seconds"},
     {"watcher_logbuf_size", X_WATCH, "KiB"},
+    {"read_buf_mem_limit", X_BUFFERS, "MiB"},
+    {"resp_obj_mem_limit", X_BUFFERS, "MiB"},
     {"ext_*", X_REFUSED, "there is no external storage"},
     {"ssl_*", X_REFUSED, NO_TLS},
     {"proxy_*", X_REFUSED, "there is no proxy"},
@@ -191,8 +193,6 @@ static const struct {
     {"warm_max_factor", X_NOTHING, NULL},
     {"temporary_ttl", X_NOTHING, NULL},
     {"worker_logbuf_size", X_NOTHING, NULL},
-    {"resp_obj_mem_limit", X_NOTHING, NULL},
-    {"read_buf_mem_limit", X_NOTHING, NULL},
     {"track_sizes", X_NOTHING, NULL},
     {"expirezero_does_not_evict", X_NOTHING, NULL},
     {"inline_ascii_resp", X_NOTHING, NULL},
@@ -348,6 +348,9 @@ static bool read_extended_key(struct config *c, const struct row *row, const cha
 		case X_WATCH:
 			return read_extended_number(
 			    key, value, 1 << 20, extended[i].why, &c->server.watch_kib);
+		case X_BUFFERS:
+			return read_extended_number(
+			    key, value, 1 << 20, extended[i].why, &c->server.buffers_mib);
 		case X_NOTHING:
 			snprintf(why, sizeof why, "-o %.60s", key);
 			no_effect(c, why);

@@ -7,6 +7,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Process qw(slurp sanitizer wait_until);
+use IO::Select;
 use Test::More;
 
 my $daemon = Hearth::Daemon->start(args => ['-m', 64, '-t', 2, '-c', 200]);
@@ -101,5 +102,30 @@ wait_until('room for new connections', sub {
 	return $new && ((eval { $new->ask("version\r\n") }) // '') =~ /^VERSION/;
 });
 serves('at the end');
+is($daemon->stop, 0, 'stops in order');
+
+# ---- -o read_buf_mem_limit: the smallest share, two buffers and 32 answers a worker ----
+$daemon = Hearth::Daemon->start(dir => 'none', args => ['-t', 32, '-R', 500, '-o', 'read_buf_mem_limit=1']);
+$c = $daemon->client;
+my $refusal = 'SERVER_ERROR out of memory writing get response';
+is($c->ask('get ' . join(' ', ('k') x 32) . "\r\n"), 'END', 'a get of as many keys as may be');
+is($c->ask('get ' . join(' ', ('k') x 33) . "\r\n"), $refusal, 'of one more');
+is($c->ask('get ' . join(' ', ('k') x 5000) . "\r\n"), $refusal, 'of many more');
+is($c->ask("mn\r\n"), 'MN', 'which leave the connection as it was');
+my $stacked = $daemon->client;
+$stacked->put("mg k v\r\n" x 400);
+is(eval { $stacked->line }, undef, 'a connection with more answers stacked up is closed, without any of them');
+is($daemon->client->stats->{response_obj_oom}, 3, 'stats counts them');
+@half = map { $daemon->client } 1 .. 160;
+$_->put("set half 0 0 2\r\n") for @half;
+wait_until('unfinished stores without a buffer', sub {
+	IO::Select->new(map { $_->socket } @half)->can_read(0.1) >= 64;
+});
+$_->close for @half;
+wait_until('connections without a buffer are counted', sub {
+	my $new = Hearth::Client->new($daemon->address, quiet => 1);
+	return $new && ((eval { $new->stats }) // {})->{read_buf_oom} >= 64;
+});
+is($daemon->client->ask("mn\r\n"), 'MN', 'their buffers serve others');
 is($daemon->stop, 0, 'stops in order');
 done_testing();

@@ -33,7 +33,9 @@
 	X(conn_yields) \
 	X(conns_parked) \
 	X(idle_kicks) \
-	X(read_buf_count)
+	X(read_buf_count) \
+	X(read_buf_oom) \
+	X(response_obj_oom)
 
 enum counter {
 #define COUNTER_ID(name) COUNTER_##name,

@@ -45,12 +45,19 @@ void dispatch_close(struct conn *c)
 	c->session = NULL;
 }
 
+static bool wants_keys(const struct command *command)
+{
+	return command->shape == COMMAND_KEYS || command->shape == COMMAND_TOUCH_KEYS;
+}
+
 static enum step run_command(struct conn *c, struct item *it)
 {
 	if (!session_permits(c, it->req.command)) {
 		session_answer_unless(c, it->req.noreply, REPLY_DENIED);
 		return STEP_DONE;
 	}
+	if (!wants_keys(it->req.command) && !session_may_answer(c, 1))
+		return STEP_CLOSE;
 	switch ((enum command_shape)it->req.command->shape) {
 	case COMMAND_KEYS:
 	case COMMAND_TOUCH_KEYS:
@@ -115,8 +122,7 @@ static void prepare(struct conn *c, struct item *it)
 	const struct request *req = &it->req;
 	if ((it->result != PARSE_DONE && it->result != PARSE_VALUE) || req->command->shape == COMMAND_WORDS)
 		return;
-	bool many = req->command->shape == COMMAND_KEYS || req->command->shape == COMMAND_TOUCH_KEYS;
-	unsigned n = many ? req->n_keys : 1;
+	unsigned n = wants_keys(req->command) ? req->n_keys : 1;
 	for (unsigned i = 0; i < n; i++)
 		it->keys[i] = engine_key(c->worker->engine, req->keys[i].data, (uint8_t)req->keys[i].len);
 	bool meta = req->command->shape == COMMAND_META || req->command->shape == COMMAND_META_STORE;
@@ -204,10 +210,11 @@ enum conn_verdict dispatch_run(struct conn *c)
 	enum step s = STEP_DONE;
 
 	engine_turn(w->engine);
+	w->answers_left = w->answers_most;
 	choose_protocol(c);
 	while (s == STEP_DONE && budget > 0) {
 		if (c->session->protocol == SESSION_BINARY) {
-			s = binary_run(c);
+			s = session_may_answer(c, 1) ? binary_run(c) : STEP_CLOSE;
 			budget--;
 		} else if (c->session->watches) {
 			s = watcher_run(c);

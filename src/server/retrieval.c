@@ -64,8 +64,19 @@ static void rewind_to_key(struct item *it, unsigned i)
 	it->start = it->req.keys[i].data;
 }
 
+/* No END: the line breaks off with its error, as when memcached runs out of memory. */
+static enum step break_off(struct conn *c, struct item *it, enum reply_id why)
+{
+	session_answer(c, why);
+	if (it->req.more)
+		it->after.state = PARSE_IN_WASTE;
+	return STEP_BREAK;
+}
+
 enum step retrieval_run(struct conn *c, struct item *it)
 {
+	if (!session_may_answer(c, it->req.n_keys))
+		return break_off(c, it, REPLY_NO_MEMORY_GET);
 	for (unsigned i = 0; i < it->req.n_keys; i++) {
 		if (out_full(&c->out)) {
 			rewind_to_key(it, i);
@@ -86,12 +97,7 @@ enum step retrieval_run(struct conn *c, struct item *it)
 			rewind_to_key(it, i);
 			return STEP_WAIT;
 		default:
-			/* No END: the line breaks off with its error, as when memcached runs out of memory.
-			 */
-			session_answer(c, r == STORE_REFUSED ? REPLY_REFUSED : REPLY_NO_MEMORY_GET);
-			if (it->req.more)
-				it->after.state = PARSE_IN_WASTE;
-			return STEP_BREAK;
+			return break_off(c, it, r == STORE_REFUSED ? REPLY_REFUSED : REPLY_NO_MEMORY_GET);
 		}
 	}
 	if (!it->req.more) {

@@ -29,6 +29,7 @@ struct server_options {
 	unsigned turn_requests; /* -R */
 	enum server_protocol protocol;
 	unsigned watch_kib;    /* that may wait for a watcher; 0 = the default */
+	unsigned buffers_mib;  /* that connections' buffers may take, a share a worker; 0 = no bound */
 	char detail;           /* the delimiter of stats detail, which is then on; 0 = ':', and off */
 	unsigned idle_timeout; /* seconds after which a silent connection is closed; 0 = never */
 	bool no_flush, no_dump, no_watch, shutdown, test_commands, maxconns_fast;

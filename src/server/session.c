@@ -12,6 +12,13 @@ bool session_make_room(struct conn *c, size_t len)
 	return buf_room(b) >= len || buf_reserve(b, len);
 }
 
+bool session_drop_stack(struct conn *c)
+{
+	session_count(c, COUNTER_response_obj_oom);
+	out_drop(&c->out, c->worker->engine);
+	return false;
+}
+
 /* Room for it was made before the command was executed. */
 void session_answer(struct conn *c, enum reply_id id)
 {

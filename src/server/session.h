@@ -92,6 +92,17 @@ static inline bool session_room(struct conn *c, size_t len)
 	return (b->data && buf_room(b) >= len) || session_make_room(c, len);
 }
 void session_answer(struct conn *c, enum reply_id id);
+/* Whether the turn may answer so many keys or commands more: -o read_buf_mem_limit. False: what is stacked up has been
+ * thrown away. */
+bool session_drop_stack(struct conn *c);
+static inline bool session_may_answer(struct conn *c, unsigned n)
+{
+	struct worker *w = c->worker;
+	if (w->answers_left < n)
+		return session_drop_stack(c);
+	w->answers_left -= n;
+	return true;
+}
 void session_answer_unless(struct conn *c, bool noreply, enum reply_id id);
 /* Where nobody reads that a removal could not be made sure, the connection ends. */
 enum step session_answer_failed(struct conn *c, bool noreply, enum reply_id reply);

@@ -110,10 +110,12 @@ static void print_process(struct print *p)
 	number(p, "total_connections", load(&s->total_conns));
 	number(p, "rejected_connections", load(&s->rejected_conns));
 	number(p, "connection_structures", __atomic_load_n(&s->curr_conns, __ATOMIC_RELAXED));
-	ZEROS(p, "response_obj_oom", "response_obj_count", "response_obj_bytes");
+	number(p, "response_obj_oom", p->counters[COUNTER_response_obj_oom]);
+	ZEROS(p, "response_obj_count", "response_obj_bytes");
 	number(p, "read_buf_count", p->counters[COUNTER_read_buf_count]);
 	number(p, "read_buf_bytes", p->counters[COUNTER_read_buf_count] * CONN_CHUNK);
-	ZEROS(p, "read_buf_bytes_free", "read_buf_oom");
+	ZEROS(p, "read_buf_bytes_free");
+	number(p, "read_buf_oom", p->counters[COUNTER_read_buf_oom]);
 	number(p, "reserved_fds", 5 * s->options.workers);
 }
 
@@ -236,7 +238,8 @@ static void print_settings(struct print *p)
 	number(p, "temporary_ttl", 61);
 	number(p, "idle_timeout", o->idle_timeout);
 	number(p, "watcher_logbuf_size", o->watch_kib ? o->watch_kib : WATCH_ROOM);
-	ZEROS(p, "worker_logbuf_size", "read_buf_mem_limit");
+	ZEROS(p, "worker_logbuf_size");
+	number(p, "read_buf_mem_limit", (uint64_t)o->buffers_mib << 20);
 	line(p, "track_sizes", "no");
 	line(p, "inline_ascii_response", "no");
 	line(p, "ssl_enabled", "no");

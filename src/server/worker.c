@@ -5,6 +5,7 @@
 #include "server/worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,9 +42,14 @@ void worker_tell(struct worker *w)
 bool worker_get_chunk(struct worker *w, struct buf *b)
 {
 	CHECK(b->data == NULL);
-	uint8_t *chunk = w->pooled > 0 ? w->pool[--w->pooled] : malloc(CONN_CHUNK);
-	if (!chunk)
+	uint8_t *chunk = NULL;
+	if (w->chunks_left > 0)
+		chunk = w->pooled > 0 ? w->pool[--w->pooled] : malloc(CONN_CHUNK);
+	if (!chunk) {
+		counter_add(w->counters, COUNTER_read_buf_oom, 1);
 		return false;
+	}
+	w->chunks_left--;
 	*b = (struct buf){.data = chunk, .size = CONN_CHUNK};
 	counter_add(w->counters, COUNTER_read_buf_count, 1);
 	return true;
@@ -60,6 +66,7 @@ void worker_put_chunk(struct worker *w, struct buf *b)
 	} else {
 		buf_free(b);
 	}
+	w->chunks_left++;
 	counter_add(w->counters, COUNTER_read_buf_count, (uint64_t)-1);
 }
 
@@ -245,12 +252,23 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+/* -o read_buf_mem_limit: this worker's share. A connection needs one buffer to read and one to answer. */
+static void bound_buffers(struct worker *w)
+{
+	const struct server_options *o = &w->server->options;
+	uint64_t share = ((uint64_t)o->buffers_mib << 20) / o->workers;
+	bool bounded = o->buffers_mib > 0;
+	w->chunks_left = !bounded ? UINT_MAX : share < 2 * CONN_CHUNK ? 2 : (unsigned)(share / CONN_CHUNK);
+	w->answers_most = !bounded ? UINT_MAX : share < WORKER_ANSWER ? 1 : (unsigned)(share / WORKER_ANSWER);
+}
+
 int worker_open(struct worker *w, struct server *server, struct engine *engine, unsigned index)
 {
 	struct event_config *cfg = event_config_new();
 
 	*w =
 	    (struct worker){.magic = WORKER_MAGIC, .index = index, .server = server, .server_engine = engine};
+	bound_buffers(w);
 	TAILQ_INIT(&w->ready);
 	TAILQ_INIT(&w->parked);
 	TAILQ_INIT(&w->waiting);

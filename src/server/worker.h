@@ -20,8 +20,9 @@ struct engine;
 struct engine_worker;
 struct server;
 
-#define WORKER_MAGIC 0x574f524bu
-#define WORKER_POOL  64 /* spare buffers that are kept */
+#define WORKER_MAGIC  0x574f524bu
+#define WORKER_POOL   64   /* spare buffers that are kept */
+#define WORKER_ANSWER 1024 /* bytes that an answer counts for -o read_buf_mem_limit, as in memcached */
 
 struct worker_arrival {
 	int fd;
@@ -43,6 +44,9 @@ struct worker {
 	uint64_t counters[COUNTERS];
 	uint8_t *pool[WORKER_POOL];
 	unsigned pooled;
+	unsigned chunks_left;  /* that its connections may take; UINT_MAX without -o read_buf_mem_limit */
+	unsigned answers_most; /* in one turn of a connection; likewise */
+	unsigned answers_left; /* of that turn */
 	int wake_fd;
 	pthread_t thread;
 	bool running;
@@ -69,7 +73,8 @@ void worker_stop(struct worker *w);
 void worker_join(struct worker *w);
 void worker_close(struct worker *w);
 
-/* Buffers of CONN_CHUNK bytes; the buffer must be empty (get: have no memory). Larger ones are freed. */
+/* Buffers of CONN_CHUNK bytes; the buffer must be empty (get: have no memory). Larger ones are freed. False: no memory, or
+ * none that -o read_buf_mem_limit leaves. */
 bool worker_get_chunk(struct worker *w, struct buf *b);
 void worker_put_chunk(struct worker *w, struct buf *b);
 /* A connection closes. */
