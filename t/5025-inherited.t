@@ -8,7 +8,7 @@ use lib 't/lib';
 use Fcntl qw(F_SETFD);
 use Hearth::Client;
 use Hearth::Daemon;
-use Hearth::Process qw(program reap run scratch_dir slurp spawn wait_until);
+use Hearth::Process qw(inheriting program reap run scratch_dir slurp spawn wait_until);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Test::More;
@@ -19,14 +19,7 @@ my $unix = IO::Socket::UNIX->new(Local => "$scratch/socket", Listen => 100) or d
 my @options = ('--data-dir', "$scratch/data", '-u', 'root', '-t', 2, '--snapshot-interval', 0, '-l', '192.0.2.1:1');
 
 # Runs the daemon with these descriptors from 3 on.
-sub command
-{
-	my ($fds, $count, $pid) = @_;
-	my $wrapper = 'use POSIX; my $n = shift; my @fd = split /,/, shift; my ($count, $pid) = (shift, shift);'
-	    . 'POSIX::dup2($fd[$_], 50 + $_) for 0 .. $#fd; POSIX::dup2(50 + $_, 3 + $_) for 0 .. $#fd;'
-	    . '$ENV{LISTEN_FDS} = $count; $ENV{LISTEN_PID} = $pid || $$; exec @ARGV;';
-	return ('perl', '-e', $wrapper, scalar @$fds, join(',', @$fds), $count, $pid, program('hearthd'), @options);
-}
+sub command { return (inheriting(@_), program('hearthd'), @options); }
 
 my @fds = map { fcntl $_, F_SETFD, 0; fileno $_ } $tcp, $unix;
 my $errors = "$scratch/err";

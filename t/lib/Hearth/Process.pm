@@ -10,8 +10,8 @@ use File::Temp qw(tempdir);
 use POSIX qw(:sys_wait_h);
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(build_dir program scratch_dir spawn reap alive run slurp spew wait_until tree_digest remove_dir sanitizer
-    long_run nothing_reported);
+our @EXPORT_OK = qw(build_dir program inheriting scratch_dir spawn reap alive run slurp spew wait_until tree_digest remove_dir
+    sanitizer long_run nothing_reported);
 
 my $owner = $$;
 my %live;
@@ -112,6 +112,17 @@ sub reap
 }
 
 sub alive { my ($pid) = @_; return $live{$pid} && kill 0, $pid; }
+
+# What stands before a command that is to get these descriptors from 3 on, as a parent hands over listening sockets: LISTEN_FDS
+# says how many, LISTEN_PID for which process. Both can be made to lie.
+sub inheriting
+{
+	my ($fds, $count, $pid) = @_;
+	my $wrapper = 'use POSIX; my $n = shift; my @fd = split /,/, shift; my ($count, $pid) = (shift, shift);'
+	    . 'POSIX::dup2($fd[$_], 50 + $_) for 0 .. $#fd; POSIX::dup2(50 + $_, 3 + $_) for 0 .. $#fd;'
+	    . '$ENV{LISTEN_FDS} = $count; $ENV{LISTEN_PID} = $pid || $$; exec @ARGV;';
+	return ('perl', '-e', $wrapper, scalar @$fds, join(',', @$fds), $count // scalar @$fds, $pid // 0);
+}
 
 # Runs a program to its end: its exit code (128 + n for a signal), output and messages.
 sub run
