@@ -16,16 +16,17 @@ static enum reply_id read_time(const struct request_slice *token, int64_t *ret_t
 	return parse_int(token, ret_ttl) ? REPLY_NONE : REPLY_BAD_TOKEN;
 }
 
-static enum reply_id read_number(const struct request_slice *token, uint64_t *ret_number)
+static enum reply_id read_number(
+    const struct request_slice *token, enum reply_id otherwise, uint64_t *ret_number)
 {
-	return parse_uint(token, UINT64_MAX, ret_number) ? REPLY_NONE : REPLY_BAD_TOKEN;
+	return parse_uint(token, UINT64_MAX, ret_number) ? REPLY_NONE : otherwise;
 }
 
 static enum reply_id read_client_flags(const struct request_slice *token, struct request_meta *m)
 {
 	uint64_t flags;
 	if (!parse_uint(token, UINT32_MAX, &flags))
-		return REPLY_BAD_FORMAT;
+		return REPLY_BAD_CLIENT_FLAGS;
 	m->client_flags = (uint32_t)flags;
 	return REPLY_NONE;
 }
@@ -59,13 +60,13 @@ static enum reply_id read_flag(
 	case 'R':
 		return read_time(&token, &m->recache_ttl);
 	case 'C':
-		return read_number(&token, &m->compare);
+		return read_number(&token, REPLY_BAD_TOKEN, &m->compare);
 	case 'E':
-		return read_number(&token, &m->cas);
+		return read_number(&token, REPLY_BAD_TOKEN, &m->cas);
 	case 'J':
-		return read_number(&token, &m->initial);
+		return read_number(&token, REPLY_BAD_INITIAL, &m->initial);
 	case 'D':
-		return read_number(&token, &m->delta);
+		return read_number(&token, REPLY_BAD_META_DELTA, &m->delta);
 	case 'F':
 		return read_client_flags(&token, m);
 	case 'O':
@@ -99,7 +100,7 @@ enum reply_id meta_read(
 	while (words_next(&w, &word)) {
 		uint8_t c = word.data[0];
 		if (c < 'A' || c > 'z')
-			return REPLY_BAD_FORMAT;
+			return c >= '0' && c <= '9' ? REPLY_BAD_FLAG : REPLY_BAD_FORMAT;
 		if (meta_has(m, (char)c))
 			return REPLY_TWICE;
 		m->has |= UINT64_C(1) << (c - 'A');

@@ -138,9 +138,9 @@ static enum parse_result read_meta_line(struct request *req, struct words w)
 	enum reply_id error = read_meta(req, w, 2);
 	if (error == REPLY_NONE)
 		return PARSE_DONE;
-	/* memcached tells of ma's flags no more than that. */
-	bool many = error == REPLY_BAD_FORMAT || error == REPLY_MANY_FLAGS;
-	return loud(req, req->command->id == COMMAND_MA && !many ? REPLY_BAD_FLAGS : error);
+	/* memcached tells of ma's flags no more than that, but for the opaque. */
+	bool told = error == REPLY_BAD_FORMAT || error == REPLY_MANY_FLAGS || error == REPLY_LONG_OPAQUE;
+	return loud(req, req->command->id == COMMAND_MA && !told ? REPLY_BAD_FLAGS : error);
 }
 
 static enum parse_result read_meta_store(

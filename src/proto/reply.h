@@ -35,6 +35,9 @@
 	X(BAD_DELTA, "CLIENT_ERROR invalid numeric delta argument") \
 	X(NOT_NUMBER, "CLIENT_ERROR cannot increment or decrement non-numeric value") \
 	X(BAD_TOKEN, "CLIENT_ERROR bad token in command line format") \
+	X(BAD_CLIENT_FLAGS, "CLIENT_ERROR bad command line format") \
+	X(BAD_INITIAL, "CLIENT_ERROR invalid numeric initial value") \
+	X(BAD_META_DELTA, "CLIENT_ERROR invalid numeric delta value") \
 	X(BAD_KEY64, "CLIENT_ERROR error decoding key") \
 	X(BAD_FLAG, "CLIENT_ERROR invalid flag") \
 	X(BAD_FLAGS, "CLIENT_ERROR invalid or duplicate flag") \

@@ -300,10 +300,14 @@ static const struct stream bad[] = {
     STREAM("mg\r\nmd \r\nma\r\nme\r\nms\r\nms a\r\nms a x\r\nms a -1\r\nms a 2147483646\r\nmn\r\n",
         BAD BAD BAD BAD BAD BAD BAD BAD BAD "mn\n"),
     STREAM("mg a z\r\nmg a v v\r\nmg a !\r\nmg a v1 {\r\nmg a \xff\r\nmg a 1\r\nmg a zz z\r\n",
-        "! CLIENT_ERROR invalid flag\n! CLIENT_ERROR duplicate flag\n" BAD BAD BAD BAD
+        "! CLIENT_ERROR invalid flag\n! CLIENT_ERROR duplicate flag\n" BAD BAD BAD
+        "! CLIENT_ERROR invalid flag\n"
         "! CLIENT_ERROR invalid flag\n"),
     STREAM("mg a T\r\nmg a N1x\r\nmg a R9223372036854775808\r\nmg a C-1\r\nmg a E18446744073709551616\r\n",
         TOKEN TOKEN TOKEN TOKEN TOKEN),
+    STREAM("mg a J-1\r\nms a 2 Dx\r\nhi\r\nmd a D J1\r\n",
+        "! CLIENT_ERROR invalid numeric initial value\n! CLIENT_ERROR invalid numeric delta value\n"
+        "! CLIENT_ERROR invalid numeric delta value\n"),
     STREAM("mg a Tx F4294967296\r\nmg a F1 Tx v\r\nmg a Tx z\r\n", BAD TOKEN "! CLIENT_ERROR invalid flag\n"),
     STREAM("mg a O12345678901234567890123456789012\r\n", "! CLIENT_ERROR opaque token too long\n"),
     STREAM("mg a b c C1 E1 f F1 h I k l L M+ N1 O1 P q R1 s t\r\n",
@@ -311,6 +315,8 @@ static const struct stream bad[] = {
     STREAM("mg " K250 "k v\r\nmn\r\nms " K250 "k 2 c\r\nhi\r\nmn\r\n", BAD "mn\n" BAD "mn\n"),
     STREAM("mg a b\r\nmg YWJ b\r\nmg YW=j b\r\nmg YWJj=AAA b\r\nmg ==== b\r\nmg YWJ\x80 b\r\n",
         CODED CODED CODED CODED CODED CODED),
+    STREAM("ma a F-1\r\nma a !\r\nma a O12345678901234567890123456789012\r\n",
+        "! CLIENT_ERROR invalid or duplicate flag\n" BAD "! CLIENT_ERROR opaque token too long\n"),
     STREAM("ma a Dx\r\nma a b\r\nma a v v\r\nma a z\r\n",
         "! CLIENT_ERROR invalid or duplicate flag\n! CLIENT_ERROR invalid or duplicate flag\n"
         "! CLIENT_ERROR invalid or duplicate flag\n! CLIENT_ERROR invalid or duplicate flag\n"),
