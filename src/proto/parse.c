@@ -230,9 +230,11 @@ static enum parse_result read_keys(struct parser *p, const uint8_t *data, size_t
 	*ret_used = (size_t)(last ? end + 1 - data : w.at - data);
 	if (last)
 		p->state = PARSE_AT_LINE;
-	else if (req->n_keys == 0)
+	if (req->n_keys > 0)
+		p->keyless = false;
+	else if (!last)
 		return PARSE_MORE;
-	return PARSE_DONE;
+	return p->keyless ? loud(req, REPLY_BAD_FORMAT) : PARSE_DONE;
 }
 
 /* The first words of a get; the keys follow. */
@@ -260,6 +262,7 @@ static enum parse_result begin_keys(struct parser *p, const uint8_t *data, size_
 			return loud(req, REPLY_BAD_FORMAT);
 	}
 	p->state = PARSE_AT_KEY;
+	p->keyless = end == NULL;
 	enum parse_result r = read_keys(p, data + head, len - head, end, req, ret_used);
 	*ret_used += head;
 	return r;

@@ -34,6 +34,7 @@ enum parse_state {
 
 struct parser {
 	uint8_t state;                 /* enum parse_state; a zeroed parser is ready */
+	bool keyless;                  /* of the get that is being read no key has been seen */
 	const struct command *command; /* of the get that is being read */
 	int64_t exptime;               /* of the gat */
 	uint64_t swallow;              /* bytes to throw away first */

@@ -439,6 +439,16 @@ static void test_lines_without_end(void **state)
 	assert_string_equal(got, "incr a d1\n");
 	free(got);
 	buf_free(&stream);
+
+	/* A get without a key, however long. */
+	struct reader keyless = {0};
+	feed(&keyless, "gets", 4);
+	feed(&keyless, line, sizeof line);
+	feed(&keyless, line, sizeof line);
+	feed(&keyless, "\r\nget a\r\n", 9);
+	got = end(&keyless);
+	assert_string_equal(got, BAD "get a\n");
+	free(got);
 }
 
 static void test_values_to_take_oneself(void **state)
