@@ -165,7 +165,7 @@ static unsigned parse_batch(struct conn *c, unsigned max)
 /* Takes over where the parser stands behind the item, or before it when it did not happen. */
 static void commit(struct conn *c, const struct item *it, enum step s)
 {
-	bool done = s == STEP_DONE || s == STEP_BREAK;
+	bool done = s == STEP_DONE || s == STEP_BREAK || s == STEP_FLUSH;
 	const uint8_t *at = done ? it->start + it->used : it->start;
 	c->session->parser = done ? it->after : it->before;
 	c->in.head = (size_t)(at - c->in.data);
@@ -236,6 +236,8 @@ enum conn_verdict dispatch_run(struct conn *c)
 			return CONN_IDLE;
 		session_count(c, COUNTER_conn_yields);
 		return CONN_AGAIN;
+	case STEP_FLUSH:
+		return buf_len(&c->in) == 0 ? CONN_IDLE : CONN_AGAIN;
 	case STEP_FULL:
 		return CONN_AGAIN;
 	case STEP_WAIT:

@@ -217,8 +217,8 @@ enum step operator_run(struct conn *c, struct item *it)
 
 	switch ((enum command_id)req->command->id) {
 	case COMMAND_MN:
-		reply = REPLY_MN;
-		break;
+		session_answer(c, REPLY_MN);
+		return STEP_FLUSH;
 	case COMMAND_VERSION:
 		reply = REPLY_VERSION;
 		break;

@@ -71,6 +71,7 @@ struct item {
 enum step {
 	STEP_DONE,
 	STEP_BREAK, /* done, but what was parsed ahead must be parsed anew */
+	STEP_FLUSH, /* done, and the output must leave before anything else happens */
 	STEP_FULL,  /* the output must leave first; nothing has happened, or a part that is accounted for */
 	STEP_WAIT,  /* no room in the log: nothing has happened */
 	STEP_INPUT, /* nothing whole is buffered */
