@@ -42,7 +42,7 @@ MAIN_OBJS   = $(patsubst %,$(BUILD)/%.o,$(MAIN))
 TOOL_OBJS   = $(call objs,tool,$(TOOL)) $(call objs,base,$(BASE_D))
 UNITS       = $(patsubst t/unit/%.c,$(BUILD)/t/%,$(sort $(wildcard t/unit/*.c)))
 SECTIONS    = 1 5 7 8
-SOURCES     = $(shell find src include t/unit t/crash t/fuzz -name '*.[ch]')
+SOURCES     = $(shell find src include t/unit t/crash t/fuzz t/bench -name '*.[ch]')
 
 all: $(BUILD)/hearthd $(BUILD)/hearth
 
@@ -65,6 +65,9 @@ $(BUILD)/t/%.o: t/unit/%.c Makefile
 $(BUILD)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+# The store alone against a trace, beside exact LRU and Belady.
+$(BUILD)/replay: t/bench/replay.c $(BUILD)/tool/bench_trace.o $(BUILD)/tool/bench_random.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lzstd -lm
 units: $(UNITS)
 
 # One prove runs all: unit tests are programs that print TAP. TESTS=t/5001-answers.t runs one.
@@ -111,7 +114,7 @@ demo:
 	HEARTH_BUILD=$(BUILD) etc/demo
 bench:
 	etc/install-packages bench
-	$(MAKE) -j$(JOBS) all
+	$(MAKE) -j$(JOBS) all $(BUILD)/replay
 	HEARTH_BUILD=$(BUILD) t/bench/run && HEARTH_BUILD=$(BUILD) t/bench/compare-redis
 
 install: all

@@ -105,6 +105,7 @@ uint32_t arena_take(struct arena *a, enum arena_queue queue, bool spare)
 		struct region *reg = &a->region[r];
 		CHECK(reg->state == REGION_FREE || reg->state == REGION_RELEASED);
 		reg->queue = (uint8_t)queue;
+		reg->born = atomic_fetch_add_explicit(&a->clock, a->region_size, memory_order_relaxed);
 		atomic_store_explicit(&reg->fill, 0, memory_order_relaxed);
 		atomic_store_explicit(&reg->live, 0, memory_order_relaxed);
 		atomic_store_explicit(&reg->first_expiry, INT64_MAX, memory_order_relaxed);

@@ -35,6 +35,7 @@ struct region {
 	bool scan_pending;            /* under the scan's lock */
 	uint32_t scan_limit;          /* items beyond it were written after the scan began */
 	uint32_t prev, next;          /* in its queue, oldest first */
+	uint64_t born;                /* what the arena's clock was when it was opened */
 	_Atomic int64_t first_expiry; /* no item here expires earlier; INT64_MAX = none expires */
 };
 
@@ -48,6 +49,7 @@ struct arena {
 	_Atomic uint32_t limit; /* that may be resident now: -m less index, ghosts and large values */
 	_Atomic uint32_t resident;
 	_Atomic uint32_t pinned;   /* regions with pins */
+	_Atomic uint64_t clock;    /* bytes that were ever written here or beside: tells what is older */
 	uint32_t *free, *released; /* stacks */
 	_Atomic uint32_t n_free;
 	uint32_t n_released;

@@ -20,6 +20,7 @@ void change_enter(struct store_thread *t, const struct store_key *key, struct ch
 {
 	struct store *s = t->store;
 	struct lookup look = {s, key};
+	site->hash = key->hash;
 	site->shard = index_shard_of(&s->index, key->hash);
 	site->tag = index_tag(key->hash);
 	site->it = NULL;
@@ -194,12 +195,10 @@ bool change_link(struct store_thread *t, struct change_site *site, struct item *
 	struct index_shard *sh = &s->index.shard[site->shard];
 	uint64_t place = store_place(s, it);
 	if (site->it) {
-		struct store_large *large = item_large(site->it);
 		atomic_fetch_sub_explicit(
 		    &store_region(s, site->it)->live, (uint32_t)item_size(site->it), memory_order_relaxed);
 		*site->cursor.slot = slot_with_place(*site->cursor.slot, place);
-		if (large)
-			large_unref(&large);
+		store_leave(s, site->it);
 	} else {
 		if (!index_insert(&s->index, site->shard, site->tag, place, 0))
 			return false;
@@ -207,6 +206,7 @@ bool change_link(struct store_thread *t, struct change_site *site, struct item *
 	}
 	atomic_fetch_add_explicit(&store_region(s, it)->live, (uint32_t)item_size(it), memory_order_relaxed);
 	store_note_expiry(s, it, item_expiry(it));
+	store_join(s, it, site->hash);
 	t->lane->total_items++;
 	site->it = it;
 	return true;
@@ -220,7 +220,7 @@ enum arena_queue change_queue(
 	if (!s->policy->small_queue)
 		return ARENA_MAIN;
 	if (site->it)
-		q = store_region(s, site->it)->queue;
+		q = store_queue(s, site->it);
 	else if (ghost_take(&s->ghost, &s->index, site->shard, key->hash))
 		q = ARENA_MAIN;
 	/* The main queue's region is only there once something was dropped. */

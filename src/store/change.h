@@ -8,6 +8,7 @@
 
 /* One key's place, its shard locked between change_enter and change_leave. */
 struct change_site {
+	uint64_t hash;
 	uint32_t shard, tag;
 	struct index_cursor cursor;
 	struct item *it; /* NULL: nothing lives under the key */

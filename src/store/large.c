@@ -12,6 +12,10 @@ struct store_large {
 	_Atomic uint32_t refs;
 	size_t len;
 	_Atomic uint64_t *counter;
+	/* While it is linked; under the queues' lock. */
+	TAILQ_ENTRY(store_large) entry;
+	uint64_t hash, born;
+	enum arena_queue queue;
 	uint8_t data[];
 };
 
@@ -60,4 +64,52 @@ size_t large_len(const struct store_large *large)
 size_t large_cost(const struct store_large *large)
 {
 	return sizeof(*large) + large->len + 16; /* the allocator's own */
+}
+
+void large_queues_init(struct large_queues *q)
+{
+	pthread_mutex_init(&q->lock, NULL);
+	for (int i = 0; i < ARENA_QUEUES; i++)
+		TAILQ_INIT(&q->list[i]);
+}
+
+void large_enqueue(
+    struct large_queues *q, struct store_large *large, enum arena_queue queue, uint64_t hash, uint64_t born)
+{
+	CHECK_MAGIC(large, LARGE_MAGIC);
+	pthread_mutex_lock(&q->lock);
+	large->queue = queue;
+	large->hash = hash;
+	large->born = born;
+	TAILQ_INSERT_TAIL(&q->list[queue], large, entry);
+	atomic_fetch_add_explicit(&q->bytes[queue], large_cost(large), memory_order_relaxed);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void large_dequeue(struct large_queues *q, struct store_large *large)
+{
+	CHECK_MAGIC(large, LARGE_MAGIC);
+	pthread_mutex_lock(&q->lock);
+	TAILQ_REMOVE(&q->list[large->queue], large, entry);
+	atomic_fetch_sub_explicit(&q->bytes[large->queue], large_cost(large), memory_order_relaxed);
+	pthread_mutex_unlock(&q->lock);
+}
+
+enum arena_queue large_queue(const struct store_large *large)
+{
+	return large->queue;
+}
+
+struct store_large *large_oldest(
+    struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born)
+{
+	pthread_mutex_lock(&q->lock);
+	struct store_large *large = TAILQ_FIRST(&q->list[queue]);
+	if (large) {
+		large_ref(large);
+		*ret_hash = large->hash;
+		*ret_born = large->born;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return large;
 }

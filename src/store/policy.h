@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* policy: what an eviction policy is: one rank for an item in a victim region. Rank 0 is dropped; higher
- * ranks are copied forward, but a reclaim always frees a quarter of the region, lowest ranks first. One row a
+ * ranks are copied forward, but a reclaim always frees an eighth of the region, lowest ranks first. One row a
  * policy. */
 #ifndef STORE_POLICY_H
 #define STORE_POLICY_H

@@ -49,7 +49,8 @@ struct store {
 	struct index index;
 	struct arena arena;
 	struct ghost ghost;
-	_Atomic uint64_t large_bytes;
+	_Atomic uint64_t large_bytes; /* all there are; those that are linked stand in the queues */
+	struct large_queues large;
 	_Atomic uint64_t flush_seq; /* items with this number or a lower one are dead */
 	_Atomic uint64_t seq;       /* without an observer */
 	_Atomic bool loading;
@@ -105,6 +106,13 @@ static inline bool store_not_kept(
 	return key->not_kept || (expiry && s->options.keep_ttl && expiry - now < s->options.keep_ttl);
 }
 
+/* The queue that a linked item stands in. */
+static inline enum arena_queue store_queue(const struct store *s, const struct item *it)
+{
+	struct store_large *large = item_large(it);
+	return large ? large_queue(large) : (enum arena_queue)store_region(s, it)->queue;
+}
+
 /* What is told of an item without its bytes. */
 static inline struct store_view store_show(const struct item_spec *spec)
 {
@@ -133,6 +141,9 @@ static inline size_t store_item_limit(const struct store *s)
 	return quarter < ITEM_SIZE_MAX ? quarter : ITEM_SIZE_MAX;
 }
 
+/* The item was linked, or is about to be unlinked: what its value needs, if it is a large one. */
+void store_join(struct store *s, const struct item *it, uint64_t hash);
+void store_leave(struct store *s, const struct item *it);
 /* Removes the item at the cursor from the index and from the accounts; the shard's lock is held. */
 void store_unlink(struct store *s, uint32_t shard, const struct index_cursor *c, struct item *it);
 /* Counts an item found expired, unless loading. */

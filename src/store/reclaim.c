@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* reclaim: cleaning and eviction are one procedure. A victim region is walked twice: the first walk drops
- * what is dead, expired or of rank 0, the second copies the rest forward, coldest dropped first until a
- * quarter is free. One thread at a time (reclaim_lock); one shard lock at a time; a region that a running
+ * what is dead, expired or of rank 0, the second copies the rest forward, coldest dropped first until an
+ * eighth is free. Large values are judged one by one, in queues of their own: in a region stand only the items that
+ * point to them, which stay. Of both kinds, what is older goes first. One thread at a time (reclaim_lock); one shard lock at a time; a region that a running
  * scan has not read is handed to the scan first, because copying forward leaves no record. */
 #include "store/private.h"
 
 #include <stdlib.h>
 
 #define BATCH 16u
+/* A reclaim frees this part of what it looks at, or more: less costs copies, more costs hits. */
+#define RECLAIM_LEAST 8u
+/* So many regions' worth of large values may be passed by for one that goes. */
+#define LARGE_PASSED 8u
+/* Behind the ranks that may have to go. */
+#define RANK_STAYS POLICY_RANKS
 
 struct victim {
 	uint32_t region;
@@ -15,7 +22,7 @@ struct victim {
 	bool clean; /* keep all that lives */
 	uint32_t n; /* entries to keep or judge */
 	uint64_t rank_bytes[POLICY_RANKS];
-	uint64_t large_bytes, kept_bytes;
+	uint64_t kept_bytes;
 };
 
 /* Bytes of items that nobody can reach any more. */
@@ -60,13 +67,33 @@ static uint32_t oldest(struct store *s, enum arena_queue q)
 	return r;
 }
 
-static uint32_t by_policy(struct store *s)
+/* Whether the small queue has more than its tenth. */
+static bool small_is_full(const struct store *s)
 {
-	uint32_t small = s->arena.sealed[ARENA_SMALL], all = small + s->arena.sealed[ARENA_MAIN];
-	enum arena_queue first =
-	    small * 10 > all || s->arena.sealed[ARENA_MAIN] == 0 ? ARENA_SMALL : ARENA_MAIN;
-	uint32_t r = oldest(s, first);
-	return r != ARENA_NONE ? r : oldest(s, first == ARENA_SMALL ? ARENA_MAIN : ARENA_SMALL);
+	uint64_t bytes[ARENA_QUEUES];
+	for (int q = 0; q < ARENA_QUEUES; q++)
+		bytes[q] = s->arena.sealed[q] * (uint64_t)s->arena.region_size +
+		           atomic_load_explicit(&s->large.bytes[q], memory_order_relaxed);
+	return bytes[ARENA_MAIN] == 0 || bytes[ARENA_SMALL] * 9 > bytes[ARENA_MAIN];
+}
+
+/* The queue whose turn it is, and its oldest: a region, or ARENA_NONE for a large value. False: both queues are empty. */
+static bool by_policy(struct store *s, enum arena_queue *ret_queue, uint32_t *ret_region)
+{
+	enum arena_queue q = small_is_full(s) ? ARENA_SMALL : ARENA_MAIN;
+	for (int i = 0; i < ARENA_QUEUES; i++, q = !q) {
+		uint64_t hash, born = UINT64_MAX;
+		struct store_large *large = large_oldest(&s->large, q, &hash, &born);
+		uint32_t r = oldest(s, q);
+		bool any = large || r != ARENA_NONE;
+		*ret_queue = q;
+		*ret_region = r != ARENA_NONE && s->arena.region[r].born < born ? r : ARENA_NONE;
+		if (large)
+			large_unref(&large);
+		if (any)
+			return true;
+	}
+	return false;
 }
 
 /* Large values can fill the memory while their items fill no region: then the open ones are sealed early. */
@@ -93,13 +120,15 @@ static bool seal_open(struct store *s)
 	return any;
 }
 
+/* What is to be reclaimed: a region that is claimed then, or, with ARENA_NONE, the oldest large values. */
 static bool choose(struct store *s, struct victim *v)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
 		v->region = deadest(s);
 		v->clean = v->region != ARENA_NONE;
-		if (!v->clean && !s->options.no_evict)
-			v->region = by_policy(s);
+		if (!v->clean && !s->options.no_evict && by_policy(s, &v->queue, &v->region) &&
+		    v->region == ARENA_NONE)
+			return true;
 		if (v->region != ARENA_NONE)
 			break;
 		if (!seal_open(s))
@@ -124,7 +153,7 @@ static void tell(struct store *s, const struct item *it, int64_t now)
 	evicted(atomic_load_explicit(&s->evicted_arg, memory_order_relaxed), &item, now);
 }
 
-static void drop(struct store_thread *t, struct victim *v, uint32_t shard, uint64_t hash,
+static void drop(struct store_thread *t, enum arena_queue queue, uint32_t shard, uint64_t hash,
     const struct index_cursor *c, struct item *it)
 {
 	struct store *s = t->store;
@@ -136,7 +165,7 @@ static void drop(struct store_thread *t, struct victim *v, uint32_t shard, uint6
 		if (!(item_state(it) & ITEM_FETCHED))
 			atomic_fetch_add_explicit(&s->evicted_unfetched, 1, memory_order_relaxed);
 	}
-	if (v->queue == ARENA_SMALL && s->policy->small_queue) {
+	if (queue == ARENA_SMALL && s->policy->small_queue) {
 		ghost_add(&s->ghost, &s->index, shard, hash);
 		atomic_store_explicit(&s->ghosts_on, true, memory_order_relaxed);
 	}
@@ -151,19 +180,18 @@ static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struc
 	pthread_mutex_lock(&s->index.shard[shard].lock);
 	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
 	if (c.slot) {
-		unsigned rank = v->clean ? POLICY_RANKS - 1 : s->policy->rank(v->queue, slot_use(*c.slot));
+		unsigned rank =
+		    v->clean || item_large(it) ? RANK_STAYS : s->policy->rank(v->queue, slot_use(*c.slot));
 		if (store_flushed(s, it)) {
 			store_unlink(s, shard, &c, it);
 		} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
 			store_count_expired(s, it);
 			store_unlink(s, shard, &c, it);
 		} else if (rank == 0) {
-			drop(t, v, shard, hash, &c, it);
+			drop(t, v->queue, shard, hash, &c, it);
 		} else {
-			struct store_large *large = item_large(it);
-			size_t weight = item_size(it) + (large ? large_cost(large) : 0);
-			v->large_bytes += large ? large_cost(large) : 0;
-			v->rank_bytes[rank] += weight;
+			if (rank < POLICY_RANKS)
+				v->rank_bytes[rank] += item_size(it);
 			v->kept_bytes += item_size(it);
 			s->entries[v->n++] = (struct reclaim_entry){hash,
 			    (uint32_t)((uint8_t *)it - arena_region_base(&s->arena, v->region)), it->units,
@@ -194,16 +222,16 @@ static void walk(struct store_thread *t, struct victim *v)
 	}
 }
 
-/* Which ranks go whole, and how many bytes of the next, so that a quarter becomes free. */
+/* Which ranks go whole, and how many bytes of the next, so that enough becomes free. */
 static void quota(const struct store *s, const struct victim *v, unsigned *ret_rank, uint64_t *ret_bytes)
 {
 	uint64_t fill = s->arena.region[v->region].fill;
-	uint64_t capacity = fill + v->large_bytes, free_bytes = fill - v->kept_bytes;
+	uint64_t free_bytes = fill - v->kept_bytes;
 	*ret_rank = 0;
 	*ret_bytes = 0;
-	if (v->clean || free_bytes >= capacity / 4)
+	if (v->clean || free_bytes >= fill / RECLAIM_LEAST)
 		return;
-	uint64_t need = capacity / 4 - free_bytes;
+	uint64_t need = fill / RECLAIM_LEAST - free_bytes;
 	for (unsigned rank = 1; rank < POLICY_RANKS; rank++) {
 		*ret_rank = rank;
 		*ret_bytes = need;
@@ -231,7 +259,7 @@ static void move(
 	atomic_fetch_add_explicit(&to_reg->live, (uint32_t)size, memory_order_relaxed);
 	store_note_expiry(s, copy, item_expiry(it));
 	uint64_t slot = slot_with_place(*c->slot, store_place(s, copy));
-	if (!v->clean)
+	if (!v->clean && !item_large(copy))
 		slot = slot_with_use(slot, s->policy->forward(v->queue, slot_use(slot)));
 	*c->slot = slot;
 }
@@ -262,16 +290,74 @@ static void forward(struct store_thread *t, struct victim *v)
 		} else if (c.slot && copy) {
 			move(s, v, &c, it, copy);
 		} else if (c.slot) {
-			struct store_large *large = item_large(it);
-			uint64_t weight = size + (large ? large_cost(large) : 0);
 			if (e->rank == rank)
-				must_go -= weight < must_go ? weight : must_go;
-			drop(t, v, shard, e->hash, &c, it);
+				must_go -= size < must_go ? size : must_go;
+			drop(t, v->queue, shard, e->hash, &c, it);
 		}
 		pthread_mutex_unlock(&s->index.shard[shard].lock);
 		if (copy && (!c.slot || flushed))
 			lane_rewind(s, &s->forward, to, copy, size);
 		pthread_mutex_unlock(&s->forward.lock);
+	}
+}
+
+/* ---- large values ---- */
+
+struct owner {
+	const struct store *store;
+	const struct store_large *large;
+};
+
+static bool owns(const void *arg, uint64_t place)
+{
+	const struct owner *o = arg;
+	return item_large(store_item(o->store, place)) == o->large;
+}
+
+/* One of them, which is gone then or at its queue's end. True: its memory is free, or will be when nobody sends it. */
+static bool judge_large(
+    struct store_thread *t, enum arena_queue queue, struct store_large *large, uint64_t hash, bool must_go)
+{
+	struct store *s = t->store;
+	struct owner owner = {s, large};
+	uint32_t shard = index_shard_of(&s->index, hash);
+	bool gone = true;
+	pthread_mutex_lock(&s->index.shard[shard].lock);
+	struct index_cursor c = index_find(&s->index, shard, index_tag(hash), owns, &owner);
+	struct item *it = c.slot ? store_item(s, slot_place(*c.slot)) : NULL;
+	unsigned use = c.slot ? slot_use(*c.slot) : 0;
+	if (!it) {
+		/* Unlinked since we looked. */
+	} else if (store_flushed(s, it)) {
+		store_unlink(s, shard, &c, it);
+	} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
+		store_count_expired(s, it);
+		store_unlink(s, shard, &c, it);
+	} else if (must_go || s->policy->rank(queue, use) == 0) {
+		drop(t, queue, shard, hash, &c, it);
+	} else {
+		*c.slot = slot_with_use(*c.slot, s->policy->forward(queue, use));
+		large_dequeue(&s->large, large);
+		large_enqueue(&s->large, large, ARENA_MAIN, hash,
+		    atomic_load_explicit(&s->arena.clock, memory_order_relaxed));
+		gone = false;
+	}
+	pthread_mutex_unlock(&s->index.shard[shard].lock);
+	return gone;
+}
+
+/* Passes by values that are worth keeping until one has gone, or as much was passed as a region holds. */
+static void evict_large(struct store_thread *t, enum arena_queue queue)
+{
+	struct store *s = t->store;
+	uint64_t hash, born, passed = 0;
+	struct store_large *large;
+	bool gone = false;
+	while (!gone && (large = large_oldest(&s->large, queue, &hash, &born)) != NULL) {
+		passed += large_cost(large);
+		gone = judge_large(
+		    t, queue, large, hash, passed > LARGE_PASSED * (uint64_t)s->arena.region_size);
+		large_unref(&large);
 	}
 }
 
@@ -282,7 +368,10 @@ bool reclaim_one(struct store_thread *t)
 	pthread_mutex_lock(&s->reclaim_lock);
 	store_set_limit(s);
 	bool ok = choose(s, &v);
-	if (ok) {
+	if (ok && v.region == ARENA_NONE) {
+		evict_large(t, v.queue);
+		arena_trim(&s->arena);
+	} else if (ok) {
 		scan_region(s, v.region);
 		walk(t, &v);
 		forward(t, &v);

@@ -11,7 +11,7 @@
 #define STEP_BYTES (4u << 20)
 
 /* The item's fields, read under its shard's lock. False when it is not live. */
-static bool read_live(struct store *s, uint32_t shard, uint64_t hash, struct item *it, int q,
+static bool read_live(struct store *s, uint32_t shard, uint64_t hash, struct item *it,
     struct store_scan_item *ret, struct store_large **ret_large)
 {
 	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
@@ -31,13 +31,13 @@ static bool read_live(struct store *s, uint32_t shard, uint64_t hash, struct ite
 	    .flags = spec.flags,
 	    .state = spec.state,
 	    .use = (uint8_t)slot_use(*c.slot),
-	    .main_queue = q == ARENA_MAIN,
+	    .main_queue = store_queue(s, it) == ARENA_MAIN,
 	};
 	*ret_large = spec.large ? large_ref(spec.large) : NULL;
 	return true;
 }
 
-static bool visit_item(struct store *s, uint64_t hash, struct item *it, int q)
+static bool visit_item(struct store *s, uint64_t hash, struct item *it)
 {
 	struct store_scan *scan = &s->scan;
 	struct store_scan_item item;
@@ -45,7 +45,7 @@ static bool visit_item(struct store *s, uint64_t hash, struct item *it, int q)
 	bool ok = true;
 	uint32_t shard = index_shard_of(&s->index, hash);
 	pthread_mutex_lock(&s->index.shard[shard].lock);
-	bool live = read_live(s, shard, hash, it, q, &item, &large);
+	bool live = read_live(s, shard, hash, it, &item, &large);
 	bool small = live && item.value_len <= STORE_COPY_MAX;
 	if (small)
 		ok = scan->visit(scan->arg, &item);
@@ -80,7 +80,7 @@ static void visit_region(struct store *s, uint32_t r, uint32_t *offset, uint64_t
 			at += (uint32_t)item_size(batch[n]);
 		}
 		for (unsigned i = 0; i < n && !scan->failed; i++)
-			scan->failed = !visit_item(s, hash[i], batch[i], reg->queue);
+			scan->failed = !visit_item(s, hash[i], batch[i]);
 	}
 	*offset = at;
 	if (at >= reg->scan_limit)
@@ -106,7 +106,7 @@ void scan_item(struct store *s, const struct store_key *key, uint64_t place)
 	pthread_mutex_lock(&scan->lock);
 	const struct region *reg = store_region(s, it);
 	if (scan->active && !scan->failed && reg->scan_pending)
-		scan->failed = !visit_item(s, key->hash, it, reg->queue);
+		scan->failed = !visit_item(s, key->hash, it);
 	pthread_mutex_unlock(&scan->lock);
 }
 

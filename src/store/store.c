@@ -51,6 +51,7 @@ struct store *store_open(const struct store_options *options)
 	s->policy = policy_get(options->policy);
 	pthread_mutex_init(&s->reclaim_lock, NULL);
 	pthread_mutex_init(&s->scan.lock, NULL);
+	large_queues_init(&s->large);
 	/* Large values go back to the system when freed; the default threshold would grow with them. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	if (hash_key_init(&s->hash) < 0 || arena_init(&s->arena, options->memory, most) < 0 ||
@@ -239,10 +240,26 @@ void store_unlink(struct store *s, uint32_t shard, const struct index_cursor *c,
 		    &store_region(s, it)->live, (uint32_t)item_size(it), memory_order_relaxed);
 		s->index.shard[shard].items--;
 	}
-	struct store_large *large = item_large(it);
 	index_remove(&s->index, shard, c);
-	if (large)
-		large_unref(&large);
+	store_leave(s, it);
+}
+
+void store_join(struct store *s, const struct item *it, uint64_t hash)
+{
+	struct store_large *large = item_large(it);
+	if (!large)
+		return;
+	uint64_t born = atomic_fetch_add_explicit(&s->arena.clock, large_cost(large), memory_order_relaxed);
+	large_enqueue(&s->large, large, (enum arena_queue)store_region(s, it)->queue, hash, born);
+}
+
+void store_leave(struct store *s, const struct item *it)
+{
+	struct store_large *large = item_large(it);
+	if (!large)
+		return;
+	large_dequeue(&s->large, large);
+	large_unref(&large);
 }
 
 static void release_view(struct store *s, struct store_view *view)

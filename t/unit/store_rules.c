@@ -233,6 +233,38 @@ static void accounts_are_exact_after_all(void **state)
 	store_close(&s);
 }
 
+/* Two hundred values of 200 KiB pass through 16 MiB while one of them is read now and then: it stays, and the memory is
+ * full all the time, since no more goes than has to. */
+static void large_values_go_one_by_one(void **state)
+{
+	(void)state;
+	struct store *s = store_make(16 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	struct shown shown = {0};
+	char name[32];
+	struct store_key hot = key_of(s, 0, name);
+	assert_int_equal(store_set(s, t, 0, 1, 200 * KIB), STORE_OK);
+	for (uint32_t n = 1; n <= 200; n++) {
+		assert_int_equal(store_set(s, t, n, n, 200 * KIB), STORE_OK);
+		if (n % 20 == 0)
+			assert_int_equal(store_fetch(s, t, &hot, &shown), STORE_OK);
+		if (n == 60)
+			assert_int_equal(stats_of(s).items, 61);
+		if (n > 80)
+			assert_in_range(stats_of(s).items, 70, 80);
+	}
+	struct store_stats st = stats_of(s);
+	assert_int_equal(st.evictions, 201 - st.items);
+	/* The youngest are there, whatever became of those before. */
+	for (uint32_t n = 181; n <= 200; n++) {
+		struct store_key k = key_of(s, n, name);
+		assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+	}
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
 static void without_eviction_a_set_is_refused_and_nothing_goes(void **state)
 {
 	(void)state;
@@ -489,6 +521,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(trap14_pinned_bytes_stay),
     cmocka_unit_test(churn_of_sizes_keeps_to_the_limit),
     cmocka_unit_test(accounts_are_exact_after_all),
+    cmocka_unit_test(large_values_go_one_by_one),
     cmocka_unit_test(without_eviction_a_set_is_refused_and_nothing_goes),
     cmocka_unit_test(trap01_each_mutating_miss_leaves_a_tombstone),
     cmocka_unit_test(trap05_touches_keep_the_number),
