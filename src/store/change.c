@@ -171,7 +171,7 @@ bool change_room(struct store_thread *t, size_t size)
 			ok = lane_renew(s, lane, q, false);
 			renewed = true;
 		}
-		if (renewed && s->wake && arena_available(&s->arena) < s->n_lanes + ARENA_SPARE)
+		if (renewed && s->wake && arena_available(&s->arena) < store_low(s))
 			s->wake(s->wake_arg);
 		if (ok)
 			return true;

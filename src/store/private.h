@@ -14,11 +14,11 @@
 #define STORE_MAGIC        0x53544f52u
 #define STORE_THREAD_MAGIC 0x53544854u
 
-/* Where items are appended: one open region a queue. A worker shares it only when there are more workers than
- * the arena has regions to spare. */
+/* Where items are appended: a region a queue, and what is left of one before it, for smaller items that still fit. A
+ * worker shares it only when there are more workers than the arena has regions to spare. */
 struct lane {
 	pthread_mutex_t lock;
-	uint32_t open[ARENA_QUEUES];
+	uint32_t open[ARENA_QUEUES], rest[ARENA_QUEUES];
 	uint64_t total_items; /* linked through here */
 } __attribute__((aligned(64)));
 
@@ -158,24 +158,34 @@ void store_note_hit(const struct store_thread *t, struct item *it, uint64_t *slo
 /* What may be resident now, from the limit and what else takes memory. */
 void store_set_limit(struct store *s);
 
-/* Room for `size` bytes in the lane's open region of the queue; the lane is locked by the caller. */
+/* Bytes that are left in a region that the caller's lane has open. */
+static inline size_t lane_left(const struct store *s, uint32_t r)
+{
+	return r == ARENA_NONE ? 0
+	                       : s->arena.region_size -
+	                             atomic_load_explicit(&s->arena.region[r].fill, memory_order_relaxed);
+}
+
+/* Room for `size` bytes in one of the lane's regions of the queue; the lane is locked by the caller. */
 static inline bool lane_has_room(
     const struct store *s, const struct lane *lane, enum arena_queue q, size_t size)
 {
-	uint32_t r = lane->open[q];
-	return r != ARENA_NONE &&
-	       atomic_load_explicit(&s->arena.region[r].fill, memory_order_relaxed) + size <=
-	           s->arena.region_size;
+	return lane_left(s, lane->open[q]) >= size || lane_left(s, lane->rest[q]) >= size;
 }
 /* Appends; there is room. */
 struct item *lane_append(struct store *s, struct lane *lane, enum arena_queue q, size_t size);
 /* Takes the last append back. */
 void lane_rewind(struct store *s, struct lane *lane, enum arena_queue q, struct item *it, size_t size);
-/* Opens a new region for the queue, sealing the old one; false when there is none to take. */
+/* Opens a new region for the queue, sealing the fuller one of those before; false when there is none to take. */
 bool lane_renew(struct store *s, struct lane *lane, enum arena_queue q, bool spare);
 
 /* Everything that lives is dead. All shards are locked, or nobody else runs. */
 void store_kill_all(struct store *s, uint64_t seq);
+/* Free regions below which the evictor works ahead of the workers: it needs less than a millisecond for each. */
+static inline uint32_t store_low(const struct store *s)
+{
+	return 1 + s->n_lanes / 4;
+}
 /* Frees memory: one region cleaned or evicted. False when nothing can be freed. */
 bool reclaim_one(struct store_thread *t);
 /* Visits what the scan has still to see of this region. */

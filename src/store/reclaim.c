@@ -96,6 +96,20 @@ static bool by_policy(struct store *s, enum arena_queue *ret_queue, uint32_t *re
 	return false;
 }
 
+/* Seals a region that a lane has open, if that helps: what cannot be cleaned afterwards would be lost with all the room
+ * behind it. */
+static bool seal_one(struct store *s, uint32_t *open)
+{
+	uint32_t r = *open;
+	if (r == ARENA_NONE || s->arena.region[r].fill == 0)
+		return false;
+	if (s->options.no_evict && region_dead(&s->arena.region[r]) < s->arena.region_size / 4)
+		return false;
+	arena_seal(&s->arena, r);
+	*open = ARENA_NONE;
+	return true;
+}
+
 /* Large values can fill the memory while their items fill no region: then the open ones are sealed early. */
 static bool seal_open(struct store *s)
 {
@@ -104,16 +118,8 @@ static bool seal_open(struct store *s)
 		struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
 		pthread_mutex_lock(&lane->lock);
 		for (int q = 0; q < ARENA_QUEUES; q++) {
-			uint32_t r = lane->open[q];
-			if (r == ARENA_NONE || s->arena.region[r].fill == 0)
-				continue;
-			/* What cannot be cleaned afterwards would be lost with all the room behind it. */
-			if (s->options.no_evict &&
-			    region_dead(&s->arena.region[r]) < s->arena.region_size / 4)
-				continue;
-			arena_seal(&s->arena, r);
-			lane->open[q] = ARENA_NONE;
-			any = true;
+			any |= seal_one(s, &lane->open[q]);
+			any |= seal_one(s, &lane->rest[q]);
 		}
 		pthread_mutex_unlock(&lane->lock);
 	}
@@ -424,7 +430,7 @@ static bool sweep_region(struct store_thread *t, uint32_t r)
 bool store_maintain(struct store_thread *t)
 {
 	struct store *s = t->store;
-	uint32_t low = s->n_lanes + ARENA_SPARE;
+	uint32_t low = store_low(s);
 	store_set_limit(s);
 	if (!arena_trim(&s->arena) || arena_available(&s->arena) < low)
 		if (reclaim_one(t))

@@ -142,9 +142,12 @@ void store_scan_begin(struct store_thread *t, store_visit *visit, void *arg)
 			add(scan, &s->arena, r);
 	for (unsigned i = 0; i <= s->n_lanes; i++) {
 		const struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
-		for (int q = ARENA_QUEUES; q-- > 0;)
+		for (int q = ARENA_QUEUES; q-- > 0;) {
+			if (lane->rest[q] != ARENA_NONE)
+				add(scan, &s->arena, lane->rest[q]);
 			if (lane->open[q] != ARENA_NONE)
 				add(scan, &s->arena, lane->open[q]);
+		}
 	}
 	pthread_mutex_unlock(&s->arena.lock);
 	pthread_mutex_unlock(&scan->lock);

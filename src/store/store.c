@@ -26,7 +26,8 @@ static int make_lanes(struct store *s)
 		struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
 		memset(lane, 0, sizeof(*lane));
 		pthread_mutex_init(&lane->lock, NULL);
-		lane->open[ARENA_SMALL] = lane->open[ARENA_MAIN] = ARENA_NONE;
+		for (int q = 0; q < ARENA_QUEUES; q++)
+			lane->open[q] = lane->rest[q] = ARENA_NONE;
 	}
 	return 0;
 }
@@ -184,7 +185,7 @@ void store_prefetch(const struct store *s, uint64_t hash)
 /* Below this nothing could be copied forward any more. */
 static uint64_t regions_least(const struct store *s)
 {
-	return 2 * s->n_lanes + 2 + ARENA_SPARE;
+	return 4 * s->n_lanes + 4 + ARENA_SPARE;
 }
 
 void store_set_limit(struct store *s)
