@@ -9,7 +9,8 @@
 #include <stdlib.h>
 
 #define BATCH 16u
-/* A reclaim frees this part of what it looks at, or more: less costs copies, more costs hits. */
+/* A reclaim frees this part of what it looks at, or more, and so much of a region is dead before it is cleaned: less costs
+ * copies, more costs hits. */
 #define RECLAIM_LEAST 8u
 /* So many regions' worth of large values may be passed by for one that goes. */
 #define LARGE_PASSED 8u
@@ -39,10 +40,10 @@ static bool claimable(const struct region *reg)
 	       atomic_load_explicit(&reg->pins, memory_order_relaxed) == 0;
 }
 
-/* The deadest sealed region, if a quarter of it or more is dead. */
+/* The deadest sealed region, if it is worth cleaning. */
 static uint32_t deadest(const struct store *s)
 {
-	uint32_t best = ARENA_NONE, most = (uint32_t)s->arena.region_size / 4;
+	uint32_t best = ARENA_NONE, most = (uint32_t)s->arena.region_size / RECLAIM_LEAST;
 	for (uint32_t r = 0; r < s->arena.touched; r++) {
 		const struct region *reg = &s->arena.region[r];
 		if (!claimable(reg))
@@ -103,7 +104,7 @@ static bool seal_one(struct store *s, uint32_t *open)
 	uint32_t r = *open;
 	if (r == ARENA_NONE || s->arena.region[r].fill == 0)
 		return false;
-	if (s->options.no_evict && region_dead(&s->arena.region[r]) < s->arena.region_size / 4)
+	if (s->options.no_evict && region_dead(&s->arena.region[r]) < s->arena.region_size / RECLAIM_LEAST)
 		return false;
 	arena_seal(&s->arena, r);
 	*open = ARENA_NONE;

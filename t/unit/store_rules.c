@@ -190,7 +190,7 @@ static void churn_of_sizes_keeps_to_the_limit(void **state)
 static void accounts_are_exact_after_all(void **state)
 {
 	(void)state;
-	struct store *s = store_make(8 * MIB, 1, false);
+	struct store *s = store_make(7 * MIB, 1, false);
 	struct store_thread *t = thread_at(s, NOW);
 	uint32_t random = 3;
 	for (uint32_t n = 0; n < 30000; n++) {
