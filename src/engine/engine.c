@@ -318,7 +318,7 @@ void engine_get_stats(struct engine *e, struct engine_stats *ret)
 	    .evictions = st.evictions,
 	    .expired = st.expired,
 	    .flushed = st.flushed,
-	    .reclaimed = st.expired,
+	    .reclaimed = st.expired + st.flushed,
 	    .expired_unfetched = st.expired_unfetched,
 	    .evicted_unfetched = st.evicted_unfetched,
 	    .index_buckets = st.index_buckets,
