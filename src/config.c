@@ -144,7 +144,7 @@ static const struct row rows[] = {
         "while the disk is full or fails: refuse changes, or keep them in memory alone", NULL},
     {0, "scrub-interval", "SECONDS", LONG, AT(engine.scrub_interval), 0, INT32_MAX, "86400", NULL,
         "between two passes that read and verify sealed files; 0 = off", NULL},
-    {0, "eviction", "POLICY", CHOICE, AT(engine.policy), 0, 0, "s3fifo", "s3fifo|lru",
+    {0, "eviction", "POLICY", CHOICE, AT(engine.policy), 0, 0, "s3fifo", "s3fifo|lru|lfu|ttl|random|mru",
         "which items go when memory is full", NULL},
     {0, "cluster-file", "FILE", TEXT, AT(server.cluster_file), 0, 0, NULL, NULL,
         "what config get cluster answers: a version, a line of nodes host|ip|port", NULL},

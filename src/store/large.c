@@ -100,11 +100,12 @@ enum arena_queue large_queue(const struct store_large *large)
 	return large->queue;
 }
 
-struct store_large *large_oldest(
-    struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born)
+static struct store_large *at_end(
+    struct large_queues *q, enum arena_queue queue, bool newest, uint64_t *ret_hash, uint64_t *ret_born)
 {
 	pthread_mutex_lock(&q->lock);
-	struct store_large *large = TAILQ_FIRST(&q->list[queue]);
+	const struct large_list *list = &q->list[queue];
+	struct store_large *large = newest ? TAILQ_LAST(list, large_list) : TAILQ_FIRST(list);
 	if (large) {
 		large_ref(large);
 		*ret_hash = large->hash;
@@ -112,4 +113,16 @@ struct store_large *large_oldest(
 	}
 	pthread_mutex_unlock(&q->lock);
 	return large;
+}
+
+struct store_large *large_oldest(
+    struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born)
+{
+	return at_end(q, queue, false, ret_hash, ret_born);
+}
+
+struct store_large *large_newest(
+    struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born)
+{
+	return at_end(q, queue, true, ret_hash, ret_born);
 }

@@ -42,8 +42,10 @@ void large_enqueue(
 void large_dequeue(struct large_queues *q, struct store_large *large);
 /* Of one that is linked, under the lock of its shard. */
 enum arena_queue large_queue(const struct store_large *large);
-/* The queue's oldest, with a reference; NULL when it is empty. */
+/* The queue's oldest or youngest, with a reference; NULL when it is empty. */
 struct store_large *large_oldest(
+    struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born);
+struct store_large *large_newest(
     struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born);
 
 #endif

@@ -4,36 +4,69 @@
 
 #include "base/check.h"
 
-/* S3-FIFO: a use in the small queue earns the main queue (two, as in its paper, miss more on most traces here); in the
- * main queue each use earns one more round. */
-static unsigned s3fifo_rank(enum arena_queue queue, unsigned use)
+/* S3-FIFO (Yang and others, 2023): a use in the small queue earns the main queue (two, as in the paper, miss more on most
+ * traces here); in the main queue each use earns one more round. */
+static unsigned by_use(const struct policy_item *it)
 {
-	(void)queue;
-	return use;
+	return it->use;
 }
 
-static unsigned s3fifo_forward(enum arena_queue queue, unsigned use)
+static unsigned one_less(enum arena_queue queue, unsigned use)
 {
 	return queue == ARENA_SMALL || use == 0 ? 0 : use - 1;
 }
 
 /* LRU by second chance: used since it was last looked at, it goes to the front of the queue. */
-static unsigned lru_rank(enum arena_queue queue, unsigned use)
+static unsigned if_used(const struct policy_item *it)
 {
-	(void)queue;
-	return use > 0;
+	return it->use > 0;
 }
 
-static unsigned lru_forward(enum arena_queue queue, unsigned use)
+static unsigned forgotten(enum arena_queue queue, unsigned use)
 {
 	(void)queue;
 	(void)use;
 	return 0;
 }
 
+/* LFU: what was ever used goes only when nothing else does, least used first; more uses than one are forgotten round by
+ * round. */
+static unsigned at_least_one(enum arena_queue queue, unsigned use)
+{
+	(void)queue;
+	return use > 1 ? use - 1 : use;
+}
+
+/* What expires soonest goes first, then what expires later, then the rest. */
+static unsigned by_time_left(const struct policy_item *it)
+{
+	return it->left < 600 ? 0 : it->left < 3600 ? 1 : it->left < 86400 ? 2 : 3;
+}
+
+static unsigned kept(enum arena_queue queue, unsigned use)
+{
+	(void)queue;
+	return use;
+}
+
+static unsigned never(const struct policy_item *it)
+{
+	(void)it;
+	return 0;
+}
+
+static unsigned unless_used(const struct policy_item *it)
+{
+	return it->use == 0;
+}
+
 static const struct policy policies[STORE_POLICIES] = {
-    [STORE_S3FIFO] = {"s3fifo", true, s3fifo_rank, s3fifo_forward},
-    [STORE_LRU] = {"lru", false, lru_rank, lru_forward},
+    [STORE_S3FIFO] = {"s3fifo", true, POLICY_OLDEST, by_use, one_less},
+    [STORE_LRU] = {"lru", false, POLICY_OLDEST, if_used, forgotten},
+    [STORE_LFU] = {"lfu", false, POLICY_OLDEST, by_use, at_least_one},
+    [STORE_TTL] = {"ttl", false, POLICY_SOONEST, by_time_left, kept},
+    [STORE_RANDOM] = {"random", false, POLICY_ANY, never, kept},
+    [STORE_MRU] = {"mru", false, POLICY_NEWEST, unless_used, kept},
 };
 
 const struct policy *policy_get(enum store_policy policy)

@@ -1,21 +1,38 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* policy: what an eviction policy is: one rank for an item in a victim region. Rank 0 is dropped; higher
- * ranks are copied forward, but a reclaim always frees an eighth of the region, lowest ranks first. One row a
- * policy. */
+/* policy: what an eviction policy is: which region, or large value, is looked at next, and one rank for each item that is
+ * found there. Rank 0 is dropped; higher ranks are copied forward, but a reclaim always frees an eighth of the region, lowest
+ * ranks first. One row a policy. */
 #ifndef STORE_POLICY_H
 #define STORE_POLICY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "store/arena.h"
 
 #define POLICY_RANKS 4u
 
-enum store_policy { STORE_S3FIFO, STORE_LRU, STORE_POLICIES };
+enum store_policy { STORE_S3FIFO, STORE_LRU, STORE_LFU, STORE_TTL, STORE_RANDOM, STORE_MRU, STORE_POLICIES };
+
+/* Which region of a queue is next. */
+enum policy_order {
+	POLICY_OLDEST,
+	POLICY_NEWEST,
+	POLICY_SOONEST, /* where something expires first; the oldest when nothing does */
+	POLICY_ANY
+};
+
+/* What a rank is made of. */
+struct policy_item {
+	enum arena_queue queue;
+	unsigned use; /* 0 to 3 */
+	int64_t left; /* seconds until it expires; INT64_MAX = never */
+};
 
 struct policy {
 	const char *name;
 	bool small_queue; /* new items enter a small queue of a tenth of the bytes; with ghosts */
-	unsigned (*rank)(enum arena_queue queue, unsigned use);
+	enum policy_order order;
+	unsigned (*rank)(const struct policy_item *it);
 	/* The use counter of an item that was copied forward. */
 	unsigned (*forward)(enum arena_queue queue, unsigned use);
 };

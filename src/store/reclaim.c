@@ -57,15 +57,67 @@ static uint32_t deadest(const struct store *s)
 	return best;
 }
 
-/* The oldest region of the queue that is not pinned. */
-static uint32_t oldest(struct store *s, enum arena_queue q)
+/* The first region of the queue, from one of its ends, that is not pinned. */
+static uint32_t from_end(struct store *s, enum arena_queue q, bool newest)
 {
 	pthread_mutex_lock(&s->arena.lock);
-	uint32_t r = s->arena.head[q];
+	uint32_t r = newest ? s->arena.tail[q] : s->arena.head[q];
 	while (r != ARENA_NONE && !claimable(&s->arena.region[r]))
-		r = s->arena.region[r].next;
+		r = newest ? s->arena.region[r].prev : s->arena.region[r].next;
 	pthread_mutex_unlock(&s->arena.lock);
 	return r;
+}
+
+static bool in_queue(const struct region *reg, enum arena_queue q)
+{
+	return claimable(reg) && reg->queue == q;
+}
+
+static uint32_t expires_soonest(const struct store *s, enum arena_queue q)
+{
+	uint32_t best = ARENA_NONE;
+	int64_t soonest = INT64_MAX;
+	for (uint32_t r = 0; r < s->arena.touched; r++) {
+		const struct region *reg = &s->arena.region[r];
+		int64_t first = atomic_load_explicit(&reg->first_expiry, memory_order_relaxed);
+		if (in_queue(reg, q) && first < soonest) {
+			soonest = first;
+			best = r;
+		}
+	}
+	return best;
+}
+
+/* The next one from a place that the number of reclaims chooses. */
+static uint32_t any_of(const struct store *s, enum arena_queue q)
+{
+	uint32_t touched = s->arena.touched;
+	uint64_t n = s->reclaims + 1;
+	uint32_t from = touched ? (uint32_t)(hash_bytes(&s->hash, &n, sizeof n) % touched) : 0;
+	for (uint32_t i = 0; i < touched; i++) {
+		uint32_t r = from + i < touched ? from + i : from + i - touched;
+		if (in_queue(&s->arena.region[r], q))
+			return r;
+	}
+	return ARENA_NONE;
+}
+
+/* The region of the queue that the policy looks at next. */
+static uint32_t next_of(struct store *s, enum arena_queue q)
+{
+	uint32_t r = ARENA_NONE;
+	switch (s->policy->order) {
+	case POLICY_SOONEST:
+		r = expires_soonest(s, q);
+		break;
+	case POLICY_ANY:
+		r = any_of(s, q);
+		break;
+	case POLICY_OLDEST:
+	case POLICY_NEWEST:
+		break;
+	}
+	return r != ARENA_NONE ? r : from_end(s, q, s->policy->order == POLICY_NEWEST);
 }
 
 /* Whether the small queue has more than its tenth. */
@@ -78,17 +130,27 @@ static bool small_is_full(const struct store *s)
 	return bytes[ARENA_MAIN] == 0 || bytes[ARENA_SMALL] * 9 > bytes[ARENA_MAIN];
 }
 
-/* The queue whose turn it is, and its oldest: a region, or ARENA_NONE for a large value. False: both queues are empty. */
+static struct store_large *large_next(
+    struct store *s, enum arena_queue q, uint64_t *ret_hash, uint64_t *ret_born)
+{
+	bool newest = s->policy->order == POLICY_NEWEST;
+	return newest ? large_newest(&s->large, q, ret_hash, ret_born)
+	              : large_oldest(&s->large, q, ret_hash, ret_born);
+}
+
+/* The queue whose turn it is, and what is next of it: a region, or ARENA_NONE for a large value. False: both queues are empty. */
 static bool by_policy(struct store *s, enum arena_queue *ret_queue, uint32_t *ret_region)
 {
 	enum arena_queue q = small_is_full(s) ? ARENA_SMALL : ARENA_MAIN;
 	for (int i = 0; i < ARENA_QUEUES; i++, q = !q) {
 		uint64_t hash, born = UINT64_MAX;
-		struct store_large *large = large_oldest(&s->large, q, &hash, &born);
-		uint32_t r = oldest(s, q);
+		struct store_large *large = large_next(s, q, &hash, &born);
+		uint32_t r = next_of(s, q);
 		bool any = large || r != ARENA_NONE;
 		*ret_queue = q;
-		*ret_region = r != ARENA_NONE && s->arena.region[r].born < born ? r : ARENA_NONE;
+		bool newest = s->policy->order == POLICY_NEWEST;
+		bool region = r != ARENA_NONE && (!large || (s->arena.region[r].born < born) != newest);
+		*ret_region = region ? r : ARENA_NONE;
 		if (large)
 			large_unref(&large);
 		if (any)
@@ -179,6 +241,14 @@ static void drop(struct store_thread *t, enum arena_queue queue, uint32_t shard,
 	store_unlink(s, shard, c, it);
 }
 
+static unsigned rank_of(
+    const struct store_thread *t, enum arena_queue queue, const struct item *it, unsigned use)
+{
+	int64_t expiry = item_expiry(it);
+	struct policy_item item = {queue, use, expiry ? expiry - t->now : INT64_MAX};
+	return t->store->policy->rank(&item);
+}
+
 /* First walk, one item, under its shard's lock. */
 static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struct item *it)
 {
@@ -188,7 +258,7 @@ static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struc
 	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
 	if (c.slot) {
 		unsigned rank =
-		    v->clean || item_large(it) ? RANK_STAYS : s->policy->rank(v->queue, slot_use(*c.slot));
+		    v->clean || item_large(it) ? RANK_STAYS : rank_of(t, v->queue, it, slot_use(*c.slot));
 		if (store_flushed(s, it)) {
 			store_unlink(s, shard, &c, it);
 		} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
@@ -340,7 +410,7 @@ static bool judge_large(
 	} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
 		store_count_expired(s, it);
 		store_unlink(s, shard, &c, it);
-	} else if (must_go || s->policy->rank(queue, use) == 0) {
+	} else if (must_go || rank_of(t, queue, it, use) == 0) {
 		drop(t, queue, shard, hash, &c, it);
 	} else {
 		*c.slot = slot_with_use(*c.slot, s->policy->forward(queue, use));
@@ -360,7 +430,7 @@ static void evict_large(struct store_thread *t, enum arena_queue queue)
 	uint64_t hash, born, passed = 0;
 	struct store_large *large;
 	bool gone = false;
-	while (!gone && (large = large_oldest(&s->large, queue, &hash, &born)) != NULL) {
+	while (!gone && (large = large_next(s, queue, &hash, &born)) != NULL) {
 		passed += large_cost(large);
 		gone = judge_large(
 		    t, queue, large, hash, passed > LARGE_PASSED * (uint64_t)s->arena.region_size);

@@ -265,6 +265,62 @@ static void large_values_go_one_by_one(void **state)
 	store_close(&s);
 }
 
+/* Of 1000 bytes each: the first that many keys are there, then 3000 others push some of them out; how many of the first
+ * stay, of those with an even number (marked: used, or about to expire) and of the others. */
+struct survivors {
+	unsigned marked, others;
+};
+#define FIRST 2000u
+
+static struct survivors survive(enum store_policy policy, bool use, bool expire)
+{
+	const struct store_options o = {.memory = 4 * MIB, .item_max = MIB, .threads = 1, .policy = policy};
+	struct store *s = store_open(&o);
+	assert_non_null(s);
+	struct store_thread *t = thread_at(s, NOW);
+	struct survivors left = {0, 0};
+	struct shown shown = {0};
+	static uint8_t value[1000];
+	char name[32];
+	for (uint32_t n = 0; n < FIRST + 3000; n++) {
+		struct store_key k = key_of(s, n, name);
+		struct store_outcome out;
+		struct store_put put = {.mode = STORE_SET, .value = value, .value_len = sizeof value};
+		if (expire && n < FIRST && n % 2 == 0)
+			put.expiry = NOW + 300;
+		assert_int_equal(store_write(s, t, &k, put, &out), STORE_OK);
+		for (int i = 0; use && n < FIRST && n % 2 == 0 && i < 3; i++)
+			assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+	}
+	for (uint32_t n = 0; n < FIRST; n++) {
+		struct store_key k = key_of(s, n, name);
+		if (store_fetch(s, t, &k, &shown) == STORE_OK)
+			*(n % 2 == 0 ? &left.marked : &left.others) += 1;
+	}
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+	return left;
+}
+
+static void each_policy_keeps_what_it_is_for(void **state)
+{
+	(void)state;
+	struct survivors left = survive(STORE_S3FIFO, true, false);
+	assert_true(left.marked > 900 && left.others < 100);
+	left = survive(STORE_LFU, true, false);
+	assert_true(left.marked > 900 && left.others < 100);
+	left = survive(STORE_TTL, false, true);
+	assert_true(left.marked < 100 && left.others > 900);
+	left = survive(STORE_MRU, false, false);
+	assert_true(left.marked + left.others > 1900);
+	left = survive(STORE_RANDOM, true, false);
+	assert_true(left.marked > 100 && left.marked < 900 && left.others > 100 && left.others < 900);
+	/* A second chance, no third: of those that were used twice as many stay for a while, none for good. */
+	left = survive(STORE_LRU, true, false);
+	assert_true(left.marked > left.others);
+}
+
 static void without_eviction_a_set_is_refused_and_nothing_goes(void **state)
 {
 	(void)state;
@@ -522,6 +578,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(churn_of_sizes_keeps_to_the_limit),
     cmocka_unit_test(accounts_are_exact_after_all),
     cmocka_unit_test(large_values_go_one_by_one),
+    cmocka_unit_test(each_policy_keeps_what_it_is_for),
     cmocka_unit_test(without_eviction_a_set_is_refused_and_nothing_goes),
     cmocka_unit_test(trap01_each_mutating_miss_leaves_a_tombstone),
     cmocka_unit_test(trap05_touches_keep_the_number),
