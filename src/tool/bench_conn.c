@@ -10,13 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/check.h"
+#include "tool/bench_answer.h"
 #include "tool/bench_conn.h"
+#include "tool/bench_encode.h"
 
 #define CONN_MAGIC    0xbc044u
 #define OUT_ROOM_SIZE (64u * 1024)
 #define IN_ROOM_SIZE  (256u * 1024)
-#define TAIL          "\r\nEND\r\n"
-#define TAIL_LEN      7u
 
 enum parsed { PARSED, PARTIAL, BROKEN };
 
@@ -26,21 +26,22 @@ struct bench_conn {
 	enum bench_state state;
 	struct bench_shared *shared;
 	struct bench_request *batch; /* those of this batch */
-	struct bench_request *missed;
-	unsigned room; /* of both */
+	struct bench_request *after; /* sets that its answers ask for */
+	unsigned room;               /* of both */
 	unsigned count, encoded, answered;
-	unsigned n_missed;
+	unsigned n_after;
 	uint64_t begun; /* when the batch was */
 
 	char *out;
 	size_t out_head, out_tail;
 	struct bench_body body; /* what is left of a value */
-	bool body_ends;         /* the two bytes behind it are still to come */
 
 	char *in;
 	size_t in_size, in_head, in_tail;
 	uint64_t skip; /* bytes of a value still to come, nobody looks at them */
-	bool tail;     /* then the end of its answer */
+	bool in_value; /* then the end of its answer */
+	const char *tail;
+	unsigned tail_len;
 };
 
 uint64_t bench_conn_now(void)
@@ -59,9 +60,9 @@ struct bench_conn *bench_conn_open(int fd, struct bench_shared *shared)
 	c->fd = fd;
 	c->shared = shared;
 	const struct bench_load *load = shared->load;
-	uint32_t largest = load->trace ? load->trace->size_max : load->value_max;
+	c->tail = bench_answer_tail(load->protocol, &c->tail_len);
 	/* A value to be verified must lie in the buffer whole. */
-	c->in_size = IN_ROOM_SIZE + (load->verify ? largest : 0);
+	c->in_size = IN_ROOM_SIZE + (load->verify ? bench_load_largest(load) : 0);
 	c->in = malloc(c->in_size);
 	c->out = malloc(OUT_ROOM_SIZE);
 	if (!c->in || !c->out || !bench_conn_room(c, shared->batch)) {
@@ -80,7 +81,7 @@ void bench_conn_close(struct bench_conn **conn)
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->batch);
-	free(c->missed);
+	free(c->after);
 	free(c->in);
 	free(c->out);
 	c->magic = 0;
@@ -99,22 +100,22 @@ bool bench_conn_room(struct bench_conn *c, unsigned batch)
 	if (batch <= c->room)
 		return true;
 	free(c->batch);
-	free(c->missed);
+	free(c->after);
 	c->batch = calloc(batch, sizeof(*c->batch));
-	c->missed = calloc(batch, sizeof(*c->missed));
-	c->room = c->batch && c->missed ? batch : 0;
+	c->after = calloc(batch, sizeof(*c->after));
+	c->room = c->batch && c->after ? batch : 0;
 	return c->room > 0;
 }
 
-/* The next requests: what was missed, then what the stock holds. False when there is nothing. */
+/* The next requests: what the last answers ask for, then what the stock holds. False when there is nothing. */
 static bool begin_batch(struct bench_conn *c, uint64_t now)
 {
 	struct bench_shared *s = c->shared;
-	c->count = c->n_missed;
-	memcpy(c->batch, c->missed, c->n_missed * sizeof(*c->batch));
-	c->n_missed = 0;
+	c->count = c->n_after;
+	memcpy(c->batch, c->after, c->n_after * sizeof(*c->batch));
+	c->n_after = 0;
 	if (c->count < s->batch && now < s->deadline) {
-		unsigned n = bench_source_claim(&s->source, s->load, s->batch - c->count);
+		unsigned n = bench_source_claim(&s->source, s->load, s->batch - c->count, now);
 		for (unsigned i = 0; i < n; i++)
 			c->batch[c->count++] = bench_source_next(&s->source);
 	}
@@ -140,17 +141,16 @@ static void encode(struct bench_conn *c)
 		}
 		if (c->body.len > 0 || room < 2)
 			return;
-		if (c->body_ends) {
+		if (c->body.line) {
 			memcpy(c->out + c->out_tail, "\r\n", 2);
 			c->out_tail += 2;
 			room -= 2;
-			c->body_ends = false;
+			c->body.line = false;
 		}
 		if (c->encoded == c->count || room < BENCH_HEAD_MAX)
 			return;
-		c->out_tail += bench_source_encode(
-		    &c->shared->source, &c->batch[c->encoded++], c->out + c->out_tail, &c->body);
-		c->body_ends = c->body.data != NULL;
+		c->out_tail +=
+		    bench_encode(&c->shared->source, &c->batch[c->encoded++], c->out + c->out_tail, &c->body);
 	}
 }
 
@@ -168,7 +168,7 @@ static enum bench_state send_batch(struct bench_conn *c)
 			return errno == EAGAIN || errno == EWOULDBLOCK ? BENCH_WRITE : BENCH_LOST;
 		c->out_head += (size_t)n;
 		c->shared->result.bytes_out += (uint64_t)n;
-		if (c->out_head == c->out_tail && c->encoded == c->count && c->body.len == 0 && !c->body_ends)
+		if (c->out_head == c->out_tail && c->encoded == c->count && c->body.len == 0 && !c->body.line)
 			return BENCH_READ;
 	}
 }
@@ -180,171 +180,166 @@ static void remember(struct bench_result *r, const char *what, const char *text,
 		    r->first_error, sizeof(r->first_error), "%s%.*s", what, len > 100 ? 100 : (int)len, text);
 }
 
-static inline bool starts(const char *p, size_t len, const char *with)
+/* Notes what an answer failed by; the key where the server said nothing of use. */
+static void remember_answer(struct bench_conn *c, const struct bench_answer *a)
 {
-	size_t n = strlen(with);
-	return len >= n && memcmp(p, with, n) == 0;
+	char key[RECORD_KEY_MAX];
+	if (a->text)
+		remember(&c->shared->result, a->what, a->text, a->text_len);
+	else
+		remember(&c->shared->result, a->what, key,
+		    bench_load_key(c->shared->load, &c->batch[c->answered], key));
 }
 
-/* A line that is not what the request hoped for, its newline at `end`. */
-static enum parsed error_line(struct bench_conn *c, const char *p, const char *end)
+static enum parsed wrong(struct bench_conn *c, const char *what)
 {
-	struct bench_result *r = &c->shared->result;
-	size_t len = (size_t)(end - p);
-	bool set = c->batch[c->answered].kind == BENCH_SET;
-	bool known = starts(p, len, "SERVER_ERROR") || starts(p, len, "CLIENT_ERROR") ||
-	             starts(p, len, "ERROR") || (set && starts(p, len, "NOT_STORED"));
-	remember(
-	    r, known ? "answer: " : "unexpected answer: ", p, len > 0 && end[-1] == '\r' ? len - 1 : len);
-	if (!known)
-		return BROKEN;
-	r->errors++;
-	c->in_head += len + 1;
-	return PARSED;
+	c->shared->result.wrong++;
+	remember_answer(c, &(struct bench_answer){.what = what});
+	return BROKEN;
 }
 
-static enum parsed other_line(struct bench_conn *c)
-{
-	const char *p = c->in + c->in_head;
-	size_t len = c->in_tail - c->in_head;
-	const char *end = len > 0 ? memchr(p, '\n', len) : NULL;
-	if (end)
-		return error_line(c, p, end);
-	return len < 4096 ? PARTIAL : BROKEN;
-}
-
+/* A set that the answer to a get asks for goes first in the next batch. */
 static void miss(struct bench_conn *c)
 {
 	if (!c->shared->miss_set)
 		return;
-	c->missed[c->n_missed] = c->batch[c->answered];
-	c->missed[c->n_missed++].kind = BENCH_SET;
+	struct bench_request *set = &c->after[c->n_after++];
+	*set = c->batch[c->answered];
+	set->kind = BENCH_SET;
+	set->follows = true;
 }
 
-static enum parsed wrong(struct bench_conn *c, const char *what, const char *key, unsigned key_len)
+static void hit(struct bench_conn *c)
 {
-	c->shared->result.wrong++;
-	remember(&c->shared->result, what, key, key_len);
-	return BROKEN;
+	c->shared->result.hits++;
+	c->after[c->n_after] = c->batch[c->answered];
+	c->n_after += bench_load_overwrites(c->shared->load, &c->after[c->n_after]);
 }
 
-/* Behind the VALUE line, at `at`: the value and the end of the answer. */
-static enum parsed value_bytes(
-    struct bench_conn *c, const char *at, uint32_t len, const char *key, unsigned key_len)
+/* The end of a value, at `at`. */
+static enum parsed value_end(struct bench_conn *c, const char *at)
 {
-	const struct bench_load *load = c->shared->load;
-	size_t there = c->in_tail - (size_t)(at - c->in);
-	if (there >= (size_t)len + TAIL_LEN) {
-		if (memcmp(at + len, TAIL, TAIL_LEN) != 0)
-			return wrong(c, "no end behind the value of ", key, key_len);
-		if (load->verify && !bench_load_check(load, key, key_len, at, len)) {
-			wrong(c, "wrong value for ", key, key_len);
-			c->shared->result.hits--;
-		}
-		c->in_head = (size_t)(at - c->in) + len + TAIL_LEN;
-		c->shared->result.hits++;
-		return PARSED;
-	}
-	if (load->verify) {
-		/* Wait for the rest, which the buffer can hold unless the length is a lie. */
-		bool fits = (size_t)len + TAIL_LEN + BENCH_HEAD_MAX <= c->in_size;
-		return fits ? PARTIAL : wrong(c, "too long a value for ", key, key_len);
-	}
-	size_t now = there < len ? there : len;
-	c->in_head = (size_t)(at - c->in) + now;
-	c->skip = len - now;
-	c->tail = true;
-	return PARTIAL;
+	if (memcmp(at, c->tail, c->tail_len) != 0)
+		return wrong(c, "no end behind the value of ");
+	c->in_head = (size_t)(at - c->in) + c->tail_len;
+	c->in_value = false;
+	hit(c);
+	return PARSED;
 }
 
-/* VALUE <key> <flags> <bytes> */
-static enum parsed value_line(struct bench_conn *c)
+/* Whether a value that lies in the buffer is right. */
+static bool value_right(struct bench_conn *c, const char *at, uint32_t len)
 {
 	char key[RECORD_KEY_MAX];
 	unsigned key_len = bench_load_key(c->shared->load, &c->batch[c->answered], key);
-	const char *p = c->in + c->in_head, *end = c->in + c->in_tail;
-	if ((size_t)(end - p) < 6 + key_len + 6)
-		return memchr(p, '\n', (size_t)(end - p)) ? other_line(c) : PARTIAL;
-	if (memcmp(p, "VALUE ", 6) != 0)
-		return other_line(c);
-	if (memcmp(p + 6, key, key_len) != 0 || p[6 + key_len] != ' ')
-		return wrong(c, "an answer for another key than ", key, key_len);
-	p += 6 + key_len + 1;
-	while (p < end && *p >= '0' && *p <= '9')
-		p++;
-	if (p < end && *p++ != ' ')
-		return wrong(c, "no flags behind ", key, key_len);
-	uint64_t len = 0;
-	while (p < end && *p >= '0' && *p <= '9' && len <= RECORD_VALUE_MAX)
-		len = len * 10 + (uint64_t)(*p++ - '0');
-	if (end - p < 2)
-		return PARTIAL;
-	if (p[0] != '\r' || p[1] != '\n' || len > RECORD_VALUE_MAX)
-		return wrong(c, "no length behind ", key, key_len);
-	return value_bytes(c, p + 2, (uint32_t)len, key, key_len);
+	return bench_load_check(c->shared->load, key, key_len, at, len);
 }
 
-/* The end of an answer whose value was skipped. */
-static enum parsed value_tail(struct bench_conn *c)
+/* Behind the head of a value: its bytes and the end of the answer. */
+static enum parsed value_bytes(struct bench_conn *c, const struct bench_answer *a)
+{
+	size_t there = c->in_tail - c->in_head, whole = a->head + a->value_len + c->tail_len;
+	const char *at = c->in + c->in_head + a->head;
+	bool verify = c->shared->load->verify;
+	/* One to be verified waits for its rest, which the buffer holds unless the length is a lie. */
+	if (verify && there < whole)
+		return whole <= c->in_size ? PARTIAL : wrong(c, "too long a value for ");
+	if (verify && !value_right(c, at, a->value_len)) {
+		wrong(c, "wrong value for ");
+		c->shared->result.hits--;
+	}
+	if (there >= whole)
+		return value_end(c, at + a->value_len);
+	size_t now = there - a->head < a->value_len ? there - a->head : a->value_len;
+	c->in_head += a->head + now;
+	c->skip = a->value_len - now;
+	c->in_value = true;
+	return PARTIAL;
+}
+
+/* The rest of a value that is only counted off, and its end. */
+static enum parsed skip_value(struct bench_conn *c)
 {
 	size_t there = c->in_tail - c->in_head;
 	size_t n = there < c->skip ? there : (size_t)c->skip;
 	c->in_head += n;
 	c->skip -= n;
-	if (c->skip > 0 || there - n < TAIL_LEN)
+	if (c->skip > 0 || there - n < c->tail_len)
 		return PARTIAL;
-	if (memcmp(c->in + c->in_head, TAIL, TAIL_LEN) != 0)
-		return wrong(c, "no end behind a value", "", 0);
-	c->in_head += TAIL_LEN;
-	c->tail = false;
-	c->shared->result.hits++;
-	return PARSED;
+	return value_end(c, c->in + c->in_head);
 }
 
 /* The answer to batch[answered]. */
 static enum parsed parse_answer(struct bench_conn *c)
 {
-	const char *p = c->in + c->in_head;
-	size_t len = c->in_tail - c->in_head;
-	if (c->tail)
-		return value_tail(c);
-	if (c->batch[c->answered].kind == BENCH_SET) {
-		if (!starts(p, len, "STORED\r\n"))
-			return other_line(c);
-		c->in_head += 8;
-		return PARSED;
+	struct bench_result *r = &c->shared->result;
+	struct bench_answer a;
+	if (c->in_value)
+		return skip_value(c);
+	switch (bench_answer(
+	    c->shared->load, &c->batch[c->answered], c->in + c->in_head, c->in_tail - c->in_head, &a)) {
+	case BENCH_PARTIAL:
+		return PARTIAL;
+	case BENCH_VALUE:
+		return value_bytes(c, &a);
+	case BENCH_STORED:
+		break;
+	case BENCH_MISS:
+		miss(c);
+		break;
+	case BENCH_REFUSED:
+		r->errors++;
+		remember_answer(c, &a);
+		break;
+	case BENCH_WRONG:
+		r->wrong++;
+		remember_answer(c, &a);
+		return BROKEN;
+	case BENCH_BROKEN:
+		remember_answer(c, &a);
+		return BROKEN;
 	}
-	if (len > 0 && *p == 'V')
-		return value_line(c);
-	if (!starts(p, len, "END\r\n"))
-		return other_line(c);
-	c->in_head += 5;
-	miss(c);
+	c->in_head += a.head;
 	return PARSED;
+}
+
+/* Counts the answers of batch[from, answered) and how long they took: since the batch began, or since each was due. */
+static void count(struct bench_conn *c, unsigned from)
+{
+	struct bench_result *r = &c->shared->result;
+	const struct bench_load *load = c->shared->load;
+	uint64_t now = bench_conn_now(), gets = 0, sets = 0;
+	bool paced = bench_load_paced(load);
+	for (unsigned i = from; i < c->answered; i++) {
+		const struct bench_request *q = &c->batch[i];
+		bool get = q->kind == BENCH_GET;
+		gets += get;
+		sets += !get;
+		if (paced)
+			bench_hist_add(get ? &r->get_ns : &r->set_ns,
+			    now - (q->follows ? c->begun : bench_load_due(load, q->number)), 1);
+	}
+	r->gets += gets;
+	r->sets += sets;
+	if (!paced) {
+		bench_hist_add(&r->get_ns, now - c->begun, gets);
+		bench_hist_add(&r->set_ns, now - c->begun, sets);
+	}
 }
 
 /* All answers that are there. False when the connection is of no more use. */
 static bool parse(struct bench_conn *c)
 {
-	struct bench_result *r = &c->shared->result;
-	uint64_t gets = 0, sets = 0;
+	unsigned before = c->answered;
 	enum parsed parsed = PARTIAL;
-	while (c->answered < c->encoded && (parsed = parse_answer(c)) == PARSED) {
-		if (c->batch[c->answered++].kind == BENCH_GET)
-			gets++;
-		else
-			sets++;
-	}
-	if (gets + sets > 0) {
-		uint64_t ns = bench_conn_now() - c->begun;
-		r->gets += gets;
-		r->sets += sets;
-		bench_hist_add(&r->get_ns, ns, gets);
-		bench_hist_add(&r->set_ns, ns, sets);
-	}
+	while (c->answered < c->encoded && (parsed = parse_answer(c)) == PARSED)
+		c->answered++;
+	if (c->answered > before)
+		count(c, before);
 	bool extra = c->answered == c->count && c->in_head < c->in_tail;
 	if (extra)
-		remember(r, "an answer that nobody asked for: ", c->in + c->in_head, c->in_tail - c->in_head);
+		remember(&c->shared->result, "an answer that nobody asked for: ", c->in + c->in_head,
+		    c->in_tail - c->in_head);
 	size_t left = c->in_tail - c->in_head;
 	if (c->in_head > 0)
 		memmove(c->in, c->in + c->in_head, left);
@@ -375,6 +370,8 @@ static enum bench_state turn(struct bench_conn *c)
 		if (!parse(c))
 			return BENCH_LOST;
 	}
+	if (c->state == BENCH_IDLE)
+		return BENCH_IDLE; /* its batch begins when the thread says so */
 	if (c->answered == c->count)
 		return next_batch(c);
 	bool unsent = c->state == BENCH_WRITE || c->encoded < c->count || c->out_head < c->out_tail;
@@ -390,7 +387,7 @@ enum bench_state bench_conn_state(const struct bench_conn *c)
 enum bench_state bench_conn_start(struct bench_conn *c)
 {
 	CHECK_MAGIC(c, CONN_MAGIC);
-	c->n_missed = 0;
+	c->n_after = 0;
 	return c->state = next_batch(c);
 }
 

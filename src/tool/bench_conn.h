@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench_conn: one connection of the load. It sends a batch of requests, reads their answers in order, checks
- * that each is of the kind that its request can have, then sends the next batch. What a miss asks to be set
- * (--miss-set) goes first in the next batch. Belongs to one thread; nothing is allocated once it is open. */
+ * that each is of the kind that its request can have, then sends the next batch. What a miss or a hit asks to be
+ * set (--miss-set, --overwrite) goes first in the next batch. Belongs to one thread; nothing is allocated once it is open. */
 #ifndef TOOL_BENCH_CONN_H
 #define TOOL_BENCH_CONN_H
 
@@ -33,7 +33,7 @@ struct bench_shared {
 };
 
 enum bench_state {
-	BENCH_IDLE,  /* no request is left for it */
+	BENCH_IDLE,  /* no request is left for it, or none is due */
 	BENCH_READ,  /* waits for answers */
 	BENCH_WRITE, /* the socket takes no more: waits for room, too */
 	BENCH_LOST
@@ -50,7 +50,7 @@ bool bench_conn_room(struct bench_conn *conn, unsigned batch);
 
 /* As the last call left it. */
 enum bench_state bench_conn_state(const struct bench_conn *conn);
-/* Begins the first batch of a phase. */
+/* Begins a batch of a phase; the connection is idle. */
 enum bench_state bench_conn_start(struct bench_conn *conn);
 /* The socket can be read or written. */
 enum bench_state bench_conn_turn(struct bench_conn *conn);

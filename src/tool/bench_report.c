@@ -8,12 +8,13 @@
 #include "tool/tool.h"
 
 struct percentile {
-	const char *name;
+	const char *name; /* in JSON */
+	const char *text;
 	double share;
 };
 
-static const struct percentile PERCENTILES[] = {
-    {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}, {"max", 1}};
+static const struct percentile PERCENTILES[] = {{"p50", "p50", 0.5}, {"p90", "p90", 0.9},
+    {"p99", "p99", 0.99}, {"p999", "p99.9", 0.999}, {"max", "max", 1}};
 #define N_PERCENTILES (sizeof(PERCENTILES) / sizeof(PERCENTILES[0]))
 
 static double micro(const struct bench_hist *h, const struct percentile *p)
@@ -86,7 +87,7 @@ static void print_latency(const char *what, const struct bench_hist *h)
 		return;
 	printf("%-6s %-4s", "", what);
 	for (size_t i = 0; i < N_PERCENTILES; i++)
-		printf("  %s %.0f us", PERCENTILES[i].name, micro(h, &PERCENTILES[i]));
+		printf("  %s %.0f us", PERCENTILES[i].text, micro(h, &PERCENTILES[i]));
 	putchar('\n');
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include "base/msg.h"
 #include "tool/bench_worker.h"
@@ -36,9 +37,11 @@ bool bench_worker_open(
 {
 	w->index = index;
 	w->n_conns = 0;
+	w->n_idle = 0;
 	w->conns = calloc(n, sizeof(struct bench_conn *));
+	w->idle = calloc(n, sizeof(struct bench_conn *));
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!w->conns || w->epoll < 0) {
+	if (!w->conns || !w->idle || w->epoll < 0) {
 		msg(MSG_ERROR, "a thread cannot be set up: %s", strerror(errno));
 		return false;
 	}
@@ -54,6 +57,7 @@ void bench_worker_close(struct bench_worker *w)
 	for (unsigned i = 0; i < w->n_conns; i++)
 		bench_conn_close(&w->conns[i]);
 	free(w->conns);
+	free(w->idle);
 	if (w->epoll > 0)
 		close(w->epoll);
 }
@@ -63,14 +67,20 @@ struct turn {
 	bool writing;    /* some connection waited for room to write once */
 };
 
+static void forget(struct bench_conn **list, unsigned *n, const struct bench_conn *c)
+{
+	for (unsigned i = 0; i < *n; i++) {
+		if (list[i] == c)
+			list[i] = list[--*n];
+	}
+}
+
 static void drop(struct bench_worker *w, struct bench_conn *c)
 {
 	w->shared.result.lost++;
 	epoll_ctl(w->epoll, EPOLL_CTL_DEL, bench_conn_fd(c), NULL);
-	for (unsigned i = 0; i < w->n_conns; i++) {
-		if (w->conns[i] == c)
-			w->conns[i] = w->conns[--w->n_conns];
-	}
+	forget(w->conns, &w->n_conns, c);
+	forget(w->idle, &w->n_idle, c);
 	bench_conn_close(&c);
 }
 
@@ -84,7 +94,11 @@ static void step(
 	t->active += (state == BENCH_READ || want) - was_active;
 	if (state == BENCH_LOST) {
 		drop(w, c);
-	} else if (want || t->writing) {
+		return;
+	}
+	if (state == BENCH_IDLE && was_active)
+		w->idle[w->n_idle++] = c;
+	if (want || t->writing) {
 		/* Rare: only batches larger than the socket's buffers come here. */
 		struct epoll_event event = {.events = EPOLLIN | (want ? EPOLLOUT : 0u), .data.ptr = c};
 		epoll_ctl(w->epoll, EPOLL_CTL_MOD, bench_conn_fd(c), &event);
@@ -92,19 +106,66 @@ static void step(
 	}
 }
 
+/* Hands what is due to idle connections. The time of the next request that is to come, UINT64_MAX = none. */
+static uint64_t hand_out(struct bench_worker *w, struct turn *t)
+{
+	while (w->n_idle > 0) {
+		uint64_t due = bench_load_next_due(w->shared.load), now = bench_conn_now();
+		if (due >= w->shared.deadline || now >= w->shared.deadline)
+			return UINT64_MAX;
+		if (due > now)
+			return due;
+		struct bench_conn *c = w->idle[w->n_idle - 1];
+		step(w, t, c, bench_conn_start);
+		/* It is still idle when another thread was faster, and no longer there when it was lost. */
+		if (w->n_idle > 0 && w->idle[w->n_idle - 1] == c && bench_conn_state(c) != BENCH_IDLE)
+			w->n_idle--;
+	}
+	return UINT64_MAX;
+}
+
+/* Waits for sockets, or until a request is due. */
+static int wait_events(struct bench_worker *w, uint64_t due, struct epoll_event *events)
+{
+	if (due == UINT64_MAX)
+		return epoll_wait(w->epoll, events, EVENTS, -1);
+	uint64_t now = bench_conn_now(), ns = due > now ? due - now : 0;
+	struct timespec timeout = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+	return epoll_pwait2(w->epoll, events, EVENTS, &timeout, NULL);
+}
+
+static void publish(struct bench_worker *w)
+{
+	const struct bench_result *r = &w->shared.result;
+	atomic_store_explicit(&w->done, r->gets + r->sets, memory_order_relaxed);
+	atomic_store_explicit(&w->gets, r->gets, memory_order_relaxed);
+	atomic_store_explicit(&w->hits, r->hits, memory_order_relaxed);
+}
+
 static void *run(void *arg)
 {
 	struct bench_worker *w = arg;
 	struct epoll_event events[EVENTS];
-	const struct bench_result *r = &w->shared.result;
 	struct turn t = {0, false};
-	for (unsigned i = w->n_conns; i-- > 0;)
-		step(w, &t, w->conns[i], bench_conn_start);
-	while (t.active > 0) {
-		int n = epoll_wait(w->epoll, events, EVENTS, -1);
+	bool paced = bench_load_paced(w->shared.load);
+	if (paced)
+		prctl(
+		    PR_SET_TIMERSLACK, 1); /* nanosecond: waits end when a request is due, not 50 us later */
+	w->n_idle = 0;
+	for (unsigned i = w->n_conns; i-- > 0;) {
+		if (paced)
+			w->idle[w->n_idle++] = w->conns[i];
+		else
+			step(w, &t, w->conns[i], bench_conn_start);
+	}
+	for (;;) {
+		uint64_t due = paced ? hand_out(w, &t) : UINT64_MAX;
+		if (t.active == 0 && due == UINT64_MAX)
+			break;
+		int n = wait_events(w, due, events);
 		for (int i = 0; i < n; i++)
 			step(w, &t, events[i].data.ptr, bench_conn_turn);
-		atomic_store_explicit(&w->done, r->gets + r->sets, memory_order_relaxed);
+		publish(w);
 	}
 	atomic_store(&w->ended, true);
 	return NULL;

@@ -14,9 +14,11 @@ struct bench_worker {
 	unsigned index;
 	struct bench_conn **conns;
 	unsigned n_conns;
+	struct bench_conn **idle; /* with a rate: those that wait for requests to be due */
+	unsigned n_idle;
 	int epoll;
 	pthread_t thread;
-	atomic_uint_fast64_t done; /* requests answered, for whoever shows progress */
+	atomic_uint_fast64_t done, gets, hits; /* answered, for whoever shows progress */
 	atomic_bool ended;
 };
 
