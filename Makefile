@@ -32,7 +32,7 @@ SERVER  = out conn worker inherited listener dispatch session retrieval storage 
 MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \
-	bench bench_answer bench_conn bench_cpu bench_encode bench_hist bench_load bench_options \
+	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
 	bench_random bench_report bench_sizes bench_trace bench_value bench_worker
 
 objs = $(patsubst %,$(BUILD)/$(1)/%.o,$(2))

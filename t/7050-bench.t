@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-3-Clause
-# hearth bench: each protocol against Hearth and memcached,
+# hearth bench: each protocol against Hearth and memcached, traces and their scale, overwrites and expiries,
 # and what it says when it is asked for nonsense or the server misbehaves.
 use strict;
 use warnings;
@@ -33,7 +33,7 @@ my $daemon = Hearth::Daemon->start(args => ['-m', 64]);
 my $memcached = Hearth::Daemon->start(program => '/usr/bin/memcached', args => ['-m', 64]);
 my %port = (hearth => $daemon->port, memcached => $memcached->port);
 my @mix = ('--keys', 500, '--key-size', '10-60', '--value-size', 'lognormal=400:1:200-40000', '--requests', 6000,
-	'--connections', 3, '--pipeline', 5, '--miss-set', '--verify');
+	'--connections', 3, '--pipeline', 5, '--overwrite', 30, '--ttl', 50, '--miss-set', '--verify');
 
 # ---- protocols ----
 for my $name (sort keys %port) {
@@ -41,6 +41,7 @@ for my $name (sort keys %port) {
 	for my $protocol (qw(text meta binary)) {
 		my $r = all_well("$name, $protocol", $port{$name}, '--protocol', $protocol, '--fill', @mix);
 		is($r->{hits}, $r->{gets}, "$name, $protocol: what was filled is found");
+		cmp_ok($r->{sets}, '>', 6000 - $r->{gets} + $r->{hits} / 5, "$name, $protocol: hits are overwritten");
 		$seen{join ' ', @$r{qw(requests gets sets)}} = 1;
 	}
 	is(scalar keys %seen, 1, "$name: in each protocol the same requests");
@@ -63,17 +64,42 @@ for my $how (['--connections', 1], ['--connections', 7], ['--connections', 4, '-
 }
 is(scalar keys %seen, 1, 'requests hang on their number, not on threads and connections');
 
+# ---- traces ----
+my $trace = scratch_dir() . '/trace';
+spew($trace, join '', map { sprintf "%d key%d %d\n", $_, $_ % 700, $_ % 7 + 1 } 0 .. 4199);
+$daemon->client->ask("flush_all\r\n");
+my $r = all_well('a trace', $daemon->port, '--trace', $trace, '--connections', 1, '--scale', 2.5);
+is("$r->{scale} $r->{gets} $r->{misses}", '2.5 4200 700', 'a trace is replayed, the factor reported');
+is(length($daemon->client->get('key3') // ''), 10, 'sizes are multiplied by --scale');
+$daemon->client->ask("flush_all\r\n");
+all_well('a trace with lives', $daemon->port, '--trace', $trace, '--ttl', 30);
+my @lives = map { ($daemon->client->ask("mg key$_ t\r\n") // '') =~ /^HD t(-?\d+)$/ ? $1 : 0 } 0 .. 699;
+my $expiring = grep { $_ >= 30 && $_ <= 86400 } @lives;
+is($expiring + grep({ $_ == -1 } @lives), 700, 'what is stored lives a minute to a day, or for ever');
+cmp_ok(abs($expiring - 210), '<', 60, 'as many as --ttl says');
+$daemon->client->ask("flush_all\r\n");
+$r = all_well('scaled to a size', $daemon->port, '--trace', $trace, '--scale-to', '10%:0.1');
+my $keys = 10 * 4 + 90 * 5 + 600 * 6;
+cmp_ok(abs($r->{scale} - (1048576 - $keys) / 2800), '<', 0.001, '--scale-to finds the factor');
 # ---- nonsense ----
-my ($code, $err, $r);
+my ($code, $err);
 for my $case ([qr/--protocol takes text, meta, binary or resp, not "udp"/, '--protocol', 'udp'],
+	[qr/--scale takes a number above 0/, '--scale', 0], [qr/--scale takes/, '--scale', '1x'], [qr/--scale takes/, '--scale', 'nan'],
+	[qr/--scale-to takes a share and MiB/, '--scale-to', '10:64'], [qr/--scale-to takes/, '--scale-to', '10%:'],
+	[qr/--scale-to takes/, '--scale-to', '0%:64'], [qr/are of no use without --trace/, '--scale', 2],
+	[qr/exclude each other/, '--trace', $trace, '--scale', 2, '--scale-to', '10%:64'],
+	[qr/--overwrite takes a whole number from 0 to 100/, '--overwrite', 101], [qr/--ttl takes a whole/, '--ttl', '5%'],
 	[qr/--key-size takes a size or two/, '--key-size', '20-251'], [qr/--value-size takes.*SIGMA/, '--value-size', 'lognormal=0'],
 	[qr/need a --key-size of 7/, '--keys', 1000000, '--key-size', '6-90'],
-	[qr/--verify needs a --value-size of 54/, '--verify', '--value-size', '53-99']) {
+	[qr/--verify needs a --value-size of 108/, '--verify', '--overwrite', 1]) {
 	my ($message, @args) = @$case;
 	($code, $err) = bench($daemon->port, @args);
 	is($code, 64, "@args is refused");
 	like($err, $message, 'and said why');
 }
+($code, $err) = bench($daemon->port, '--trace', $trace, '--scale-to', '100%:0.001');
+is($code, 74, 'a footprint below that of the keys alone');
+like($err, qr/700 keys of the trace have 4090 bytes/, 'is named');
 
 # ---- servers that answer nonsense, or refuse ----
 sub liar

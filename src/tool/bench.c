@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "base/msg.h"
 #include "tool/bench_cpu.h"
+#include "tool/bench_footprint.h"
 #include "tool/bench_options.h"
 #include "tool/bench_report.h"
 #include "tool/bench_worker.h"
@@ -115,6 +116,7 @@ static int run_part(struct bench *b, const struct part *part)
 	struct bench_cpu before, after;
 	memset(&report, 0, sizeof(report));
 	report.phase = part->name;
+	report.scale = part->phase == BENCH_TRACE ? b->o.scale : 0;
 	bool known = b->o.pid != 0 && bench_cpu_read((pid_t)b->o.pid, &before);
 	uint64_t begin = bench_conn_now();
 	bench_load_start(&b->o.load, part->phase, 0, part->stock, begin);
@@ -166,6 +168,10 @@ static bool load_trace(struct bench *b)
 	struct bench_options *o = &b->o;
 	if (!bench_trace_load(&b->trace, o->trace))
 		return false;
+	if (o->scale_to > 0 && !bench_footprint_factor(&b->trace, o->scale_to / o->scale_share, &o->scale))
+		return false;
+	if (o->scale > 0)
+		bench_trace_scale(&b->trace, o->scale);
 	o->load.trace = &b->trace;
 	return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench_options: see bench_options.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tool/bench_options.h"
@@ -8,6 +9,7 @@
 
 #define BATCH_MAX   65536u
 #define THREADS_MAX 256u
+#define SCALE_MAX   1e9
 /* Below the prime that spreads ranks; see bench_load.c. */
 #define KEYS_MAX 4000000000u
 
@@ -27,7 +29,11 @@ enum row {
 	ROW_FILL,
 	ROW_VERIFY,
 	ROW_MISS_SET,
+	ROW_OVERWRITE,
+	ROW_TTL,
 	ROW_TRACE,
+	ROW_SCALE,
+	ROW_SCALE_TO,
 	ROW_PID,
 	ROW_SEED,
 	ROW_JSON,
@@ -52,8 +58,12 @@ static const struct options_row ROWS[N_ROWS] = {
     [ROW_FILL] = {"fill", NULL, "first set each key once, in order"},
     [ROW_VERIFY] = {"verify", NULL, "values say whose they are; check each that is read"},
     [ROW_MISS_SET] = {"miss-set", NULL, "a get that misses is followed by a set of its key"},
+    [ROW_OVERWRITE] = {"overwrite", "PERCENT", "share of hits followed by a set with another size (0)"},
+    [ROW_TTL] = {"ttl", "PERCENT", "share of what is stored that expires in a minute to a day (0)"},
     [ROW_TRACE] = {"trace", "FILE",
         "replay \"seconds key size\" lines (plain or zstd): get, set what misses"},
+    [ROW_SCALE] = {"scale", "FACTOR", "multiply the trace's value sizes"},
+    [ROW_SCALE_TO] = {"scale-to", "SHARE%:MIB", "so that SHARE of the trace's keys and values take MIB MiB"},
     [ROW_PID] = {"pid", "PID", "the server's process: report its CPU time a request"},
     [ROW_SEED] = {"seed", "N", "seed of the random numbers (1)"},
     [ROW_JSON] = {"json", NULL, "one JSON object for each phase"},
@@ -96,6 +106,15 @@ static bool parse_value_sizes(struct bench_load *load, const char *text)
 	return false;
 }
 
+/* A decimal number above 0 that ends at *ret_end; 0 = none. */
+static double decimal(const char *text, char **ret_end)
+{
+	*ret_end = (char *)text;
+	bool digit = text[0] >= '0' && text[0] <= '9';
+	double n = digit || text[0] == '.' ? strtod(text, ret_end) : 0;
+	return isfinite(n) && n > 0 ? n : 0;
+}
+
 static bool parse_distribution(struct bench_load *load, const char *text)
 {
 	load->zipf = 0;
@@ -109,6 +128,28 @@ static bool parse_distribution(struct bench_load *load, const char *text)
 		return true;
 	options_usage(
 	    &SPEC, "--distribution takes uniform, zipf or zipf=S with S from 0.01 to 10, not \"%s\"", text);
+	return false;
+}
+
+static bool parse_scale(struct bench_options *o, const char *text)
+{
+	char *end;
+	o->scale = decimal(text, &end);
+	if (o->scale > 0 && o->scale <= SCALE_MAX && *end == '\0')
+		return true;
+	options_usage(&SPEC, "--scale takes a number above 0, as 2.5, not \"%s\"", text);
+	return false;
+}
+
+static bool parse_scale_to(struct bench_options *o, const char *text)
+{
+	char *end, *last = "";
+	o->scale_share = decimal(text, &end) / 100;
+	double mib = end[0] == '%' && end[1] == ':' ? decimal(end + 2, &last) : 0;
+	o->scale_to = mib * 1024 * 1024;
+	if (o->scale_share > 0 && mib > 0 && *last == '\0')
+		return true;
+	options_usage(&SPEC, "--scale-to takes a share and MiB, as 10%%:64, not \"%s\"", text);
 	return false;
 }
 
@@ -132,6 +173,10 @@ static bool take_number(struct bench_options *o, int row, const char *value)
 		return options_number(&SPEC, row, value, 1, BATCH_MAX, &o->pipeline);
 	case ROW_GET:
 		return take_percent(row, value, &load->get_percent);
+	case ROW_OVERWRITE:
+		return take_percent(row, value, &load->overwrite_percent);
+	case ROW_TTL:
+		return take_percent(row, value, &load->ttl_percent);
 	case ROW_KEYS:
 		return options_number(&SPEC, row, value, 1, KEYS_MAX, &load->keys);
 	case ROW_REQUESTS:
@@ -165,6 +210,10 @@ static bool take_option(struct bench_options *o, int row, const char *value)
 	case ROW_TRACE:
 		o->trace = value;
 		return true;
+	case ROW_SCALE:
+		return parse_scale(o, value);
+	case ROW_SCALE_TO:
+		return parse_scale_to(o, value);
 	case ROW_FILL:
 		return o->fill = true;
 	case ROW_VERIFY:
@@ -189,6 +238,10 @@ static bool agree(const struct bench_options *o)
 		options_usage(&SPEC, "--connections must not be fewer than --threads");
 	else if (o->trace && o->fill)
 		options_usage(&SPEC, "--trace and --fill exclude each other");
+	else if (o->scale > 0 && o->scale_to > 0)
+		options_usage(&SPEC, "--scale and --scale-to exclude each other");
+	else if (!o->trace && (o->scale > 0 || o->scale_to > 0))
+		options_usage(&SPEC, "--scale and --scale-to are of no use without --trace");
 	else if (!o->trace && load->key_sizes.min < digits + 1)
 		options_usage(&SPEC, "%llu keys need a --key-size of %u or more",
 		    (unsigned long long)load->keys, digits + 1);

@@ -10,6 +10,7 @@ struct bench_report {
 	const char *phase; /* "fill", "mix", "trace" */
 	struct bench_result result;
 	double seconds;
+	double scale; /* what a trace's sizes were multiplied by, 0 = as they are */
 	bool cpu_known;
 	double cpu, cpu_user, cpu_system; /* seconds of the server */
 };

@@ -196,6 +196,17 @@ bool bench_trace_load(struct bench_trace *trace, const char *path)
 	return true;
 }
 
+void bench_trace_scale(struct bench_trace *trace, double factor)
+{
+	trace->size_max = 0;
+	for (size_t i = 0; i < trace->n; i++) {
+		struct bench_trace_request *r = &trace->requests[i];
+		double size = r->size * factor;
+		r->size = size < 1 ? 1 : size > RECORD_VALUE_MAX ? RECORD_VALUE_MAX : (uint32_t)size;
+		trace->size_max = r->size > trace->size_max ? r->size : trace->size_max;
+	}
+}
+
 void bench_trace_free(struct bench_trace *trace)
 {
 	free(trace->requests);

@@ -24,6 +24,8 @@ struct bench_trace {
 
 /* False, after a message with file and line, when it cannot be read or a line is none. */
 bool bench_trace_load(struct bench_trace *trace, const char *path);
+/* Multiplies all sizes; none becomes less than 1 or more than RECORD_VALUE_MAX. */
+void bench_trace_scale(struct bench_trace *trace, double factor);
 void bench_trace_free(struct bench_trace *trace);
 static inline const char *bench_trace_key(const struct bench_trace *t, const struct bench_trace_request *r)
 {

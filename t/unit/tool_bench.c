@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tool_bench: the parts of bench that figures rest on: histogram, random numbers and ranks, sizes, traces, requests and when they are due, the values that say whose they are, requests and answers of each protocol. */
+/* tool_bench: the parts of bench that figures rest on: histogram, random numbers and ranks, sizes, traces and their
+ * footprint, requests and when they are due, the values that say whose they are, requests and answers of each protocol. */
 #include <math.h>
 #include <zstd.h>
 #include "unit.h"
 #include "tool/bench_hist.h"
 #include "tool/bench_answer.h"
 #include "tool/bench_encode.h"
+#include "tool/bench_footprint.h"
 #include "tool/bench_load.h"
 
 /* ---- histogram ---- */
@@ -219,6 +221,35 @@ static void plain_and_packed_are_the_same(void **state)
 	assert_false(bench_trace_load(&t, path));
 	free(packed);
 	free(text);
+	unit_scratch_end(&scratch);
+}
+
+static void sizes_are_scaled_to_the_footprint(void **state)
+{
+	(void)state;
+	static const char text[] = "0 a 100\n0 bb 200\n1 a 700\n1 bb 200\n2 ccc 0\n";
+	struct unit_scratch scratch = unit_scratch_begin();
+	struct bench_trace t;
+	struct bench_footprint f;
+	char path[300];
+	double factor;
+	unit_write_file(scratch.fd, "trace", text, strlen(text));
+	snprintf(path, sizeof(path), "%s/trace", scratch.path);
+	assert_true(bench_trace_load(&t, path));
+	assert_true(bench_footprint(&t, &f));
+	assert_int_equal(f.keys, 3);
+	assert_int_equal(f.key_bytes, 6);
+	assert_int_equal(f.value_bytes, 300);
+	assert_true(bench_footprint_factor(&t, 3006, &factor));
+	assert_true(fabs(factor - 10) < 1e-9);
+	assert_false(bench_footprint_factor(&t, 6, &factor));
+	bench_trace_scale(&t, 2.5);
+	assert_int_equal(t.requests[0].size, 250);
+	assert_int_equal(t.requests[4].size, 1);
+	assert_int_equal(t.size_max, 1750);
+	bench_trace_scale(&t, 1e9);
+	assert_int_equal(t.size_max, RECORD_VALUE_MAX);
+	bench_trace_free(&t);
 	unit_scratch_end(&scratch);
 }
 
@@ -617,6 +648,7 @@ static const struct CMUnitTest TESTS[] = {
     cmocka_unit_test(ranks_map_to_keys),
     cmocka_unit_test(sizes_are_parsed),
     cmocka_unit_test(lognormal_sizes_follow_the_law),
+    cmocka_unit_test(sizes_are_scaled_to_the_footprint),
     cmocka_unit_test(requests_hang_on_their_number),
     cmocka_unit_test(keys_keep_their_sizes),
     cmocka_unit_test(requests_come_when_they_are_due),
