@@ -33,7 +33,7 @@ MAIN    = hearthd config process
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \
 	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
-	bench_random bench_report bench_sizes bench_trace bench_value bench_worker
+	bench_progress bench_random bench_report bench_sizes bench_trace bench_value bench_worker
 
 objs = $(patsubst %,$(BUILD)/$(1)/%.o,$(2))
 LIB_OBJS    = $(call objs,base,$(BASE)) $(call objs,format,$(FORMAT))

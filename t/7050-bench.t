@@ -1,12 +1,12 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-3-Clause
-# hearth bench: each protocol against Hearth and memcached, traces and their scale, overwrites and expiries,
+# hearth bench: each protocol against Hearth and memcached, traces and their scale, overwrites and expiries, warm-up, rate,
 # and what it says when it is asked for nonsense or the server misbehaves.
 use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
-use Hearth::Process qw(program run scratch_dir spawn spew);
+use Hearth::Process qw(program run sanitizer scratch_dir spawn spew);
 use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
@@ -81,8 +81,35 @@ $daemon->client->ask("flush_all\r\n");
 $r = all_well('scaled to a size', $daemon->port, '--trace', $trace, '--scale-to', '10%:0.1');
 my $keys = 10 * 4 + 90 * 5 + 600 * 6;
 cmp_ok(abs($r->{scale} - (1048576 - $keys) / 2800), '<', 0.001, '--scale-to finds the factor');
+$daemon->client->ask("flush_all\r\n");
+$r = all_well('with a warm-up', $daemon->port, '--trace', $trace, '--connections', 1, '--warm-up', 700);
+is("$r->{gets} $r->{misses}", '3500 0', 'what the warm-up misses is not counted');
+my ($code, $err, @phases) = bench($daemon->port, '--trace', $trace, '--warm-up', 4200);
+is("$code $err" . @phases, '0 0', 'a trace that is all warm-up has nothing to report');
+
+# ---- warm-up by seconds, rate ----
+$r = all_well('warm-up in seconds', $daemon->port, '--warm-up', '1s', '--requests', 500, '--rate', 1000);
+is("$r->{requests} $r->{rate}", '500 1000', 'then so many requests are counted');
+cmp_ok($r->{seconds}, '>', 0.49, 'they come at their rate');
+$r = all_well('rate and seconds', $daemon->port, '--seconds', 1, '--rate', 500, '--threads', 2);
+cmp_ok(abs($r->{requests} - 500), '<=', 2, 'as many as were due');
+SKIP: {
+	skip 'measures', 1 if sanitizer();
+	# A server that is stopped for a moment: latency counts from when requests were due, so many were late.
+	my $stopper = fork // die;
+	if (!$stopper) {
+		select undef, undef, undef, 0.5;
+		kill 'STOP', $daemon->pid;
+		select undef, undef, undef, 0.5;
+		kill 'CONT', $daemon->pid;
+		POSIX::_exit(0);
+	}
+	$r = all_well('a server that stands still', $daemon->port, '--seconds', 2, '--rate', 1000, '--connections', 1);
+	waitpid $stopper, 0;
+	cmp_ok($r->{all_p90_us}, '>', 200_000, 'each request that was due meanwhile counts, not the one that was sent');
+}
+
 # ---- nonsense ----
-my ($code, $err);
 for my $case ([qr/--protocol takes text, meta, binary or resp, not "udp"/, '--protocol', 'udp'],
 	[qr/--scale takes a number above 0/, '--scale', 0], [qr/--scale takes/, '--scale', '1x'], [qr/--scale takes/, '--scale', 'nan'],
 	[qr/--scale-to takes a share and MiB/, '--scale-to', '10:64'], [qr/--scale-to takes/, '--scale-to', '10%:'],
@@ -90,6 +117,7 @@ for my $case ([qr/--protocol takes text, meta, binary or resp, not "udp"/, '--pr
 	[qr/exclude each other/, '--trace', $trace, '--scale', 2, '--scale-to', '10%:64'],
 	[qr/--overwrite takes a whole number from 0 to 100/, '--overwrite', 101], [qr/--ttl takes a whole/, '--ttl', '5%'],
 	[qr/--key-size takes a size or two/, '--key-size', '20-251'], [qr/--value-size takes.*SIGMA/, '--value-size', 'lognormal=0'],
+	[qr/--warm-up takes/, '--warm-up', '5m'], [qr/--warm-up takes/, '--warm-up', 's'], [qr/--rate takes/, '--rate', 0],
 	[qr/need a --key-size of 7/, '--keys', 1000000, '--key-size', '6-90'],
 	[qr/--verify needs a --value-size of 108/, '--verify', '--overwrite', 1]) {
 	my ($message, @args) = @$case;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bench: loads a server and measures it: runs the phases (fill, then mix or trace) and hands each to the
+/* bench: loads a server and measures it: runs the phases (fill, warm-up, then mix or trace) and hands each to the
  * report. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 #include "base/msg.h"
 #include "tool/bench_cpu.h"
 #include "tool/bench_footprint.h"
 #include "tool/bench_options.h"
+#include "tool/bench_progress.h"
 #include "tool/bench_report.h"
 #include "tool/bench_worker.h"
 #include "tool/client.h"
@@ -26,12 +25,13 @@ struct bench {
 	struct bench_worker *workers;
 };
 
-/* A part of the run: requests [0, stock), for so many seconds (0 = no limit). */
+/* A part of the run: requests [first, stock), for so many seconds (0 = no limit). */
 struct part {
 	const char *name;
 	enum bench_phase phase;
-	uint64_t stock, seconds;
+	uint64_t first, stock, seconds;
 	unsigned batch;
+	bool counted;
 };
 
 static bool open_workers(struct bench *b)
@@ -70,22 +70,19 @@ static void merge(struct bench_result *into, const struct bench_result *from)
 	bench_hist_merge(&into->set_ns, &from->set_ns);
 }
 
-/* A line that is overwritten, on a terminal only, until all threads have ended. */
-static void show_progress(const struct bench *b, const char *phase)
+/* What the threads have done so far. */
+static bool look(const struct bench *b, struct bench_progress *p)
 {
-	if (!isatty(STDERR_FILENO))
-		return;
-	for (bool ended = false; !ended;) {
-		uint64_t done = 0;
-		ended = true;
-		for (unsigned i = 0; i < b->o.threads; i++) {
-			done += atomic_load_explicit(&b->workers[i].done, memory_order_relaxed);
-			ended = ended && atomic_load(&b->workers[i].ended);
-		}
-		fprintf(stderr, "\r%s: %llu requests", phase, (unsigned long long)done);
-		nanosleep(&(struct timespec){0, 100000000}, NULL);
+	bool ended = true;
+	p->done = p->gets = p->hits = 0;
+	for (unsigned i = 0; i < b->o.threads; i++) {
+		const struct bench_worker *w = &b->workers[i];
+		p->done += atomic_load_explicit(&w->done, memory_order_relaxed);
+		p->gets += atomic_load_explicit(&w->gets, memory_order_relaxed);
+		p->hits += atomic_load_explicit(&w->hits, memory_order_relaxed);
+		ended = ended && atomic_load(&w->ended);
 	}
-	fputs("\r\033[K", stderr);
+	return !ended;
 }
 
 static bool run_workers(struct bench *b, const struct part *part, uint64_t begin)
@@ -94,8 +91,15 @@ static bool run_workers(struct bench *b, const struct part *part, uint64_t begin
 	uint64_t deadline = part->seconds ? begin + part->seconds * 1000000000u : UINT64_MAX;
 	while (started < b->o.threads && bench_worker_start(&b->workers[started], part->batch, deadline))
 		started++;
-	if (started == b->o.threads)
-		show_progress(b, part->name);
+	struct bench_progress p = {.name = part->name, .begun = begin, .deadline = deadline};
+	p.claimed = &b->o.load.claimed;
+	p.first = part->first;
+	p.stock = part->stock;
+	if (started == b->o.threads && bench_progress_wanted()) {
+		while (look(b, &p))
+			bench_progress_show(&p);
+		bench_progress_end(&p);
+	}
 	for (unsigned i = 0; i < started; i++)
 		bench_worker_join(&b->workers[i]);
 	return started == b->o.threads;
@@ -109,7 +113,7 @@ static void collect(struct bench *b, struct bench_report *report)
 	}
 }
 
-/* One part from first request to last answer, reported. */
+/* One part from first request to last answer, reported if it is counted. */
 static int run_part(struct bench *b, const struct part *part)
 {
 	static struct bench_report report;
@@ -117,9 +121,10 @@ static int run_part(struct bench *b, const struct part *part)
 	memset(&report, 0, sizeof(report));
 	report.phase = part->name;
 	report.scale = part->phase == BENCH_TRACE ? b->o.scale : 0;
+	report.rate = b->o.load.interval > 0 && part->phase != BENCH_FILL ? 1e9 / b->o.load.interval : 0;
 	bool known = b->o.pid != 0 && bench_cpu_read((pid_t)b->o.pid, &before);
 	uint64_t begin = bench_conn_now();
-	bench_load_start(&b->o.load, part->phase, 0, part->stock, begin);
+	bench_load_start(&b->o.load, part->phase, part->first, part->stock, begin);
 	if (!run_workers(b, part, begin))
 		return TOOL_SYSTEM;
 	report.seconds = (double)(bench_conn_now() - begin) / 1e9;
@@ -131,34 +136,42 @@ static int run_part(struct bench *b, const struct part *part)
 	}
 	collect(b, &report);
 	int exit_code = bench_report_exit(&report);
-	return bench_report_print(&report, b->o.json) ? exit_code : TOOL_IO;
+	return !part->counted || bench_report_print(&report, b->o.json) ? exit_code : TOOL_IO;
 }
 
 /* Requests that are counted, without a limit UINT64_MAX. */
-static uint64_t wanted(const struct bench *b)
+static uint64_t wanted(const struct bench *b, uint64_t warmed_up)
 {
 	if (b->o.requests_given)
 		return b->o.requests;
 	if (!b->o.trace)
 		return b->o.seconds ? UINT64_MAX : REQUESTS_DEFAULT;
-	return b->trace.n;
+	return b->trace.n > warmed_up ? b->trace.n - warmed_up : 0;
 }
 
 static int run_parts(struct bench *b)
 {
 	const struct bench_options *o = &b->o;
-	struct part part = {.name = "fill", .stock = o->load.keys};
+	struct part part = {.name = "fill", .stock = o->load.keys, .counted = true};
 	int exit_code = TOOL_OK;
 	part.batch = o->pipeline > FILL_BATCH ? (unsigned)o->pipeline : FILL_BATCH;
 	part.phase = BENCH_FILL;
 	if (o->fill)
 		exit_code = run_part(b, &part);
-	part = (struct part){.phase = o->trace ? BENCH_TRACE : BENCH_MIX};
+	part = (struct part){.name = "warm-up", .phase = o->trace ? BENCH_TRACE : BENCH_MIX};
 	part.batch = (unsigned)o->pipeline;
+	part.stock = o->warm_up_seconds ? INT64_MAX : o->warm_up;
+	part.seconds = o->warm_up_seconds;
+	if (part.stock > 0 && exit_code != TOOL_IO) {
+		exit_code = tool_worse(exit_code, run_part(b, &part));
+		part.first = atomic_load(&b->o.load.claimed);
+	}
 	part.name = o->trace ? "trace" : "mix";
+	part.counted = true;
 	part.seconds = o->seconds;
-	part.stock = wanted(b);
-	if (part.stock > 0 && exit_code != TOOL_IO)
+	uint64_t n = wanted(b, part.first);
+	part.stock = n > UINT64_MAX - part.first ? UINT64_MAX : part.first + n;
+	if (n > 0 && exit_code != TOOL_IO)
 		exit_code = tool_worse(exit_code, run_part(b, &part));
 	return exit_code;
 }

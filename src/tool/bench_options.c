@@ -19,6 +19,7 @@ enum row {
 	ROW_CONNECTIONS,
 	ROW_THREADS,
 	ROW_PIPELINE,
+	ROW_RATE,
 	ROW_GET,
 	ROW_KEYS,
 	ROW_KEY_SIZE,
@@ -26,6 +27,7 @@ enum row {
 	ROW_DISTRIBUTION,
 	ROW_REQUESTS,
 	ROW_SECONDS,
+	ROW_WARM_UP,
 	ROW_FILL,
 	ROW_VERIFY,
 	ROW_MISS_SET,
@@ -46,6 +48,7 @@ static const struct options_row ROWS[N_ROWS] = {
     [ROW_CONNECTIONS] = {"connections", "N", "connections in all (32)"},
     [ROW_THREADS] = {"threads", "N", "threads that share them (1)"},
     [ROW_PIPELINE] = {"pipeline", "N", "requests sent at once on a connection (1)"},
+    [ROW_RATE] = {"rate", "N", "requests a second in all; latency counts from when each is due"},
     [ROW_GET] = {"get", "PERCENT", "share of gets, the rest are sets (90)"},
     [ROW_KEYS] = {"keys", "N", "different keys (100000)"},
     [ROW_KEY_SIZE] = {"key-size", "N|A-B", "bytes of a key, or even between two sizes (20)"},
@@ -55,6 +58,7 @@ static const struct options_row ROWS[N_ROWS] = {
         "how often a key is asked for (uniform; S is 0.99)"},
     [ROW_REQUESTS] = {"requests", "N", "end after N requests (1000000, or the whole trace)"},
     [ROW_SECONDS] = {"seconds", "N", "end after N seconds"},
+    [ROW_WARM_UP] = {"warm-up", "N|Ns", "requests, or seconds, that come first and are not counted"},
     [ROW_FILL] = {"fill", NULL, "first set each key once, in order"},
     [ROW_VERIFY] = {"verify", NULL, "values say whose they are; check each that is read"},
     [ROW_MISS_SET] = {"miss-set", NULL, "a get that misses is followed by a set of its key"},
@@ -153,6 +157,21 @@ static bool parse_scale_to(struct bench_options *o, const char *text)
 	return false;
 }
 
+/* N requests, or seconds: Ns. */
+static bool parse_warm_up(struct bench_options *o, const char *text)
+{
+	char *end = (char *)text;
+	unsigned long long n = text[0] >= '0' && text[0] <= '9' ? strtoull(text, &end, 10) : 0;
+	bool seconds = strcmp(end, "s") == 0;
+	o->warm_up = seconds ? 0 : n;
+	o->warm_up_seconds = seconds ? n : 0;
+	if (end > text && n <= (seconds ? 1000000u : (unsigned long long)INT64_MAX) &&
+	    (seconds || *end == '\0'))
+		return true;
+	options_usage(&SPEC, "--warm-up takes a number of requests, or seconds as 5s, not \"%s\"", text);
+	return false;
+}
+
 static bool take_percent(int row, const char *value, unsigned *ret)
 {
 	uint64_t n = 0;
@@ -164,6 +183,8 @@ static bool take_percent(int row, const char *value, unsigned *ret)
 static bool take_number(struct bench_options *o, int row, const char *value)
 {
 	struct bench_load *load = &o->load;
+	uint64_t n = 1;
+	bool ok;
 	switch ((enum row)row) {
 	case ROW_CONNECTIONS:
 		return options_number(&SPEC, row, value, 1, 100000, &o->connections);
@@ -171,6 +192,10 @@ static bool take_number(struct bench_options *o, int row, const char *value)
 		return options_number(&SPEC, row, value, 1, THREADS_MAX, &o->threads);
 	case ROW_PIPELINE:
 		return options_number(&SPEC, row, value, 1, BATCH_MAX, &o->pipeline);
+	case ROW_RATE:
+		ok = options_number(&SPEC, row, value, 1, 1000000000, &n);
+		load->interval = 1e9 / (double)n;
+		return ok;
 	case ROW_GET:
 		return take_percent(row, value, &load->get_percent);
 	case ROW_OVERWRITE:
@@ -207,6 +232,8 @@ static bool take_option(struct bench_options *o, int row, const char *value)
 		return parse_value_sizes(&o->load, value);
 	case ROW_DISTRIBUTION:
 		return parse_distribution(&o->load, value);
+	case ROW_WARM_UP:
+		return parse_warm_up(o, value);
 	case ROW_TRACE:
 		o->trace = value;
 		return true;

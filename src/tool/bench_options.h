@@ -12,6 +12,7 @@ struct bench_options {
 	uint64_t connections, threads, pipeline, pid;
 	uint64_t requests, seconds; /* seconds 0 = no limit */
 	bool requests_given, fill, miss_set, json;
+	uint64_t warm_up, warm_up_seconds;
 	double scale;                 /* of a trace's values; 0 = not given */
 	double scale_share, scale_to; /* or: this share of its footprint is so many bytes */
 	struct bench_load load;

@@ -58,6 +58,8 @@ static void print_json(struct out *out, const struct bench_report *report, const
 	json_u64(&j, "requests", r->gets + r->sets);
 	json_double(&j, "seconds", report->seconds);
 	json_double(&j, "requests_per_second", per(requests, report->seconds));
+	if (report->rate > 0)
+		json_double(&j, "rate", report->rate);
 	if (report->scale > 0)
 		json_double(&j, "scale", report->scale);
 	json_u64(&j, "gets", r->gets);
@@ -99,6 +101,9 @@ static void print_text(const struct bench_report *report, const struct bench_his
 	double requests = (double)(r->gets + r->sets);
 	printf("%-6s %llu requests in %.3f s: %.0f a second\n", report->phase,
 	    (unsigned long long)(r->gets + r->sets), report->seconds, per(requests, report->seconds));
+	if (report->rate > 0)
+		printf("%-6s %.0f a second asked for; latencies count from when each request was due\n", "",
+		    report->rate);
 	if (report->scale > 0)
 		printf("%-6s value sizes of the trace times %.6g\n", "", report->scale);
 	if (r->gets > 0)

@@ -7,10 +7,11 @@
 #include "tool/bench_conn.h"
 
 struct bench_report {
-	const char *phase; /* "fill", "mix", "trace" */
+	const char *phase; /* "fill", "warm-up", "mix", "trace" */
 	struct bench_result result;
 	double seconds;
 	double scale; /* what a trace's sizes were multiplied by, 0 = as they are */
+	double rate;  /* requests a second that were asked for, 0 = as fast as answers come */
 	bool cpu_known;
 	double cpu, cpu_user, cpu_system; /* seconds of the server */
 };

@@ -175,6 +175,7 @@ bool bench_worker_start(struct bench_worker *w, unsigned batch, uint64_t deadlin
 {
 	w->shared.batch = batch;
 	w->shared.deadline = deadline;
+	publish(w);
 	atomic_store(&w->ended, false);
 	bench_source_init(&w->shared.source, w->shared.load, w->index);
 	for (unsigned i = 0; i < w->n_conns; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tool_bench: the parts of bench that figures rest on: histogram, random numbers and ranks, sizes, traces and their
- * footprint, requests and when they are due, the values that say whose they are, requests and answers of each protocol. */
+ * footprint, requests and when they are due, the values that say whose they are, requests and answers of each protocol,
+ * the progress line. */
 #include <math.h>
 #include <zstd.h>
 #include "unit.h"
@@ -9,6 +10,7 @@
 #include "tool/bench_encode.h"
 #include "tool/bench_footprint.h"
 #include "tool/bench_load.h"
+#include "tool/bench_progress.h"
 
 /* ---- histogram ---- */
 
@@ -635,6 +637,35 @@ static void binary_answers_are_told_apart(void **state)
 	assert_int_equal(bench_answer(&load, &r, data, 24, &a), BENCH_BROKEN);
 }
 
+/* ---- progress ---- */
+
+static void progress_says_how_long(void **state)
+{
+	(void)state;
+	atomic_uint_fast64_t claimed = 2500;
+	char text[160];
+	struct bench_progress p = {
+	    .name = "mix", .begun = 1, .deadline = UINT64_MAX, .stock = 10000, .claimed = &claimed};
+	p.done = 2500;
+	p.gets = 2000;
+	p.hits = 500;
+	bench_progress_line(&p, 2000000001, text, sizeof(text));
+	assert_string_equal(text, "mix: 2500 requests, 1250 a second, hit ratio 0.2500, 6 s left");
+	p.done = 3500;
+	p.gets = 3000;
+	p.hits = 1500;
+	p.deadline = 5000000001;
+	claimed = 3500;
+	bench_progress_line(&p, 3000000001, text, sizeof(text));
+	assert_string_equal(text, "mix: 3500 requests, 1000 a second, hit ratio 1.0000, 2 s left");
+	p.stock = UINT64_MAX;
+	p.deadline = UINT64_MAX;
+	bench_progress_line(&p, 4000000001, text, sizeof(text));
+	assert_string_equal(text, "mix: 3500 requests, 0 a second");
+	bench_progress_line(&p, 5000000001, text, 8);
+	assert_string_equal(text, "mix: 35");
+}
+
 static const struct CMUnitTest TESTS[] = {
     cmocka_unit_test(buckets_cover_all_values),
     cmocka_unit_test(percentiles_are_near),
@@ -656,6 +687,7 @@ static const struct CMUnitTest TESTS[] = {
     cmocka_unit_test(binary_requests_are_in_form),
     cmocka_unit_test(answers_are_told_apart),
     cmocka_unit_test(binary_answers_are_told_apart),
+    cmocka_unit_test(progress_says_how_long),
 };
 
 UNIT_MAIN(TESTS)
