@@ -81,6 +81,8 @@ $daemon->client->ask("flush_all\r\n");
 $r = all_well('scaled to a size', $daemon->port, '--trace', $trace, '--scale-to', '10%:0.1');
 my $keys = 10 * 4 + 90 * 5 + 600 * 6;
 cmp_ok(abs($r->{scale} - (1048576 - $keys) / 2800), '<', 0.001, '--scale-to finds the factor');
+$r = all_well('of a part of it', $daemon->port, '--trace', $trace, '--scale-to', '100%:0.1', '--requests', 10);
+cmp_ok(abs($r->{scale} - (104857.6 - 40) / 34), '<', 0.001, 'only what is replayed counts');
 $daemon->client->ask("flush_all\r\n");
 $r = all_well('with a warm-up', $daemon->port, '--trace', $trace, '--connections', 1, '--warm-up', 700);
 is("$r->{gets} $r->{misses}", '3500 0', 'what the warm-up misses is not counted');

@@ -181,6 +181,10 @@ static bool load_trace(struct bench *b)
 	struct bench_options *o = &b->o;
 	if (!bench_trace_load(&b->trace, o->trace))
 		return false;
+	/* What is not replayed has no part in the footprint. */
+	uint64_t replayed = o->warm_up + o->requests;
+	if (o->requests_given && !o->warm_up_seconds && replayed > 0 && replayed < b->trace.n)
+		b->trace.n = replayed;
 	if (o->scale_to > 0 && !bench_footprint_factor(&b->trace, o->scale_to / o->scale_share, &o->scale))
 		return false;
 	if (o->scale > 0)
