@@ -17,11 +17,12 @@
 #include "base/clock.h"
 #include "store/policy.h"
 #include "store/store.h"
-#include "tool/bench_random.h"
+#include "tool/bench_draw.h"
 #include "tool/bench_trace.h"
 
 #define NONE UINT32_MAX
 #define MIB  (1u << 20)
+#define SEED 1
 
 /* The trace with keys as numbers. */
 struct stream {
@@ -97,17 +98,15 @@ static uint32_t scaled(const struct mix *m, uint32_t i)
 	return size < 1 ? 1 : (uint32_t)size;
 }
 
-/* The same decisions for every model: they hang on the request alone. */
-static bool decides(uint32_t i, unsigned salt, unsigned percent)
+/* The same decisions for every model, and those of hearth bench with its default seed: they hang on the request alone. */
+static bool overwrites(const struct mix *m, uint32_t i)
 {
-	struct bench_random r = {(uint64_t)i << 8 | salt};
-	return bench_random_below(&r, 100) < percent;
+	return bench_draw_percent(SEED, i, BENCH_DRAW_OVERWRITE, m->overwrite);
 }
 
 static uint32_t rewritten(const struct mix *m, uint32_t i)
 {
-	struct bench_random r = {(uint64_t)i << 8 | 3};
-	return (uint32_t)(scaled(m, i) * (0.5 + (double)bench_random_below(&r, 1000) / 1000));
+	return (uint32_t)bench_draw_other_size(SEED, i, scaled(m, i));
 }
 
 /* ---- the store ---- */
@@ -149,12 +148,13 @@ static double run_store(const struct mix *m, enum store_policy policy)
 		const struct bench_trace_request *r = &stream.trace.requests[i];
 		struct store_outcome out;
 		struct store_key key = store_key(s, bench_trace_key(&stream.trace, r), r->key_len);
-		int64_t expiry = decides(i, 2, m->expire) ? now + 60 + (int64_t)i % 86340 : 0;
+		bool expires = bench_draw_percent(SEED, i, BENCH_DRAW_EXPIRES, m->expire);
+		int64_t expiry = expires ? now + bench_draw_ttl(SEED, i) : 0;
 		store_thread_set_now(t, now);
 		if (store_get(t, &key, nothing, &s, &out) != STORE_OK) {
 			misses++;
 			put(s, t, &key, scaled(m, i), expiry);
-		} else if (decides(i, 1, m->overwrite)) {
+		} else if (overwrites(m, i)) {
 			put(s, t, &key, rewritten(m, i), expiry);
 		}
 		store_maintain(t);
@@ -211,7 +211,7 @@ static double run_lru(const struct mix *m)
 			unlink_node(n, at);
 		else
 			misses++;
-		if (hit && decides(i, 1, m->overwrite))
+		if (hit && overwrites(m, i))
 			size = rewritten(m, i);
 		else if (hit)
 			size = n[at].size - stream.trace.requests[i].key_len;
@@ -274,7 +274,7 @@ static double run_belady(const struct mix *m)
 		uint32_t key = stream.key[i];
 		uint32_t wants = scaled(m, i);
 		bool hit = h.at[key] != NONE;
-		if (hit && decides(i, 1, m->overwrite))
+		if (hit && overwrites(m, i))
 			wants = rewritten(m, i);
 		else if (hit)
 			wants = size[key] - stream.trace.requests[i].key_len;
