@@ -11,7 +11,7 @@ struct store_large {
 	uint32_t magic;
 	_Atomic uint32_t refs;
 	size_t len;
-	_Atomic uint64_t *counter;
+	struct large_spares *spares;
 	/* While it is linked; under the queues' lock. */
 	TAILQ_ENTRY(store_large) entry;
 	uint64_t hash, born;
@@ -19,16 +19,96 @@ struct store_large {
 	uint8_t data[];
 };
 
-struct store_large *large_make(size_t len, _Atomic uint64_t *counter)
+/* The system maps blocks from here on one by one (see store_open): smaller ones are the allocator's to keep. */
+#define SPARE_FROM ((size_t)128 << 10)
+/* What is larger than so many times what may be kept in all goes back at once. */
+#define SPARE_MOST 4u
+
+static size_t cost_of(size_t len)
 {
-	struct store_large *large = malloc(sizeof(*large) + len);
+	return sizeof(struct store_large) + len + 16; /* the allocator's own */
+}
+
+void large_spares_init(struct large_spares *spares, size_t most)
+{
+	*spares = (struct large_spares){.most = most};
+	pthread_mutex_init(&spares->lock, NULL);
+}
+
+void large_spares_fini(struct large_spares *spares)
+{
+	while (spares->n > 0)
+		free(spares->block[--spares->n]);
+	pthread_mutex_destroy(&spares->lock);
+}
+
+static size_t apart(size_t a, size_t b)
+{
+	return a > b ? a - b : b - a;
+}
+
+/* Under the lock. */
+static struct store_large *take_out(struct large_spares *spares, unsigned i)
+{
+	struct store_large *block = spares->block[i];
+	spares->block[i] = spares->block[--spares->n];
+	spares->bytes -= large_cost(block);
+	return block;
+}
+
+/* The spare block nearest in size, or NULL. */
+static struct store_large *take_spare(struct large_spares *spares, size_t len)
+{
+	struct store_large *block = NULL;
+	pthread_mutex_lock(&spares->lock);
+	unsigned best = 0;
+	for (unsigned i = 1; i < spares->n; i++)
+		if (apart(spares->block[i]->len, len) < apart(spares->block[best]->len, len))
+			best = i;
+	if (spares->n > 0)
+		block = take_out(spares, best);
+	pthread_mutex_unlock(&spares->lock);
+	return block;
+}
+
+/* Keeps the block, and lets others go where that is too much. */
+static void keep_spare(struct large_spares *spares, struct store_large *block)
+{
+	struct store_large *out[LARGE_SPARES + 1];
+	unsigned n = 0;
+	pthread_mutex_lock(&spares->lock);
+	while (
+	    spares->n > 0 && (spares->n == LARGE_SPARES || spares->bytes + large_cost(block) > spares->most))
+		out[n++] = take_out(spares, 0);
+	spares->block[spares->n++] = block;
+	spares->bytes += large_cost(block);
+	pthread_mutex_unlock(&spares->lock);
+	while (n > 0)
+		free(out[--n]);
+}
+
+static struct store_large *allocate(size_t len, struct large_spares *spares)
+{
+	size_t size = sizeof(struct store_large) + len;
+	struct store_large *spare = size >= SPARE_FROM ? take_spare(spares, len) : NULL;
+	if (!spare)
+		return malloc(size);
+	struct store_large *large = realloc(spare, size);
+	if (!large)
+		free(spare);
+	return large;
+}
+
+struct store_large *large_make(size_t len, struct large_spares *spares)
+{
+	struct store_large *large = allocate(len, spares);
 	if (!large)
 		return NULL;
 	large->magic = LARGE_MAGIC;
 	atomic_init(&large->refs, 1);
 	large->len = len;
-	large->counter = counter;
-	atomic_fetch_add_explicit(counter, large_cost(large), memory_order_relaxed);
+	large->spares = spares;
+	atomic_fetch_add_explicit(&spares->used, cost_of(len), memory_order_relaxed);
 	return large;
 }
 
@@ -46,9 +126,14 @@ void large_unref(struct store_large **ref)
 	*ref = NULL;
 	if (atomic_fetch_sub_explicit(&large->refs, 1, memory_order_acq_rel) > 1)
 		return;
-	atomic_fetch_sub_explicit(large->counter, large_cost(large), memory_order_relaxed);
+	struct large_spares *spares = large->spares;
+	size_t size = sizeof(*large) + large->len;
+	atomic_fetch_sub_explicit(&spares->used, cost_of(large->len), memory_order_relaxed);
 	large->magic = 0;
-	free(large);
+	if (size >= SPARE_FROM && size <= spares->most * SPARE_MOST)
+		keep_spare(spares, large);
+	else
+		free(large);
 }
 
 uint8_t *large_data(struct store_large *large)
@@ -63,7 +148,7 @@ size_t large_len(const struct store_large *large)
 
 size_t large_cost(const struct store_large *large)
 {
-	return sizeof(*large) + large->len + 16; /* the allocator's own */
+	return cost_of(large->len);
 }
 
 void large_queues_init(struct large_queues *q)

@@ -24,9 +24,24 @@ struct large_queues {
 	_Atomic uint64_t bytes[ARENA_QUEUES];
 };
 
-/* One reference; counter gets the bytes taken and loses them when the last reference goes. NULL: memory is
+/* Memory of values that are gone, for the next ones: what the system would take back it would have to clear, page by page,
+ * when it gives it out again, which costs more than all else that a store of such a value does. A block is brought to its
+ * new size with realloc, which moves pages and no bytes. Not counted against -m, so kept small. */
+#define LARGE_SPARES 8u
+struct large_spares {
+	pthread_mutex_t lock;
+	struct store_large *block[LARGE_SPARES]; /* in no order */
+	unsigned n;
+	size_t bytes, most;    /* so many may be kept, but for one block */
+	_Atomic uint64_t used; /* bytes of all large values there are */
+};
+
+void large_spares_init(struct large_spares *spares, size_t most);
+void large_spares_fini(struct large_spares *spares);
+
+/* One reference; spares->used gets the bytes taken and loses them when the last reference goes. NULL: memory is
  * short. */
-struct store_large *large_make(size_t len, _Atomic uint64_t *counter);
+struct store_large *large_make(size_t len, struct large_spares *spares);
 struct store_large *large_ref(struct store_large *large);
 void large_unref(struct store_large **large);
 uint8_t *large_data(struct store_large *large);

@@ -49,7 +49,8 @@ struct store {
 	struct index index;
 	struct arena arena;
 	struct ghost ghost;
-	_Atomic uint64_t large_bytes; /* all there are; those that are linked stand in the queues */
+	struct large_spares
+	    spares; /* their `used` are the bytes of all large values; those linked stand in the queues */
 	struct large_queues large;
 	_Atomic uint64_t flush_seq; /* items with this number or a lower one are dead */
 	_Atomic uint64_t seq;       /* without an observer */

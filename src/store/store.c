@@ -53,6 +53,7 @@ struct store *store_open(const struct store_options *options)
 	pthread_mutex_init(&s->reclaim_lock, NULL);
 	pthread_mutex_init(&s->scan.lock, NULL);
 	large_queues_init(&s->large);
+	large_spares_init(&s->spares, options->memory / 64);
 	/* Large values go back to the system when freed; the default threshold would grow with them. */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	if (hash_key_init(&s->hash) < 0 || arena_init(&s->arena, options->memory, most) < 0 ||
@@ -90,8 +91,9 @@ void store_close(struct store **ref)
 	struct store *s = *ref;
 	CHECK_MAGIC(s, STORE_MAGIC);
 	*ref = NULL;
-	if (atomic_load(&s->large_bytes))
+	if (atomic_load(&s->spares.used))
 		free_large(s);
+	large_spares_fini(&s->spares);
 	for (unsigned i = 0; s->lanes && i < s->n_lanes; i++)
 		pthread_mutex_destroy(&s->lanes[i].lock);
 	ghost_fini(&s->ghost);
@@ -192,7 +194,7 @@ void store_set_limit(struct store *s)
 {
 	uint64_t other = atomic_load_explicit(&s->index.bytes, memory_order_relaxed) +
 	                 atomic_load_explicit(&s->ghost.bytes, memory_order_relaxed) +
-	                 atomic_load_explicit(&s->large_bytes, memory_order_relaxed);
+	                 atomic_load_explicit(&s->spares.used, memory_order_relaxed);
 	uint64_t memory = atomic_load_explicit(&s->memory, memory_order_relaxed);
 	uint64_t room = memory > other ? (memory - other) / s->arena.region_size : 0;
 	uint64_t least = regions_least(s);
@@ -391,14 +393,14 @@ bool store_wants_large(const struct store *s, const struct store_key *key, size_
 struct store_large *store_large_make(struct store_thread *t, size_t value_len)
 {
 	struct store *s = t->store;
-	struct store_large *large = large_make(value_len, &s->large_bytes);
+	struct store_large *large = large_make(value_len, &s->spares);
 	if (!large)
 		return NULL;
 	/* Regions make room: those over the new limit are given back as they become free. */
 	for (;;) {
 		store_set_limit(s);
 		uint64_t least = regions_least(s) * s->arena.region_size;
-		bool fits = s->large_bytes + s->index.bytes + s->ghost.bytes + least <= s->memory;
+		bool fits = s->spares.used + s->index.bytes + s->ghost.bytes + least <= s->memory;
 		if (arena_trim(&s->arena) && fits)
 			return large;
 		if (!reclaim_one(t)) {
@@ -453,7 +455,7 @@ void store_get_stats(struct store *s, struct store_stats *st)
 	    .index_buckets = s->index.bytes / 64,
 	    .index_bytes = s->index.bytes,
 	    .ghost_bytes = s->ghost.bytes,
-	    .large_bytes = s->large_bytes,
+	    .large_bytes = s->spares.used,
 	    .regions = s->arena.limit,
 	    .region_size = s->arena.region_size,
 	    .oldest_access = oldest_access(s),

@@ -265,6 +265,35 @@ static void large_values_go_one_by_one(void **state)
 	store_close(&s);
 }
 
+/* Blocks of values that went wait for others, but no more than a sixty-fourth of the memory, or one block of four times that. */
+static void spare_blocks_are_few(void **state)
+{
+	(void)state;
+	struct store *s = store_make(32 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	uint32_t random = 5;
+	bool waited = false;
+	for (uint32_t n = 0; n < 400; n++) {
+		uint32_t r = unit_random(&random);
+		size_t len = n % 20 == 0 ? 3 * MIB : 130 * KIB + r % (700 * KIB);
+		assert_int_equal(store_set(s, t, r % 60, n, len), STORE_OK);
+		assert_true(s->spares.bytes <= s->spares.most || s->spares.n == 1);
+		assert_in_range(s->spares.bytes, 0, 2 * MIB + KIB);
+		waited |= s->spares.n > 0;
+	}
+	assert_true(waited);
+	assert_in_range(stats_of(s).memory_used, 0, 32 * MIB);
+	struct store_outcome out;
+	char name[32];
+	for (uint32_t n = 0; n < 60; n++) {
+		struct store_key k = key_of(s, n, name);
+		store_delete(t, &k, 0, &out);
+	}
+	assert_int_equal(s->spares.used, 0);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
 /* Of 1000 bytes each: the first that many keys are there, then 3000 others push some of them out; how many of the first
  * stay, of those with an even number (marked: used, or about to expire) and of the others. */
 struct survivors {
@@ -578,6 +607,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(churn_of_sizes_keeps_to_the_limit),
     cmocka_unit_test(accounts_are_exact_after_all),
     cmocka_unit_test(large_values_go_one_by_one),
+    cmocka_unit_test(spare_blocks_are_few),
     cmocka_unit_test(each_policy_keeps_what_it_is_for),
     cmocka_unit_test(without_eviction_a_set_is_refused_and_nothing_goes),
     cmocka_unit_test(trap01_each_mutating_miss_leaves_a_tombstone),
