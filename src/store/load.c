@@ -50,10 +50,6 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	    .flags = load->flags,
 	    .value_len = load->value_len,
 	};
-	uint64_t newest = atomic_load_explicit(&s->newest, memory_order_relaxed);
-	while (load->keep_newer && load->seq > newest &&
-	       !atomic_compare_exchange_weak(&s->newest, &newest, load->seq))
-		;
 	bool fits = sizeof(struct item) + key->len + load->value_len <= s->options.item_max;
 	if (fits && store_wants_large(s, key, load->value_len)) {
 		spec.large = store_large_make(t, load->value_len);
@@ -63,6 +59,10 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	}
 	change_grow(t, key);
 	bool room = fits && change_room(t, item_round(item_bytes(&spec, item_layout(&spec))));
+	if (!room)
+		pthread_mutex_lock(&t->lane->lock);
+	if (load->keep_newer && load->seq > t->lane->newest)
+		t->lane->newest = load->seq;
 	change_enter(t, key, &site);
 	bool older = load->keep_newer && site.it && item_seq(site.it) >= load->seq;
 	bool full =
@@ -77,8 +77,7 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 		}
 	}
 	change_leave(s, &site);
-	if (room)
-		pthread_mutex_unlock(&t->lane->lock);
+	pthread_mutex_unlock(&t->lane->lock);
 	if (spec.large)
 		large_unref(&spec.large);
 	return applied;
@@ -165,7 +164,7 @@ void store_load_reset(struct store_thread *t)
 void store_load_flush(struct store_thread *t, uint64_t seq)
 {
 	/* A snapshot holds items that were set after this flush if both fell between its S0 and its scan. */
-	if (atomic_load(&t->store->newest) > seq)
+	if (store_newest(t->store) > seq)
 		drop_below(t->store, seq);
 	else
 		store_kill_all(t->store, seq);
@@ -173,7 +172,11 @@ void store_load_flush(struct store_thread *t, uint64_t seq)
 
 uint64_t store_newest(const struct store *s)
 {
-	return atomic_load(&s->newest);
+	uint64_t newest = 0;
+	for (unsigned i = 0; i < s->n_lanes; i++)
+		if (s->lanes[i].newest > newest)
+			newest = s->lanes[i].newest;
+	return newest;
 }
 
 uint64_t store_item_max(const struct store *s)

@@ -20,6 +20,7 @@ struct lane {
 	pthread_mutex_t lock;
 	uint32_t open[ARENA_QUEUES], rest[ARENA_QUEUES];
 	uint64_t total_items; /* linked through here */
+	uint64_t newest;      /* number that was loaded from a snapshot through here */
 } __attribute__((aligned(64)));
 
 struct reclaim_entry {
@@ -55,8 +56,7 @@ struct store {
 	_Atomic uint64_t flush_seq; /* items with this number or a lower one are dead */
 	_Atomic uint64_t seq;       /* without an observer */
 	_Atomic bool loading;
-	_Atomic uint64_t newest; /* number loaded from a snapshot */
-	_Atomic bool ghosts_on;  /* something was dropped */
+	_Atomic bool ghosts_on; /* something was dropped */
 	store_observe *observe;
 	void (*wake)(void *arg);
 	void *wake_arg;

@@ -152,7 +152,7 @@ void store_load_begin(struct store *s);
 /* Fits the index to what was loaded (part of parts, by several threads), then, alone, ends the loading. */
 void store_load_fit(struct store_thread *t, unsigned part, unsigned parts);
 void store_load_done(struct store *s);
-/* The highest number of the items that a snapshot brought. */
+/* The highest number of the items that a snapshot brought. No other thread loads meanwhile. */
 uint64_t store_newest(const struct store *s);
 /* Bytes of header, key and value that an item may have. */
 uint64_t store_item_max(const struct store *s);
