@@ -189,7 +189,11 @@ void store_reserve(struct store_thread *t, uint64_t items)
 	struct store *s = t->store;
 	/* No more than can live here at once, at the smallest plausible size. */
 	uint64_t most = s->options.memory / 64;
-	uint64_t want = (items < most ? items : most) / index_shards(&s->index) / INDEX_LOAD + 1;
+	uint64_t mean = (items < most ? items : most) / index_shards(&s->index), deviation = 1;
+	/* Keys fall unevenly: with three deviations above the mean one shard in a thousand has to grow, not half. */
+	while ((deviation + 1) * (deviation + 1) <= mean)
+		deviation++;
+	uint64_t want = (mean + 3 * deviation) / INDEX_LOAD + 1;
 	if (want > s->index.buckets_max)
 		want = s->index.buckets_max;
 	for (uint32_t shard = 0; shard < index_shards(&s->index); shard++)
@@ -197,14 +201,15 @@ void store_reserve(struct store_thread *t, uint64_t items)
 			index_resize(&s->index, shard, (uint32_t)want, NULL);
 }
 
-/* Brings each shard to the size that suits it, after the doubling of a load. */
+/* Brings each shard to the size that suits it, after the doubling of a load; one that is an eighth too large stays as it
+ * is, as after any growth. */
 void store_load_fit(struct store_thread *t, unsigned part, unsigned parts)
 {
 	struct store *s = t->store;
 	for (uint32_t shard = part; shard < index_shards(&s->index); shard += parts) {
 		struct index_shard *sh = &s->index.shard[shard];
 		uint32_t want = index_fitting_size(&s->index, shard);
-		if (want >= sh->buckets)
+		if (want + want / 8 >= sh->buckets)
 			continue;
 		size_t size = index_scratch_size(sh->buckets);
 		uint64_t *scratch = t->scratch_size >= size ? t->scratch : realloc(t->scratch, size);
