@@ -1,35 +1,38 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* load: the snapshot's blocks to the store, each block by whichever thread is free. A damaged block forgets
- * its keys and no more. */
+/* load: the snapshot's blocks to the store, each unpacked by whichever thread is free and applied by all (spread.h). A
+ * damaged block forgets its keys and no more. */
 #include "persist/recover_private.h"
+#include "persist/spread.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/check.h"
 #include <hearth/snapshot.h>
 
-#define AHEAD 12u /* records whose buckets are fetched ahead */
+#define GROUP 16u /* records whose buckets are fetched ahead, together */
+/* The shortest record of a snapshot: type, length, bits, length of the key, number, a byte of key. */
+#define RECORD_LEAST 14u
 /* Blocks that unpack to more are loaded one at a time, so that threads do not multiply their memory. */
-#define LARGE (1u << 20)
+#define LARGE (768u << 10)
+
+struct block_buf {
+	uint8_t *data;
+	size_t size;
+};
 
 struct loading {
 	struct recovery *rec;
 	struct snapshot_reader *reader;
 	char name[DATADIR_NAME_SIZE];
-	_Atomic size_t next;
+	struct spread *spread;
 	uint64_t block_max; /* no block that can be applied unpacks to more */
 	/* Blocks of a single large record: one thread at a time, in one buffer. */
 	pthread_mutex_t large_lock;
-	uint8_t *large;
-	size_t large_size;
+	struct block_buf large;
 	pthread_mutex_t lock; /* result and note */
 	enum hearth_status status;
-};
-
-struct ahead {
-	struct record r;
-	struct store_key key;
 };
 
 /* A file that cannot be opened or read for want of descriptors, memory or permission may be whole: a refusal keeps it,
@@ -52,96 +55,187 @@ static void fail_block(struct loading *l, enum hearth_status status, const struc
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* A short queue between decoding and applying, so that the fetches overlap. */
-static enum hearth_status apply_block(
-    struct loading *l, unsigned i, const uint8_t *data, size_t len, uint64_t *ret_items)
+/* Records of a block to the parts of the threads that will apply them. What is there before a bad one counts. */
+static enum hearth_status share_block(struct loading *l, struct spread_slot *slot)
 {
-	struct recovery *rec = l->rec;
-	struct store_thread *t = rec->thread[i];
-	struct ahead queue[AHEAD];
-	unsigned head = 0, tail = 0;
-	struct snapshot_records records = snapshot_records(data, len);
-	enum hearth_status status = HEARTH_OK;
+	const struct recovery *rec = l->rec;
+	const struct store *store = rec->options->store;
+	struct snapshot_records records = snapshot_records(slot->records, slot->len);
+	enum hearth_status status;
+	if (!spread_slot_reserve(slot, (uint32_t)(slot->len / RECORD_LEAST)))
+		return HEARTH_NOMEM;
 	for (;;) {
-		while (status == HEARTH_OK && tail - head < AHEAD) {
-			struct ahead *a = &queue[tail % AHEAD];
-			status = snapshot_next_record(&records, &a->r);
-			if (status != HEARTH_OK)
-				break;
-			if (a->r.type != RECORD_SET)
-				continue;
-			a->key = store_key(rec->options->store, a->r.key, a->r.key_len);
-			tail++;
-		}
-		if (head == tail)
+		uint32_t at = (uint32_t)(records.at - slot->records);
+		struct record r;
+		status = snapshot_next_record(&records, &r);
+		if (status != HEARTH_OK)
 			break;
-		struct ahead *a = &queue[head++ % AHEAD];
-		recover_cap(rec, &a->r);
-		if (!apply_record(t, &a->key, &a->r, true))
-			atomic_fetch_add_explicit(&rec->dropped, 1, memory_order_relaxed);
-		++*ret_items;
+		if (r.type != RECORD_SET)
+			continue;
+		uint64_t hash = store_hash(store, r.key, r.key_len);
+		spread_slot_add(slot, store_load_part(store, hash, rec->threads), hash, at);
 	}
 	return status == HEARTH_END ? HEARTH_OK : status;
 }
 
+static void apply_set(struct loading *l, unsigned i, struct record *r, uint64_t hash)
+{
+	struct recovery *rec = l->rec;
+	struct store_key key = {.data = r->key, .len = r->key_len, .hash = hash};
+	recover_cap(rec, r);
+	if (!apply_record(rec->thread[i], &key, r, true))
+		atomic_fetch_add_explicit(&rec->dropped, 1, memory_order_relaxed);
+}
+
+/* Up to GROUP of the records from n on, to be wanted soon: their shards, or their buckets and bytes. All at once, as the
+ * walks through the page tables that this takes overlap only when nothing else lies between them. Returns where it
+ * stops. */
+static uint32_t fetch_shards(const struct store *store, const struct spread_slot *slot, uint32_t n)
+{
+	for (unsigned k = 0; k < GROUP && n != SPREAD_NONE; k++, n = slot->entries[n].next)
+		store_prefetch_shard(store, slot->entries[n].hash);
+	return n;
+}
+
+static uint32_t fetch_buckets(const struct store *store, const struct spread_slot *slot, uint32_t n)
+{
+	for (unsigned k = 0; k < GROUP && n != SPREAD_NONE; k++, n = slot->entries[n].next) {
+		store_prefetch(store, slot->entries[n].hash);
+		__builtin_prefetch(slot->records + slot->entries[n].at);
+		__builtin_prefetch(slot->records + slot->entries[n].at + 64);
+	}
+	return n;
+}
+
+static void apply_part(struct loading *l, unsigned i, const struct spread_slot *slot, unsigned part)
+{
+	const struct store *store = l->rec->options->store;
+	uint32_t n = slot->first[part], bucket = n, shard = fetch_shards(store, slot, n);
+	uint64_t items = 0;
+	bucket = fetch_buckets(store, slot, bucket);
+	while (n != SPREAD_NONE) {
+		uint32_t stop = bucket;
+		shard = fetch_shards(store, slot, shard);
+		bucket = fetch_buckets(store, slot, bucket);
+		for (; n != stop; n = slot->entries[n].next) {
+			const struct spread_entry *e = &slot->entries[n];
+			struct record r;
+			size_t len;
+			CHECK(record_decode(slot->records + e->at, slot->len - e->at, &r, &len) == HEARTH_OK);
+			apply_set(l, i, &r, e->hash);
+			items++;
+		}
+	}
+	atomic_fetch_add(&l->rec->items_applied, items);
+}
+
 /* A record too large for any item: its key goes, and nothing of its size is allocated. */
-static enum hearth_status load_giant(
-    struct loading *l, unsigned i, size_t b, uint64_t *ret_items, struct hearth_error *ret_err)
+static enum hearth_status load_giant(struct loading *l, unsigned i, size_t b, struct hearth_error *ret_err)
 {
 	uint8_t head[RECORD_OVERHEAD_MAX];
 	struct record r;
 	enum hearth_status status = snapshot_load_head(l->reader, b, head, &r, ret_err);
 	if (status != HEARTH_OK || r.type != RECORD_SET)
 		return status;
-	struct store_key key = store_key(l->rec->options->store, r.key, r.key_len);
-	if (!apply_record(l->rec->thread[i], &key, &r, true))
-		atomic_fetch_add(&l->rec->dropped, 1);
-	++*ret_items;
+	apply_set(l, i, &r, store_hash(l->rec->options->store, r.key, r.key_len));
+	atomic_fetch_add(&l->rec->items_applied, 1);
 	return HEARTH_OK;
 }
 
-static enum hearth_status load_block(struct loading *l, unsigned i, size_t b, uint8_t **buf, size_t *size,
-    uint64_t *ret_items, struct hearth_error *ret_err)
+static enum hearth_status bad_record(
+    const struct loading *l, size_t b, enum hearth_status status, struct hearth_error *ret_err)
 {
-	const uint8_t *records;
+	return hearth_fail(ret_err, status, l->name, snapshot_get_block(l->reader, b).offset,
+	    status == HEARTH_NOMEM ? "no memory for a block" : "bad record");
+}
+
+/* A block of one record that is too large to be passed on: whoever reads it applies it. */
+static enum hearth_status load_large(
+    struct loading *l, unsigned i, size_t b, struct block_buf *buf, struct hearth_error *ret_err)
+{
+	const uint8_t *data;
 	size_t len;
-	enum hearth_status status = snapshot_load(l->reader, b, buf, size, &records, &len, ret_err);
+	struct record r;
+	enum hearth_status status = snapshot_load(l->reader, b, &buf->data, &buf->size, &data, &len, ret_err);
 	if (status != HEARTH_OK)
 		return status;
-	status = apply_block(l, i, records, len, ret_items);
+	struct snapshot_records records = snapshot_records(data, len);
+	while ((status = snapshot_next_record(&records, &r)) == HEARTH_OK) {
+		if (r.type != RECORD_SET)
+			continue;
+		apply_set(l, i, &r, store_hash(l->rec->options->store, r.key, r.key_len));
+		atomic_fetch_add(&l->rec->items_applied, 1);
+	}
+	return status == HEARTH_END ? HEARTH_OK : bad_record(l, b, status, ret_err);
+}
+
+static enum hearth_status load_shared(
+    struct loading *l, size_t b, struct spread_slot *slot, struct hearth_error *ret_err)
+{
+	enum hearth_status status =
+	    snapshot_load(l->reader, b, &slot->buf, &slot->size, &slot->records, &slot->len, ret_err);
 	if (status != HEARTH_OK)
-		hearth_fail(ret_err, status, l->name, snapshot_get_block(l->reader, b).offset, "bad record");
-	return status;
+		return status;
+	status = share_block(l, slot);
+	return status == HEARTH_OK ? status : bad_record(l, b, status, ret_err);
+}
+
+static void load_block(
+    struct loading *l, unsigned i, size_t b, struct spread_slot *slot, struct block_buf *buf)
+{
+	struct hearth_error err = {0};
+	struct snapshot_block block = snapshot_get_block(l->reader, b);
+	enum hearth_status status;
+	spread_slot_clear(slot);
+	if (block.raw_len <= SNAPSHOT_PAYLOAD_MAX) {
+		status = load_shared(l, b, slot, &err);
+	} else if (block.raw_len <= LARGE) {
+		status = load_large(l, i, b, buf, &err);
+	} else {
+		pthread_mutex_lock(&l->large_lock);
+		status = block.raw_len > l->block_max ? load_giant(l, i, b, &err)
+		                                      : load_large(l, i, b, &l->large, &err);
+		pthread_mutex_unlock(&l->large_lock);
+	}
+	if (status != HEARTH_OK)
+		fail_block(l, status, &err);
+	atomic_fetch_add(&l->rec->done_bytes, block.stored_len);
 }
 
 static void load_part(void *arg, unsigned i)
 {
 	struct loading *l = arg;
-	struct recovery *rec = l->rec;
-	uint8_t *buf = NULL;
-	size_t size = 0, b, n = snapshot_blocks(l->reader);
-	while ((b = atomic_fetch_add(&l->next, 1)) < n) {
-		struct hearth_error err = {0};
-		struct snapshot_block block = snapshot_get_block(l->reader, b);
-		uint64_t items = 0;
-		enum hearth_status status;
-		if (block.raw_len <= LARGE) {
-			status = load_block(l, i, b, &buf, &size, &items, &err);
-		} else {
-			pthread_mutex_lock(&l->large_lock);
-			status = block.raw_len > l->block_max
-			             ? load_giant(l, i, b, &items, &err)
-			             : load_block(l, i, b, &l->large, &l->large_size, &items, &err);
-			pthread_mutex_unlock(&l->large_lock);
-		}
-		if (status != HEARTH_OK)
-			fail_block(l, status, &err);
-		atomic_fetch_add(&rec->items_applied, items);
-		atomic_fetch_add(&rec->done_bytes, block.stored_len);
+	struct block_buf buf = {0};
+	struct spread_turn turn;
+	while ((turn = spread_next(l->spread, i)).task != SPREAD_DONE) {
+		if (turn.task == SPREAD_FILL)
+			load_block(l, i, turn.block, turn.slot, &buf);
+		else
+			apply_part(l, i, turn.slot, turn.part);
+		spread_did(l->spread, &turn);
 		if (i == 0)
-			recover_progress(rec);
+			recover_progress(l->rec);
 	}
-	free(buf);
+	free(buf.data);
+}
+
+/* All blocks, by all threads. */
+static enum hearth_status load_blocks(struct loading *l)
+{
+	struct recovery *rec = l->rec;
+	uint64_t applicable = store_item_max(rec->options->store) + RECORD_OVERHEAD_MAX;
+	l->block_max = applicable > LARGE ? applicable : LARGE;
+	l->spread = spread_open(rec->threads, snapshot_blocks(l->reader));
+	if (!l->spread)
+		return hearth_fail(rec->err, HEARTH_NOMEM, l->name, 0, "no memory for its blocks");
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_mutex_init(&l->large_lock, NULL);
+	parallel_run(rec->threads, load_part, l);
+	pthread_mutex_destroy(&l->lock);
+	pthread_mutex_destroy(&l->large_lock);
+	spread_close(&l->spread);
+	free(l->large.data);
+	return l->status;
 }
 
 static enum hearth_status load_one(struct recovery *rec, const struct manifest_snapshot *entry)
@@ -179,18 +273,11 @@ static enum hearth_status load_one(struct recovery *rec, const struct manifest_s
 	life_note(&rec->life, h->hearth_ms);
 	if (h->high_water > rec->high_water)
 		rec->high_water = h->high_water;
-	uint64_t applicable = store_item_max(rec->options->store) + RECORD_OVERHEAD_MAX;
-	l.block_max = applicable > LARGE ? applicable : LARGE;
-	pthread_mutex_init(&l.lock, NULL);
-	pthread_mutex_init(&l.large_lock, NULL);
 	if (f)
 		store_reserve(rec->thread[0], f->items);
-	parallel_run(rec->threads, load_part, &l);
-	pthread_mutex_destroy(&l.lock);
-	pthread_mutex_destroy(&l.large_lock);
-	free(l.large);
+	status = load_blocks(&l);
 	snapshot_close(&l.reader);
-	return l.status;
+	return status;
 }
 
 enum hearth_status load_snapshot(struct recovery *rec)

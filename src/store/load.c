@@ -35,6 +35,11 @@ static void link_loaded(struct store_thread *t, const struct store_key *key, str
 	t->lane->total_items--; /* loading moves no counter */
 }
 
+unsigned store_load_part(const struct store *s, uint64_t hash, unsigned parts)
+{
+	return (unsigned)((uint64_t)index_shard_of(&s->index, hash) * parts >> s->index.shard_bits);
+}
+
 bool store_load_set(struct store_thread *t, const struct store_key *key, const struct store_load *load)
 {
 	struct store *s = t->store;

@@ -136,6 +136,8 @@ struct store_load {
 /* An item that cannot be applied deletes its key. False in that case. */
 bool store_load_set(struct store_thread *t, const struct store_key *key, const struct store_load *load);
 void store_load_delete(struct store_thread *t, const struct store_key *key);
+/* Which of so many parts a key belongs to: threads that load a part each do not write the same shards. */
+unsigned store_load_part(const struct store *s, uint64_t hash, unsigned parts);
 /* False when there was no memory for the item's new shape; its key is deleted then. */
 bool store_load_touch(struct store_thread *t, const struct store_key *key, int64_t expiry);
 /* Kills what has a lower number. Alone: no other thread may call meanwhile. */
