@@ -170,10 +170,10 @@ static enum hearth_status bin_records(struct replay *rp, unsigned i, const struc
 		}
 		if (r.key_len == 0)
 			continue;
-		struct store_key key = store_key(rec->options->store, r.key, r.key_len);
+		uint64_t hash = store_hash(rec->options->store, r.key, r.key_len);
 		struct replay_entry e = {
-		    key.hash, at, (uint32_t)(records.at - at), (uint32_t)(span - rp->spans), r.seq};
-		if (!bin_push(&rp->bins[i][key.hash % rec->threads], &e))
+		    hash, at, (uint32_t)(records.at - at), (uint32_t)(span - rp->spans), r.seq};
+		if (!bin_push(&rp->bins[i][store_load_part(rec->options->store, hash, rec->threads)], &e))
 			return HEARTH_NOMEM;
 	}
 }
@@ -218,6 +218,35 @@ static void verify_part(void *arg, unsigned i)
 
 /* ---- applying ---- */
 
+/* What a stretch of records will want soon: their shards, or what these say is wanted of the index. All at once, as the
+ * walks through the page tables that this takes overlap only when nothing else lies between them. */
+static void fetch_shards(const struct store *store, const struct replay_bin *bin, size_t n)
+{
+	for (size_t stop = n + REPLAY_AHEAD; n < stop && n < bin->n; n++)
+		store_prefetch_shard(store, bin->entries[n].hash);
+}
+
+static void fetch_buckets(const struct store *store, const struct replay_bin *bin, size_t n)
+{
+	for (size_t stop = n + REPLAY_AHEAD; n < stop && n < bin->n; n++) {
+		store_prefetch(store, bin->entries[n].hash);
+		__builtin_prefetch(bin->entries[n].at);
+		__builtin_prefetch(bin->entries[n].at + 64);
+	}
+}
+
+static bool apply_entry(const struct recovery *rec, unsigned p, const struct replay_entry *e)
+{
+	struct record r;
+	size_t len;
+	CHECK(record_decode(e->at, e->len, &r, &len) == HEARTH_OK);
+	r.seq = e->seq;
+	r.access = r.access ? r.access : rec->life.latest_ms / 1000;
+	recover_cap(rec, &r);
+	struct store_key key = {.data = r.key, .len = r.key_len, .hash = e->hash};
+	return apply_record(rec->thread[p], &key, &r, false);
+}
+
 static void apply_part(void *arg, unsigned p)
 {
 	struct replay *rp = arg;
@@ -226,20 +255,15 @@ static void apply_part(void *arg, unsigned p)
 	uint64_t applied = 0, dropped = 0;
 	for (unsigned i = 0; i < rec->threads; i++) {
 		const struct replay_bin *bin = &rp->bins[i][p];
+		fetch_shards(store, bin, 0);
+		fetch_shards(store, bin, REPLAY_AHEAD);
+		fetch_buckets(store, bin, 0);
 		for (size_t n = 0; n < bin->n && bin->entries[n].span < rp->apply_spans; n++) {
-			const struct replay_entry *e = &bin->entries[n];
-			if (n + 2 * REPLAY_AHEAD < bin->n)
-				store_prefetch_shard(store, bin->entries[n + 2 * REPLAY_AHEAD].hash);
-			if (n + REPLAY_AHEAD < bin->n)
-				store_prefetch(store, bin->entries[n + REPLAY_AHEAD].hash);
-			struct record r;
-			size_t len;
-			CHECK(record_decode(e->at, e->len, &r, &len) == HEARTH_OK);
-			r.seq = e->seq;
-			r.access = r.access ? r.access : rec->life.latest_ms / 1000;
-			recover_cap(rec, &r);
-			struct store_key key = {.data = r.key, .len = r.key_len, .hash = e->hash};
-			dropped += !apply_record(rec->thread[p], &key, &r, false);
+			if (n % REPLAY_AHEAD == 0) {
+				fetch_shards(store, bin, n + 2 * REPLAY_AHEAD);
+				fetch_buckets(store, bin, n + REPLAY_AHEAD);
+			}
+			dropped += !apply_entry(rec, p, &bin->entries[n]);
 			applied++;
 		}
 	}

@@ -9,7 +9,7 @@
 #include "persist/recover_private.h"
 #include "persist/window.h"
 
-#define REPLAY_AHEAD 12u /* records whose buckets are fetched ahead */
+#define REPLAY_AHEAD 16u /* records whose buckets are fetched ahead, together */
 /* Of one window: with these its memory has a bound, whatever the headers claim. */
 #define REPLAY_SPANS   16384u
 #define REPLAY_RECORDS (256u * 1024)
