@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include "base/check.h"
 
@@ -38,7 +39,7 @@ int arena_init(struct arena *a, uint64_t memory, uint64_t most)
 	*a = (struct arena){.region_size = region_size(memory)};
 	uint64_t n = regions_for(a, most);
 	a->regions = (uint32_t)n;
-	a->region = calloc(n, sizeof(*a->region));
+	a->region = aligned_alloc(sizeof(*a->region), n * sizeof(*a->region));
 	a->free = calloc(n, sizeof(*a->free));
 	a->released = calloc(n, sizeof(*a->released));
 	void *base = mmap(NULL, n * a->region_size, PROT_READ | PROT_WRITE,
@@ -52,6 +53,7 @@ int arena_init(struct arena *a, uint64_t memory, uint64_t most)
 	a->base = base;
 	if (memory >= HUGE_FROM)
 		arena_advise(base, n * a->region_size);
+	memset(a->region, 0, n * sizeof(*a->region));
 	for (uint32_t r = 0; r < a->regions; r++) {
 		a->released[r] = a->regions - 1 - r;
 		a->region[r].prev = a->region[r].next = ARENA_NONE;

@@ -38,7 +38,7 @@ struct region {
 	uint64_t born;                /* what the arena's clock was when it was opened */
 	_Atomic int64_t first_expiry; /* no item here expires earlier; INT64_MAX = none expires */
 	/* Two threads append to neighbouring regions: what they write is apart by a cache line. */
-	uint8_t apart[24];
+	uint8_t apart[16];
 };
 _Static_assert(sizeof(struct region) == 64, "a region's state is a cache line");
 
