@@ -116,7 +116,7 @@ demo:
 bench:
 	etc/install-packages bench
 	$(MAKE) -j$(JOBS) all $(BUILD)/replay
-	HEARTH_BUILD=$(BUILD) t/bench/run && HEARTH_BUILD=$(BUILD) t/bench/compare-redis
+	HEARTH_BUILD=$(BUILD) t/bench/results && HEARTH_BUILD=$(BUILD) t/bench/compare-redis
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(PREFIX)/lib $(PREFIX)/include/hearth \

@@ -109,7 +109,7 @@ static bool passes(int error)
 }
 
 /* The current segment's own first bytes are allocated too: as long as there is but this one, a part of them may be used
- * before another is made. */
+ * before another is made. The lock is held: the log thread changes segments. */
 static bool wants_reserves(const struct wal *wal)
 {
 	bool early = atomic_load(&wal->segments_begun) > 1 || wal->current.allocated < wal->reserve;
@@ -124,7 +124,10 @@ static bool wants_reserves(const struct wal *wal)
 static void make_reserves(struct wal *wal)
 {
 	struct hearth_error err = {0};
-	if (!wants_reserves(wal))
+	pthread_mutex_lock(&wal->lock);
+	bool wanted = wants_reserves(wal);
+	pthread_mutex_unlock(&wal->lock);
+	if (!wanted)
 		return;
 	enum hearth_status status = wal->next.fd >= 0 ? HEARTH_OK : sync_make_next(wal, &err);
 	if (status == HEARTH_OK)
