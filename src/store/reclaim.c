@@ -249,6 +249,19 @@ static unsigned rank_of(
 	return t->store->policy->rank(&item);
 }
 
+/* Unlinks what nobody is to be shown any more: flushed, or expired. */
+static bool bury(struct store_thread *t, uint32_t shard, const struct index_cursor *c, struct item *it)
+{
+	struct store *s = t->store;
+	bool flushed = store_flushed(s, it);
+	if (!flushed && (s->loading || !store_expired(item_expiry(it), t->now)))
+		return false;
+	if (!flushed)
+		store_count_expired(s, it);
+	store_unlink(s, shard, c, it);
+	return true;
+}
+
 /* First walk, one item, under its shard's lock. */
 static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struct item *it)
 {
@@ -259,11 +272,8 @@ static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struc
 	if (c.slot) {
 		unsigned rank =
 		    v->clean || item_large(it) ? RANK_STAYS : rank_of(t, v->queue, it, slot_use(*c.slot));
-		if (store_flushed(s, it)) {
-			store_unlink(s, shard, &c, it);
-		} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
-			store_count_expired(s, it);
-			store_unlink(s, shard, &c, it);
+		if (bury(t, shard, &c, it)) {
+			/* It is gone. */
 		} else if (rank == 0) {
 			drop(t, v->queue, shard, hash, &c, it);
 		} else {
@@ -403,13 +413,8 @@ static bool judge_large(
 	struct index_cursor c = index_find(&s->index, shard, index_tag(hash), owns, &owner);
 	struct item *it = c.slot ? store_item(s, slot_place(*c.slot)) : NULL;
 	unsigned use = c.slot ? slot_use(*c.slot) : 0;
-	if (!it) {
-		/* Unlinked since we looked. */
-	} else if (store_flushed(s, it)) {
-		store_unlink(s, shard, &c, it);
-	} else if (!s->loading && store_expired(item_expiry(it), t->now)) {
-		store_count_expired(s, it);
-		store_unlink(s, shard, &c, it);
+	if (!it || bury(t, shard, &c, it)) {
+		/* Unlinked since we looked, or by now. */
 	} else if (must_go || rank_of(t, queue, it, use) == 0) {
 		drop(t, queue, shard, hash, &c, it);
 	} else {
@@ -423,7 +428,8 @@ static bool judge_large(
 	return gone;
 }
 
-/* Passes by values that are worth keeping until one has gone, or as much was passed as a region holds. */
+/* Passes by values that are worth keeping until one has gone; after LARGE_PASSED regions' worth of them the next one goes
+ * all the same. */
 static void evict_large(struct store_thread *t, enum arena_queue queue)
 {
 	struct store *s = t->store;

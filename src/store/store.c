@@ -101,6 +101,7 @@ void store_close(struct store **ref)
 	arena_fini(&s->arena);
 	pthread_mutex_destroy(&s->reclaim_lock);
 	pthread_mutex_destroy(&s->scan.lock);
+	pthread_mutex_destroy(&s->large.lock);
 	free(s->lanes);
 	free(s->entries);
 	free(s->scan.order);
