@@ -172,6 +172,16 @@ struct store_key engine_key(struct engine_worker *w, const void *data, uint8_t l
 	return key;
 }
 
+void engine_prefetch(const struct engine_worker *w, const struct store_key *key)
+{
+	store_prefetch(w->engine->store, key->hash);
+}
+
+void engine_prefetch_item(const struct engine_worker *w, const struct store_key *key)
+{
+	store_prefetch_item(w->engine->store, key->hash);
+}
+
 int64_t engine_expiry(const struct engine_worker *w, int64_t exptime)
 {
 	if (exptime == 0)

@@ -117,6 +117,9 @@ int64_t engine_now(const struct engine_worker *w); /* Hearth seconds, read once 
 /* Hashes the key and starts the fetch of its bucket, so that a batch can be prepared before it is executed.
  */
 struct store_key engine_key(struct engine_worker *w, const void *data, uint8_t len);
+/* For keys that are known ahead, in this order, each for all of them before the next: hints. */
+void engine_prefetch(const struct engine_worker *w, const struct store_key *key);
+void engine_prefetch_item(const struct engine_worker *w, const struct store_key *key);
 /* A client's exptime (signed, memcached's 30-day rule) as an absolute time; negative: 1, long past. */
 int64_t engine_expiry(const struct engine_worker *w, int64_t exptime);
 

@@ -64,6 +64,7 @@ struct item {
 	size_t used;
 	enum parse_result result;
 	struct request req;
+	unsigned n_keys;
 	struct store_key keys[REQUEST_KEYS];
 };
 

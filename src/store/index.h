@@ -95,6 +95,8 @@ static inline uint32_t index_home(const struct index_shard *sh, uint32_t tag)
 void index_prefetch(const struct index *ix, uint64_t hash);
 /* What index_prefetch itself reads, for those who can look further ahead. */
 void index_prefetch_shard(const struct index *ix, uint64_t hash);
+/* The place that the home bucket has for the tag, 0 when none; without the lock, so it may be stale: a hint. */
+uint64_t index_guess(const struct index *ix, uint64_t hash);
 
 /* Calls match(arg, place) for each slot with the tag until it says yes. The cursor's slot is NULL on a miss.
  */

@@ -68,12 +68,14 @@ void store_thread_close(struct store_thread **t);
 /* Hearth seconds by which this thread's next calls judge expiry. */
 void store_thread_set_now(struct store_thread *t, int64_t now);
 
-/* With the bucket's fetch begun. */
+/* With the fetch of its shard begun. */
 struct store_key store_key(const struct store *s, const void *data, uint8_t len);
 uint64_t store_hash(const struct store *s, const void *data, uint8_t len);
-/* For a key known ahead: its shard first, its bucket a little later. */
+/* For a key known ahead: its shard first, its bucket a little later, then the item that the bucket points to. Each reads
+ * what the one before has fetched. Hints, without locks. */
 void store_prefetch_shard(const struct store *s, uint64_t hash);
 void store_prefetch(const struct store *s, uint64_t hash);
+void store_prefetch_item(const struct store *s, uint64_t hash);
 
 /* Results with the numbers that a reply has to wait for. */
 struct store_outcome {

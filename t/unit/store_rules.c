@@ -58,6 +58,33 @@ static void same_size_is_overwritten_in_place(void **state)
 	store_close(&s);
 }
 
+/* What is fetched ahead of a lookup is what the lookup reads, but for the few items that overflowed from their bucket. */
+static void guesses_are_right_but_for_overflows(void **state)
+{
+	(void)state;
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	char name[32];
+	unsigned right = 0, absent = 0;
+	for (unsigned i = 0; i < 20000; i++)
+		assert_int_equal(store_set(s, t, i, 1, 50), STORE_OK);
+	for (unsigned i = 0; i < 40000; i++) {
+		struct store_key key = store_key(s, name, key_name(name, i));
+		uint64_t place = index_guess(&s->index, key.hash);
+		const struct item *it = place ? store_item(s, place) : NULL;
+		if (i >= 20000)
+			absent += !it;
+		else
+			right += it && it->key_len == key.len && memcmp(it->body, key.data, key.len) == 0;
+		store_prefetch(s, key.hash);
+		store_prefetch_item(s, key.hash);
+	}
+	assert_true(right > 17000);
+	assert_true(absent > 19990);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
 static void expiry_is_judged_by_the_threads_time(void **state)
 {
 	(void)state;
@@ -601,6 +628,7 @@ static void trap06_a_flush_is_published_before_its_locks_go(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(same_size_is_overwritten_in_place),
+    cmocka_unit_test(guesses_are_right_but_for_overflows),
     cmocka_unit_test(expiry_is_judged_by_the_threads_time),
     cmocka_unit_test(a_sweep_takes_what_nobody_asks_for),
     cmocka_unit_test(trap14_pinned_bytes_stay),
