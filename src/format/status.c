@@ -38,7 +38,9 @@ enum hearth_status hearth_fail(struct hearth_error *ret_err, enum hearth_status 
 	if (ret_err == NULL)
 		return status;
 	int saved = status == HEARTH_IO ? errno : 0;
-	size_t len = file ? strnlen(file, sizeof(ret_err->file) - 1) : 0;
+	size_t len = file ? strlen(file) : 0;
+	if (len >= sizeof(ret_err->file))
+		len = sizeof(ret_err->file) - 1;
 	/* file may be ret_err->file itself: an error that is passed on with another text. */
 	if (len > 0)
 		memmove(ret_err->file, file, len);
