@@ -4,11 +4,10 @@
  * eighth is free. Large values are judged one by one, in queues of their own: in a region stand only the items that
  * point to them, which stay. Of both kinds, what is older goes first. One thread at a time (reclaim_lock); one shard lock at a time; a region that a running
  * scan has not read is handed to the scan first, because copying forward leaves no record. */
-#include "store/private.h"
+#include "store/ahead.h"
 
 #include <stdlib.h>
 
-#define BATCH 16u
 /* A reclaim frees this part of what it looks at, or more, and so much of a region is dead before it is cleaned: less costs
  * copies, more costs hits. */
 #define RECLAIM_LEAST 8u
@@ -288,24 +287,16 @@ static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struc
 	pthread_mutex_unlock(&s->index.shard[shard].lock);
 }
 
-/* Sizes and keys never change, so the walk runs ahead without locks and fetches buckets by the batch. */
 static void walk(struct store_thread *t, struct victim *v)
 {
 	struct store *s = t->store;
 	uint8_t *base = arena_region_base(&s->arena, v->region);
 	uint32_t fill = s->arena.region[v->region].fill, at = 0;
 	while (at < fill) {
-		struct item *batch[BATCH];
-		uint64_t hash[BATCH];
-		unsigned n = 0;
-		for (; n < BATCH && at < fill; n++) {
-			batch[n] = (struct item *)(void *)(base + at);
-			hash[n] = hash_bytes(&s->hash, batch[n]->body, batch[n]->key_len);
-			index_prefetch(&s->index, hash[n]);
-			at += (uint32_t)item_size(batch[n]);
-		}
-		for (unsigned i = 0; i < n; i++)
-			judge(t, v, hash[i], batch[i]);
+		struct ahead ahead;
+		ahead_read(s, base, &at, fill, &ahead);
+		for (unsigned i = 0; i < ahead.n; i++)
+			judge(t, v, ahead.hash[i], ahead.item[i]);
 	}
 }
 

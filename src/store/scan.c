@@ -2,11 +2,10 @@
 /* scan: one resumable walk over all items there were when it began, region by region, coldest first. Items
  * written later lie behind each region's scan_limit and are not visited; whatever moves or removes an item of
  * a region that is still to be read hands the region to scan_region first. */
-#include "store/private.h"
+#include "store/ahead.h"
 
 #include <stdlib.h>
 
-#define BATCH 16u
 /* Value bytes after which a step ends, so that what was visited can be written before more comes. */
 #define STEP_BYTES (4u << 20)
 
@@ -70,17 +69,10 @@ static void visit_region(struct store *s, uint32_t r, uint32_t *offset, uint64_t
 	uint32_t at = *offset;
 	scan->visited = 0;
 	while (at < reg->scan_limit && !scan->failed && scan->visited < budget) {
-		struct item *batch[BATCH];
-		uint64_t hash[BATCH];
-		unsigned n = 0;
-		for (; n < BATCH && at < reg->scan_limit; n++) {
-			batch[n] = (struct item *)(void *)(base + at);
-			hash[n] = hash_bytes(&s->hash, batch[n]->body, batch[n]->key_len);
-			index_prefetch(&s->index, hash[n]);
-			at += (uint32_t)item_size(batch[n]);
-		}
-		for (unsigned i = 0; i < n && !scan->failed; i++)
-			scan->failed = !visit_item(s, hash[i], batch[i]);
+		struct ahead ahead;
+		ahead_read(s, base, &at, reg->scan_limit, &ahead);
+		for (unsigned i = 0; i < ahead.n && !scan->failed; i++)
+			scan->failed = !visit_item(s, ahead.hash[i], ahead.item[i]);
 	}
 	*offset = at;
 	if (at >= reg->scan_limit)
