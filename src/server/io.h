@@ -24,7 +24,9 @@ static inline ssize_t io_write(int fd, struct iovec *iov, int n)
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n};
 	ssize_t sent;
 	do {
-		sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+		/* A lone piece needs no list to be copied into the kernel. */
+		sent = n == 1 ? send(fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+		              : sendmsg(fd, &msg, MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
 	return sent;
 }
