@@ -71,9 +71,6 @@ $(BUILD)/t/%.o: t/unit/%.c Makefile
 $(BUILD)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(if $(LTO),$(LTO) -ffat-lto-objects) -MMD -MP -c -o $@ $<
-# The store alone against a trace, beside exact LRU and Belady.
-$(BUILD)/replay: t/bench/replay.c $(BUILD)/tool/bench_trace.o $(BUILD)/tool/bench_random.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lzstd -lm
 units: $(UNITS)
 
 # One prove runs all: unit tests are programs that print TAP. TESTS=t/5001-answers.t runs one.
@@ -118,10 +115,6 @@ demo:
 	etc/install-packages demo
 	$(MAKE) -j$(JOBS) all
 	HEARTH_BUILD=$(BUILD) etc/demo
-bench:
-	etc/install-packages bench
-	$(MAKE) -j$(JOBS) all $(BUILD)/replay
-	HEARTH_BUILD=$(BUILD) t/bench/results && HEARTH_BUILD=$(BUILD) t/bench/compare-redis
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(PREFIX)/lib $(PREFIX)/include/hearth \
@@ -150,6 +143,6 @@ lint:
 clean:
 	rm -rf build
 
-.PHONY: all units prove check check-long traps asan ubsan tsan cov demo bench install uninstall format lint clean
+.PHONY: all units prove check check-long traps asan ubsan tsan cov demo install uninstall format lint clean
 .SECONDARY:
-include t/crash/crash.mk t/fuzz/fuzz.mk $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+include t/crash/crash.mk t/fuzz/fuzz.mk t/bench/bench.mk $(shell find $(BUILD) -name '*.d' 2>/dev/null)
