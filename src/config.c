@@ -122,7 +122,7 @@ static const struct row rows[] = {
     {0, "snapshot-interval", "SECONDS", LONG, AT(engine.snapshot_interval), 0, INT32_MAX, "3600", NULL,
         "between snapshots; 0 = off", NULL},
     {0, "snapshot-log-ratio", "PERCENT", UINT, AT(engine.snapshot_ratio), 0, 1000000, "100", NULL,
-        "snapshot when the log has grown by this much of the last one; 0 = off", NULL},
+        "snapshot when the log has grown by this much of what is in memory; 0 = off", NULL},
     {0, "snapshot-rate", "MB", MEBI, AT(engine.snapshot_rate), 0, 1 << 20, "64", NULL,
         "MiB a second that a snapshot writes at most; 0 = no limit", NULL},
     {0, "max-disk", "SIZE", BYTES, AT(engine.max_disk), 0, INT64_MAX, "0", NULL,

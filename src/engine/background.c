@@ -8,10 +8,33 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Below this the ratio of log to snapshot means nothing. */
+/* With less in memory than this its ratio to the log means nothing. */
 #define RATIO_LOG_MIN (UINT64_C(64) << 20)
 /* A failed snapshot is tried again after this many seconds. */
 #define RETRY_SECONDS 60
+
+/* ---- who gives way ---- */
+
+/* The first fields of what sched_setattr takes. */
+struct schedule {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t slice_ns;
+	uint64_t deadline, period;
+};
+
+void background_give_way(int nice)
+{
+	/* The weight alone is not enough: whoever has begun a slice ends it, milliseconds long, while a request that has
+	 * just arrived waits. From Linux 6.12 on a thread can ask for shorter ones; older ones pay no heed to that. Not
+	 * SCHED_IDLE: this thread takes shards' locks, and must get on with it while others have both cores. */
+	const struct schedule s = {.size = sizeof s, .nice = nice, .slice_ns = 100000};
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+	if (syscall(SYS_sched_setattr, tid, &s, 0) != 0)
+		setpriority(PRIO_PROCESS, (id_t)tid, nice);
+}
 
 /* ---- eviction ---- */
 
@@ -102,7 +125,7 @@ static void *snapshot_main(void *arg)
 	struct store_thread *t = e->snapshot_thread;
 	pthread_setname_np(pthread_self(), "snapshot");
 	/* Snapshots may take their time; requests may not. */
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+	background_give_way(10);
 	pthread_mutex_lock(&e->lock);
 	while (!atomic_load(&e->stopping)) {
 		struct snapshot_request *pins = e->pins;
@@ -168,11 +191,13 @@ static bool snapshot_due(struct engine *e)
 	const struct engine_options *o = &e->options;
 	int64_t now = clock_mono_us() / 1000000;
 	uint64_t grown = wal_bytes_since_mark(e->wal);
+	struct store_stats st;
 	if (!wal_logs(e->wal))
 		return false;
+	store_get_stats(e->store, &st);
+	uint64_t base = st.bytes > RATIO_LOG_MIN ? st.bytes : RATIO_LOG_MIN;
 	pthread_mutex_lock(&e->lock);
 	int64_t since = now - e->last_try;
-	uint64_t base = e->last_bytes > RATIO_LOG_MIN ? e->last_bytes : RATIO_LOG_MIN;
 	bool interval = o->snapshot_interval && since >= o->snapshot_interval && grown > 0;
 	bool ratio = o->snapshot_ratio && since >= (e->snapshot_errors ? RETRY_SECONDS : 0) &&
 	             grown >= base / 100 * o->snapshot_ratio;

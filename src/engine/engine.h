@@ -40,7 +40,7 @@ struct engine_options {
 	/* The rest only with a data directory. */
 	enum engine_fsync fsync;
 	int64_t snapshot_interval; /* seconds, 0 = off */
-	unsigned snapshot_ratio;   /* percent of the last snapshot's size, 0 = off */
+	unsigned snapshot_ratio;   /* percent of the bytes in memory, 0 = off */
 	uint64_t snapshot_rate;    /* bytes a second, 0 = no limit */
 	uint64_t max_disk;         /* bytes that the data directory may take, 0 = no bound */
 	unsigned keep;             /* snapshots kept, 1 or more */

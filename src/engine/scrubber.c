@@ -5,9 +5,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include "persist/scrub.h"
 
 #define RATE        (UINT64_C(16) << 20)
@@ -60,7 +57,7 @@ static void *scrubber_main(void *arg)
 	    .bytes = &e->scrub.bytes};
 	int64_t interval = e->options.scrub_interval * 1000000,
 	        next = clock_mono_us() + interval / FIRST_SHARE;
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+	background_give_way(19);
 	while (sleep_until(e, next)) {
 		next = clock_mono_us() + interval;
 		if (scrub_run(&so) != HEARTH_OK)

@@ -345,15 +345,21 @@ static void passed(struct place *p, int64_t seconds)
 	pthread_mutex_unlock(&p->e->lock);
 }
 
-static void write_much(struct place *p)
+static void write_values(struct place *p, unsigned count, unsigned keys, size_t len)
 {
-	for (unsigned n = 0; n < 250; n++) {
+	for (unsigned n = 0; n < count; n++) {
 		engine_turn(p->w);
-		while (put_len(p->w, STORE_SET, n % 20, 8000, 0) == STORE_WAIT)
+		while (put_len(p->w, STORE_SET, n % keys, len, 0) == STORE_WAIT)
 			pause_ms(1);
 		engine_turn_end(p->w);
 	}
 	set(p, 1, 0);
+}
+
+/* 2 MB of log, 160 KB of items. */
+static void write_much(struct place *p)
+{
+	write_values(p, 250, 20, 8000);
 }
 
 static void snapshots_are_due_by_the_interval(void **state)
@@ -393,18 +399,18 @@ static void snapshots_are_due_by_the_interval(void **state)
 static void snapshots_are_due_by_the_ratio(void **state)
 {
 	(void)state;
-	struct place p = place_make();
-	p.e->options.snapshot_ratio = 1;
+	struct gate gate;
+	struct engine_options o = engine_defaults();
+	o.memory = 256 * MIB;
+	struct place p = place_behind(&gate, &o);
+	p.e->options.snapshot_ratio = 4;
 	set(&p, 1, 0);
 	assert_false(tick_asks(&p));
-	pthread_mutex_lock(&p.e->lock);
-	p.e->last_bytes = 1000 * MIB;
-	pthread_mutex_unlock(&p.e->lock);
 	write_much(&p);
-	/* A percent of 1000 MiB is more, one of 64 is less. */
+	/* Four percent of 64 MiB is more, two are less. */
 	assert_false(tick_asks(&p));
+	p.e->options.snapshot_ratio = 2;
 	pthread_mutex_lock(&p.e->lock);
-	p.e->last_bytes = 1;
 	p.e->snapshot_errors = 1;
 	pthread_mutex_unlock(&p.e->lock);
 	/* After one that failed a minute goes by. */
@@ -412,6 +418,13 @@ static void snapshots_are_due_by_the_ratio(void **state)
 	passed(&p, 61);
 	assert_true(tick_asks(&p));
 	assert_int_equal(p.e->snapshots, 1);
+	/* With 120 MB in memory two percent are more than is written now. */
+	write_values(&p, 2000, 2000, 60000);
+	passed(&p, 61);
+	assert_true(tick_asks(&p));
+	write_much(&p);
+	passed(&p, 61);
+	assert_false(tick_asks(&p));
 	place_end(&p);
 }
 
