@@ -242,7 +242,6 @@ static enum parse_result begin_keys(struct parser *p, const uint8_t *data, size_
     const uint8_t *args, struct request *req, size_t *ret_used)
 {
 	struct words w = {args, end ? (end > data && end[-1] == '\r' ? end - 1 : end) : data + len};
-	struct words peek;
 	struct request_slice word;
 	size_t head = (size_t)(args - data);
 
@@ -250,15 +249,13 @@ static enum parse_result begin_keys(struct parser *p, const uint8_t *data, size_
 	if (p->command->shape == COMMAND_TOUCH_KEYS) {
 		if (!words_next(&w, &word))
 			return loud(req, REPLY_BAD_FORMAT);
-		peek = w;
-		if (!words_next(&peek, &req->keys[0]))
+		head = (size_t)(w.at - data);
+		if (!words_more(&w))
 			return loud(req, REPLY_BAD_FORMAT);
 		if (!parse_int(&word, &p->exptime))
 			return loud(req, REPLY_BAD_EXPTIME);
-		head = (size_t)(w.at - data);
 	} else if (end) {
-		peek = w;
-		if (!words_next(&peek, &word))
+		if (!words_more(&w))
 			return loud(req, REPLY_BAD_FORMAT);
 	}
 	p->state = PARSE_AT_KEY;

@@ -35,6 +35,17 @@ size_t reply_text(uint8_t *out, enum reply_id id)
 
 size_t reply_uint(uint8_t *out, uint64_t v)
 {
+	/* Most flags and lengths. */
+	if (v < 10) {
+		out[0] = (uint8_t)('0' + v);
+		return 1;
+	}
+	if (v < 1000) {
+		size_t hundreds = v >= 100;
+		out[0] = (uint8_t)('0' + v / 100);
+		memcpy(out + hundreds, pairs + 2 * (v % 100), 2);
+		return 2 + hundreds;
+	}
 	uint8_t digits[REPLY_UINT_MAX];
 	uint8_t *at = digits + sizeof digits;
 	while (v >= 100) {

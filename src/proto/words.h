@@ -11,12 +11,18 @@ struct words {
 	const uint8_t *at, *end;
 };
 
-/* False: there is none any more. */
-static inline bool words_next(struct words *w, struct request_slice *ret_word)
+/* Whether there is one more; w stands before it then. */
+static inline bool words_more(struct words *w)
 {
 	while (w->at < w->end && *w->at == ' ')
 		w->at++;
-	if (w->at == w->end)
+	return w->at < w->end;
+}
+
+/* False: there is none any more. */
+static inline bool words_next(struct words *w, struct request_slice *ret_word)
+{
+	if (!words_more(w))
 		return false;
 	const uint8_t *space = memchr(w->at, ' ', (size_t)(w->end - w->at));
 	ret_word->data = w->at;
