@@ -52,6 +52,7 @@ static void *evictor_main(void *arg)
 	struct engine *e = arg;
 	struct store_thread *t = e->evictor_thread;
 	pthread_setname_np(pthread_self(), "evict");
+	background_give_way(0);
 	while (!atomic_load(&e->stopping)) {
 		store_thread_set_now(t, clock_now(e->clock));
 		if (store_maintain(t))
