@@ -22,7 +22,7 @@ HEARTHD_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) $(if $(LTO)
 # The floors, bottom up: src/README.md is the map.
 BASE    = check crc32c buf vfs
 BASE_D  = hash clock msg
-FORMAT  = status record records keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
+FORMAT  = status record records dict keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item ahead large policy lane change rewrite put touch mark load reclaim scan walk store

@@ -12,6 +12,7 @@
  *   PASS   nothing: takes a number and changes nothing on disk
  *   FLUSH_AT i64 due: the one slot for a delayed flush is set to this time; 0 empties it
  *   KEY_BLOCK, SEAL: which keys earlier records touched, see keyblock.h
+ *   DICT   u32 id | u8 sizes | a dictionary (the rest): what values of SETs behind it may be packed with, see dict.h
  * Zero is no valid type, so zero-filled tails never decode. hearth-log(5) is the page for users.
  *
  * To change the format: add a type or a bit here and in record.c, say in hearth-log(5) what older readers do
@@ -47,7 +48,7 @@ enum record_type {
 	RECORD_FLUSH_AT = 0x05,
 	RECORD_PASS = 0x87,      /* a change of an item that is not kept on disk */
 	RECORD_MARK = 0x06,      /* reserved: stale and win-sent bits change, value stays */
-	RECORD_DICT = 0x47,      /* reserved: a compression dictionary and its id */
+	RECORD_DICT = 0x47,      /* a dictionary: who reads a value packed with it needs it */
 	RECORD_KEY_BLOCK = 0xC1, /* fingerprints of the keys in a stretch of the log, some way behind it */
 	RECORD_SEAL = 0xC2,      /* the same for what is not yet described, at an idle second or a stop */
 };
@@ -76,14 +77,16 @@ struct record {
 	uint16_t bits; /* SET: state, use and queue bits; the encoder adds HAS_ bits for the fields below */
 	uint8_t key_len;
 	const uint8_t *key;
-	const uint8_t *value; /* KEY_BLOCK, SEAL: the body */
+	const uint8_t *
+	    value; /* KEY_BLOCK, SEAL: the body; DICT: the dictionary; with dict: packed, see base/packed.h */
 	uint64_t value_len;
 	uint64_t seq;   /* sequence number (LSN); 0 = not in the record */
 	uint64_t cas;   /* 0 = the same as seq */
 	int64_t expiry; /* seconds, Hearth time; 0 = never. FLUSH_AT: when it is due */
 	int64_t access; /* seconds, Hearth time of the last access; 0 = not in the record */
 	uint32_t flags; /* the client's */
-	uint32_t dict;  /* 0 = not compressed */
+	uint32_t dict;  /* 0 = not compressed. DICT: its id */
+	uint8_t sizes;  /* DICT: the lengths it was made for, their logarithm to base 2 */
 };
 
 static inline bool record_takes_number(uint8_t type)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "base/check.h"
+#include <hearth/dict.h>
 #include <hearth/keyblock.h>
 #include <hearth/record.h>
 
@@ -48,6 +49,9 @@ static size_t body_head_size(const struct record *r)
 		return 0;
 	case RECORD_FLUSH_AT:
 		return 8;
+	case RECORD_DICT:
+		CHECK(r->dict != 0 && r->value_len > 0 && r->value_len <= DICT_BYTES_MAX);
+		return 5;
 	default:
 		CHECK(!"a record type that can be written");
 		return 0;
@@ -56,7 +60,7 @@ static size_t body_head_size(const struct record *r)
 
 static uint64_t value_size(const struct record *r)
 {
-	return r->type == RECORD_SET ? r->value_len : 0;
+	return r->type == RECORD_SET || r->type == RECORD_DICT ? r->value_len : 0;
 }
 
 size_t record_size(const struct record *r)
@@ -92,6 +96,10 @@ size_t record_encode_head(const struct record *r, uint8_t *out)
 		put_set_head(&w, r);
 	else if (r->type == RECORD_TOUCH || r->type == RECORD_FLUSH_AT)
 		bytes_put64(&w, (uint64_t)r->expiry);
+	if (r->type == RECORD_DICT) {
+		bytes_put32(&w, r->dict);
+		bytes_put8(&w, r->sizes);
+	}
 	if (has_key(r->type))
 		bytes_put(&w, r->key, r->key_len);
 	CHECK(!w.bad);
@@ -163,6 +171,16 @@ static enum hearth_status get_keys(struct bytes_reader *b, struct record *r)
 	return keyblock_decode(r->value, (size_t)r->value_len, &keys) ? HEARTH_OK : HEARTH_DAMAGED;
 }
 
+static enum hearth_status get_dict(struct bytes_reader *b, struct record *r)
+{
+	r->dict = bytes_get32(b);
+	r->sizes = bytes_get8(b);
+	r->value_len = bytes_left(b);
+	r->value = bytes_take(b, bytes_left(b));
+	return !b->bad && r->dict != 0 && r->value_len > 0 && r->value_len <= DICT_BYTES_MAX ? HEARTH_OK
+	                                                                                     : HEARTH_DAMAGED;
+}
+
 static enum hearth_status get_body(struct bytes_reader *b, struct record *r)
 {
 	enum hearth_status status = HEARTH_OK;
@@ -183,6 +201,8 @@ static enum hearth_status get_body(struct bytes_reader *b, struct record *r)
 	case RECORD_KEY_BLOCK:
 	case RECORD_SEAL:
 		return get_keys(b, r);
+	case RECORD_DICT:
+		return get_dict(b, r);
 	default:
 		return r->type & RECORD_MAY_SKIP ? HEARTH_OK : HEARTH_NEWER;
 	}
@@ -221,7 +241,8 @@ enum hearth_status record_decode_head(const void *data, size_t len, uint64_t who
 	if (ret_r->type & RECORD_MAY_SKIP)
 		return HEARTH_OK;
 	if (ret_r->type != RECORD_SET)
-		return ret_r->type <= RECORD_FLUSH_AT ? HEARTH_DAMAGED : HEARTH_NEWER;
+		return ret_r->type <= RECORD_FLUSH_AT || ret_r->type == RECORD_DICT ? HEARTH_DAMAGED
+		                                                                    : HEARTH_NEWER;
 	enum hearth_status status = get_set(&in, ret_r);
 	ret_r->value = NULL;
 	ret_r->value_len += body_len - (uint64_t)(in.at - (const uint8_t *)data - head_len);

@@ -46,7 +46,8 @@ enum hearth_status snapshot_next_record(struct snapshot_records *records, struct
 		return status;
 	bool set =
 	    ret_record->type == RECORD_SET && ret_record->seq != 0 && ret_record->seq <= RECORD_SEQ_MAX;
-	if (!set && (ret_record->type & RECORD_MAY_SKIP) == 0)
+	bool other = ret_record->type == RECORD_DICT || ret_record->type & RECORD_MAY_SKIP;
+	if (!set && !other)
 		return HEARTH_DAMAGED;
 	records->at += len;
 	records->left -= len;

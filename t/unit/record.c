@@ -60,6 +60,15 @@ static void golden_bytes(void **state)
 	    "6b6579");
 	assert_encodes(&(struct record){.type = RECORD_FLUSH}, "0400");
 	assert_encodes(&(struct record){.type = RECORD_PASS}, "8700");
+	assert_encodes(&(struct record){.type = RECORD_DICT,
+	                   .dict = 0x01020304,
+	                   .sizes = 9,
+	                   .value = (const uint8_t *)"dictionary",
+	                   .value_len = 10},
+	    "470f"
+	    "04030201"
+	    "09"
+	    "64696374696f6e617279");
 	assert_encodes(&(struct record){.type = RECORD_FLUSH_AT, .expiry = -2}, "0508"
 	                                                                        "feffffffffffffff");
 }
@@ -176,6 +185,12 @@ static size_t sample(uint8_t *out, unsigned which)
 		r = (struct record){.type = RECORD_DELETE, KEY("sample")};
 	if (which == 6)
 		r = (struct record){.type = RECORD_FLUSH_AT, .expiry = 5};
+	if (which == 7)
+		r = (struct record){.type = RECORD_DICT,
+		    .dict = 5,
+		    .sizes = 9,
+		    .value = (const uint8_t *)"some bytes",
+		    .value_len = 10};
 	return record_encode(&r, out);
 }
 
@@ -183,7 +198,7 @@ static void any_change_is_refused_or_canonical(void **state)
 {
 	(void)state;
 	uint8_t bytes[128], changed[128];
-	for (unsigned which = 0; which < 7; which++) {
+	for (unsigned which = 0; which < 8; which++) {
 		size_t len = sample(bytes, which);
 		for (size_t i = 0; i < len; i++) {
 			for (unsigned v = 0; v < 256; v++) {
@@ -195,7 +210,7 @@ static void any_change_is_refused_or_canonical(void **state)
 	}
 	uint32_t rnd = 12345;
 	for (unsigned n = 0; n < 300000; n++) {
-		size_t len = sample(bytes, n % 7);
+		size_t len = sample(bytes, n % 8);
 		for (unsigned k = 0; k < 1 + n % 4; k++)
 			bytes[unit_random(&rnd) % (k == 0 ? 5 : len)] = (uint8_t)unit_random(&rnd);
 		assert_canonical(bytes, unit_random(&rnd) % (len + 1));
@@ -207,7 +222,7 @@ static void no_prefix_is_a_record(void **state)
 	(void)state;
 	uint8_t bytes[128], *copy;
 	struct record r;
-	for (unsigned which = 0; which < 7; which++) {
+	for (unsigned which = 0; which < 8; which++) {
 		size_t len = sample(bytes, which);
 		for (size_t cut = 1; cut < len; cut++) {
 			assert_int_equal(decode_exact(bytes, cut, &r, &copy), HEARTH_DAMAGED);
@@ -282,6 +297,21 @@ static void refuses_what_nobody_writes(void **state)
 	               "00"
 	               "61",
 	    HEARTH_DAMAGED);
+	/* A dictionary without id, without bytes, and one. */
+	assert_decodes("4706"
+	               "0000000009"
+	               "aa",
+	    HEARTH_DAMAGED);
+	assert_decodes("4705"
+	               "0100000009",
+	    HEARTH_DAMAGED);
+	assert_decodes("4703"
+	               "010000",
+	    HEARTH_DAMAGED);
+	assert_decodes("4706"
+	               "0100000009"
+	               "aa",
+	    HEARTH_OK);
 	/* A last access beyond 63 bits. */
 	assert_decodes("010e100001"
 	               "ffffffffffffffffff01"
@@ -306,7 +336,7 @@ static void knows_what_it_does_not_know(void **state)
 	               "61",
 	    HEARTH_NEWER);
 	assert_decodes("0600", HEARTH_NEWER);
-	assert_decodes("4700", HEARTH_NEWER);
+	assert_decodes("4600", HEARTH_NEWER);
 	assert_decodes("7f02"
 	               "aabb",
 	    HEARTH_NEWER);
