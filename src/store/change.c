@@ -120,6 +120,7 @@ struct store_change change_set(
 	    .state = spec->state & ~(unsigned)ITEM_LAYOUT,
 	    .cas = spec->cas,
 	    .expiry = spec->expiry,
+	    .dict = spec->dict,
 	};
 }
 

@@ -3,6 +3,7 @@
 #include "store/item.h"
 
 #include "base/check.h"
+#include "base/packed.h"
 #include "store/large.h"
 
 unsigned item_layout(const struct item_spec *spec)
@@ -124,4 +125,9 @@ struct store_large *item_large(const struct item *it)
 size_t item_value_len(const struct item *it)
 {
 	return item_state(it) & ITEM_LARGE ? large_len(item_large(it)) : item_inline_len(it);
+}
+
+size_t item_shown_len(const struct item_spec *spec, const uint8_t *value)
+{
+	return spec->dict ? packed_raw_len(value, spec->value_len) : spec->value_len;
 }

@@ -130,5 +130,7 @@ int64_t item_expiry(const struct item *it);
 void item_set_expiry(struct item *it, int64_t expiry);
 struct store_large *item_large(const struct item *it);
 size_t item_value_len(const struct item *it);
+/* As clients know it; of what item_read has read. Its value is `value`. */
+size_t item_shown_len(const struct item_spec *spec, const uint8_t *value);
 
 #endif

@@ -53,9 +53,11 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	    .expiry = load->expiry,
 	    .access = load->access,
 	    .flags = load->flags,
+	    .dict = load->dict,
 	    .value_len = load->value_len,
 	};
-	bool fits = sizeof(struct item) + key->len + load->value_len <= s->options.item_max;
+	bool fits =
+	    sizeof(struct item) + key->len + item_shown_len(&spec, load->value) <= s->options.item_max;
 	if (fits && store_wants_large(s, key, load->value_len)) {
 		spec.large = store_large_make(t, load->value_len);
 		fits = spec.large != NULL;

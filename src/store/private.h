@@ -114,10 +114,18 @@ static inline enum arena_queue store_queue(const struct store *s, const struct i
 	return large ? large_queue(large) : (enum arena_queue)store_region(s, it)->queue;
 }
 
-/* What is told of an item without its bytes. */
-static inline struct store_view store_show(const struct item_spec *spec)
+/* The value of an item, of which spec was read, as it lies in memory. */
+static inline uint8_t *store_value_of(struct item *it, const struct item_spec *spec)
 {
-	return (struct store_view){.value_len = spec->value_len,
+	return spec->large ? large_data(spec->large) : item_value(it);
+}
+
+/* What is told of an item without its bytes. */
+static inline struct store_view store_show(struct item *it, const struct item_spec *spec)
+{
+	return (struct store_view){.value_len = item_shown_len(spec, store_value_of(it, spec)),
+	    .dict = spec->dict,
+	    .packed_len = spec->value_len,
 	    .flags = spec->flags,
 	    .seq = spec->seq,
 	    .cas = spec->cas ? spec->cas : spec->seq,

@@ -221,6 +221,10 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 			change_leave(s, &site);
 			return STORE_EXISTS;
 		}
+		if (item_state(site.it) & ITEM_HAS_DICT) {
+			change_leave(s, &site);
+			return STORE_PACKED;
+		}
 		size_t total = item_value_len(site.it) + put->value_len;
 		enum store_result refuse =
 		    STORE_OK; /* an item too large is not stored, as memcached answers */
@@ -268,6 +272,7 @@ enum store_result store_put(struct store_thread *t, const struct store_key *key,
 	    .access = t->now,
 	    .cas = put->cas,
 	    .flags = put->flags,
+	    .dict = put->dict,
 	    .value_len = put->value_len,
 	    .large = put->large,
 	};
@@ -279,7 +284,7 @@ enum store_result store_put(struct store_thread *t, const struct store_key *key,
 		result = concat_or_store(t, key, put, &spec, secured, ret);
 	else
 		result = store_value(t, key, put, &spec, ret);
-	if (result == STORE_MORE_ROOM)
+	if (result == STORE_MORE_ROOM || result == STORE_PACKED)
 		return result; /* the large value stays the caller's for the next try */
 	if (spec.large)
 		large_unref(&spec.large);
@@ -324,6 +329,8 @@ static enum store_result calculate(
 {
 	uint64_t n;
 	size_t len = item_value_len(site->it);
+	if (item_state(site->it) & ITEM_HAS_DICT)
+		return STORE_PACKED;
 	/* As memcached answers: of an empty value, and of one that it keeps in pieces, the CAS is not looked at. */
 	if (len == 0 || len > IN_PIECES)
 		return STORE_NOT_NUMBER;

@@ -209,14 +209,14 @@ static bool choose(struct store *s, struct victim *v)
 }
 
 /* Who watches evictions is told. */
-static void tell(struct store *s, const struct item *it, int64_t now)
+static void tell(struct store *s, struct item *it, int64_t now)
 {
 	store_evicted *evicted = atomic_load_explicit(&s->evicted, memory_order_acquire);
 	if (!evicted)
 		return;
 	struct item_spec spec;
 	item_read(it, &spec);
-	const struct store_view view = store_show(&spec);
+	const struct store_view view = store_show(it, &spec);
 	const struct store_key_view item = {.key = spec.key, .key_len = spec.key_len, .view = &view};
 	evicted(atomic_load_explicit(&s->evicted_arg, memory_order_relaxed), &item, now);
 }

@@ -19,6 +19,10 @@ void rewrite_learn(struct store *s, const struct change_site *site, struct origi
 
 static void fill(uint8_t *out, const struct rewrite *rw, const struct original *o)
 {
+	if (rw->unpacked) {
+		memcpy(out, rw->unpacked, rw->unpacked_len);
+		return;
+	}
 	if (rw->before_len)
 		memcpy(out, rw->before, rw->before_len);
 	memcpy(out + rw->before_len, o->value, o->spec.value_len);
@@ -42,6 +46,10 @@ static bool plan_value(struct store_thread *t, const struct store_key *key, cons
 		return true;
 	}
 	spec->value_len = rw->before_len + o->spec.value_len + rw->after_len;
+	if (rw->unpacked) {
+		spec->value_len = rw->unpacked_len;
+		spec->dict = 0;
+	}
 	if (!store_wants_large(t->store, key, spec->value_len))
 		return true;
 	spec->large = store_large_make(t, spec->value_len);
@@ -50,13 +58,19 @@ static bool plan_value(struct store_thread *t, const struct store_key *key, cons
 	return spec->large != NULL;
 }
 
+/* The item keeps its number, and no record holds its value. */
+static bool is_quiet(const struct rewrite *rw)
+{
+	return rw->touch || rw->unpacked;
+}
+
 static bool plan(struct store_thread *t, const struct store_key *key, const struct rewrite *rw,
     const struct original *o, struct item_spec *spec)
 {
 	*spec = o->spec;
 	spec->key = key->data;
 	/* Who marks an item does not look at it. */
-	bool mark = (rw->same || rw->empty) && !rw->touch;
+	bool mark = ((rw->same || rw->empty) && !rw->touch) || rw->unpacked;
 	if (!t->store->loading && (rw->emit || !mark))
 		spec->access = t->now;
 	spec->state =
@@ -65,7 +79,7 @@ static bool plan(struct store_thread *t, const struct store_key *key, const stru
 		spec->expiry = rw->expiry;
 	if (rw->keep_cas)
 		spec->cas = o->spec.cas ? o->spec.cas : o->spec.seq;
-	else if (!rw->touch)
+	else if (!is_quiet(rw))
 		spec->cas = rw->cas;
 	return plan_value(t, key, rw, o, spec);
 }
@@ -75,7 +89,7 @@ static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key
 {
 	struct store_change change = change_set(key, spec, NULL);
 	bool hidden = spec->state & ITEM_NOT_KEPT;
-	if (rw->touch && hidden)
+	if (rw->unpacked || (rw->touch && hidden))
 		return spec->seq; /* nothing that the disk knows of has changed */
 	if (hidden) {
 		change_hide(&change, site);
@@ -95,7 +109,7 @@ static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key
 static bool unchanged(
     const struct store *s, const struct rewrite *rw, const struct original *o, const struct change_site *site)
 {
-	return site->it && (!rw->touch || store_place(s, site->it) == o->place) &&
+	return site->it && (!is_quiet(rw) || store_place(s, site->it) == o->place) &&
 	       item_seq(site->it) == o->spec.seq && item_expiry(site->it) == o->spec.expiry &&
 	       (item_state(site->it) & ~(unsigned)ITEM_FETCHED) == (o->spec.state & ~(unsigned)ITEM_FETCHED);
 }
@@ -106,13 +120,13 @@ static void replace(struct store_thread *t, const struct store_key *key, const s
     struct store_outcome *ret)
 {
 	ret->seq = note_rewrite(t, key, rw, site, spec, made);
-	item_set_seq(made, rw->touch ? o->spec.seq : ret->seq);
+	item_set_seq(made, is_quiet(rw) ? o->spec.seq : ret->seq);
 	ret->cas = change_cas(made);
 	ret->value_len = spec->value_len;
 	CHECK(change_link(t, site, made));
 	if (rw->emit)
 		store_note_hit(t, made, site->cursor.slot);
-	t->lane->total_items -= rw->same || rw->empty;
+	t->lane->total_items -= rw->same || rw->empty || rw->unpacked;
 	spec->large = NULL;
 }
 
@@ -131,8 +145,8 @@ enum rewrite_result rewrite_once(struct store_thread *t, const struct store_key 
 		struct item *made = change_make(t, q, &spec);
 		if (!spec.large && !rw->empty)
 			fill(item_value(made), rw, o);
-		/* The record of a touch does not hold the value, and the item leaves where a scan would find it. */
-		if (rw->touch)
+		/* No record holds the value, and the item leaves where a scan would find it. */
+		if (is_quiet(rw))
 			scan_item(s, key, o->place);
 		change_enter(t, key, &site);
 		result = unchanged(s, rw, o, &site) ? REWRITE_DONE : REWRITE_AGAIN;

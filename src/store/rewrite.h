@@ -14,6 +14,8 @@ struct rewrite {
 	uint32_t flags;
 	bool
 	    touch; /* with same: only the expiry changes; the item keeps its number, the record has no value */
+	const uint8_t *unpacked; /* the value, for a packed one; nothing else changes, and nobody is told */
+	size_t unpacked_len;
 	bool keep_cas; /* what clients see as CAS stays; else it is cas, or the new number */
 	uint64_t cas;
 	bool expires;

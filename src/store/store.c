@@ -288,20 +288,8 @@ bool store_emit_item(struct store *s, struct item *it, store_emit *emit, void *a
 {
 	struct item_spec spec;
 	item_read(it, &spec);
-	struct store_view view = {
-	    .value = spec.large ? large_data(spec.large) : item_value(it),
-	    .value_len = spec.value_len,
-	    .flags = spec.flags,
-	    .seq = spec.seq,
-	    .cas = spec.cas ? spec.cas : spec.seq,
-	    .expiry = spec.expiry,
-	    .access = spec.access,
-	    .fetched = spec.state & ITEM_FETCHED,
-	    .stale = spec.state & ITEM_STALE,
-	    .win_sent = spec.state & ITEM_WIN_SENT,
-	    .binary = spec.state & ITEM_BINARY,
-	    .pin = {NULL, STORE_PIN_NONE},
-	};
+	struct store_view view = store_show(it, &spec);
+	view.value = store_value_of(it, &spec);
 	if (spec.value_len > STORE_COPY_MAX)
 		view.pin = change_pin(s, it, true);
 	if (emit(arg, &view))

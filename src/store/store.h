@@ -32,6 +32,7 @@ struct store_change {
 	const struct store_key *key; /* NULL for flushes */
 	const uint8_t *value;
 	size_t value_len;
+	uint32_t dict;        /* the value is packed with it */
 	struct store_pin pin; /* set for values above STORE_COPY_MAX: the observer's, to be unpinned by it */
 	uint32_t flags;
 	uint16_t state; /* enum item_state: stale, win sent, fetched, binary */
@@ -119,6 +120,12 @@ enum store_result store_delete(
     struct store_thread *t, const struct store_key *key, uint64_t compare, struct store_outcome *ret);
 enum store_result store_arith(struct store_thread *t, const struct store_key *key,
     const struct store_arith *arith, struct store_outcome *ret);
+/* Makes a value of so many bytes from a packed one, without a lock held; false: it cannot. */
+typedef bool store_unpacker(void *arg, uint32_t dict, const uint8_t *packed, size_t len, uint8_t **ret_value);
+/* The value of this key, if it is packed, is kept as it is from here on, which nobody is told: neither its number nor
+ * anything else of it changes. STORE_OK, also when there is nothing to do; NO_MEMORY; NOT_STORED: it does not unpack. */
+enum store_result store_unpack(
+    struct store_thread *t, const struct store_key *key, store_unpacker *unpack, void *arg);
 /* due 0 kills every item there is; else only the record of the slot is made. */
 void store_flush(struct store_thread *t, int64_t due, struct store_outcome *ret);
 void store_unpin(struct store *s, struct store_pin *pin);
@@ -130,6 +137,7 @@ struct store_load {
 	uint64_t seq, cas;
 	int64_t expiry, access;
 	uint32_t flags;
+	uint32_t dict; /* the value is packed with it */
 	uint16_t state;
 	uint8_t use;
 	bool main_queue;
@@ -195,6 +203,7 @@ struct store_scan_item {
 	uint64_t seq, cas;
 	int64_t expiry, access;
 	uint32_t flags;
+	uint32_t dict; /* the value is packed with it */
 	uint16_t state;
 	uint8_t use;
 	bool main_queue;

@@ -27,6 +27,7 @@ enum store_result {
 	             */
 	STORE_MORE_ROOM, /* the emit callback wanted more room: make it and repeat the call */
 	STORE_REFUSED,   /* the disk failed and changes are refused: SERVER_ERROR, memory is untouched */
+	STORE_PACKED,    /* nothing has happened: the value must be unpacked first (store_unpack) */
 };
 
 enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPEND, STORE_CAS };
@@ -56,8 +57,14 @@ static inline bool store_pinned(const struct store_pin *pin)
 
 /* What a reader is shown of an item. */
 struct store_view {
-	const uint8_t *value;
-	size_t value_len;
+	const uint8_t *value; /* as it lies in memory: with dict it is packed */
+	size_t value_len;     /* as clients know it, also of a packed one */
+	uint32_t dict;        /* 0, or what it is packed with, to */
+	size_t packed_len;    /* so many bytes */
+	/* Set, by the engine, for a packed value: `value` is NULL. Whoever wants it leaves room for value_len bytes and says
+	 * here where, and the bytes are there when the call that led to this returns STORE_OK. When it does not, what the
+	 * callback has written is to be taken back. */
+	uint8_t **into;
 	uint32_t flags;
 	uint64_t seq; /* number of its last change of value: a reply that shows it waits for this */
 	uint64_t cas; /* what clients see as CAS */
@@ -93,6 +100,7 @@ struct store_put {
 	bool win;    /* the right to fill the item is given away with it */
 	const uint8_t *value;
 	size_t value_len;
+	uint32_t dict;             /* the value is packed with this dictionary; 0 = it is not */
 	struct store_large *large; /* instead of value: filled by the caller; the store takes it over on every
 	                            * result but STORE_WAIT */
 };

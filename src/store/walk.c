@@ -10,7 +10,7 @@ static bool visit_item(struct store_thread *t, struct item *it, store_visit_key 
 	item_read(it, &spec);
 	if (store_flushed(t->store, it) || store_expired(spec.expiry, t->now))
 		return true;
-	const struct store_view view = store_show(&spec);
+	const struct store_view view = store_show(it, &spec);
 	const struct store_key_view item = {.key = spec.key, .key_len = spec.key_len, .view = &view};
 	return visit(arg, &item);
 }

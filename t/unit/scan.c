@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <stdatomic.h>
+#include "base/packed.h"
 #include "store/private.h"
 
 #define NOW  1700000000
@@ -225,6 +226,53 @@ static void trap13_touched_items_are_visited(void **state)
 	end(&b);
 }
 
+/* The value that a packed one unpacks to: bytes of this length. */
+static bool unpack(void *arg, uint32_t dict, const uint8_t *packed, size_t len, uint8_t **ret_value)
+{
+	static uint8_t value[100] = {1};
+	(void)arg;
+	*ret_value = value;
+	return dict == 7 && len == 40 && packed[0] == PACKED_LENGTH_1;
+}
+
+static bool visit_packed(void *arg, const struct store_scan_item *item)
+{
+	struct seen *seen = arg;
+	seen->visits += item->dict == 7 && item->value_len == 40;
+	return true;
+}
+
+/* trap 13: an item whose value is unpacked is made anew without a record. */
+static void trap13_unpacked_items_are_visited(void **state)
+{
+	(void)state;
+	struct bench b = begin(64 * MIB);
+	static const uint8_t packed[40] = {PACKED_LENGTH_1, 100};
+	const struct store_put put = {
+	    .mode = STORE_SET, .value = packed, .value_len = sizeof(packed), .dict = 7};
+	struct store_outcome out;
+	char name[32];
+	uint64_t seq[8];
+	for (uint32_t i = 0; i < 8; i++) {
+		struct store_key k = key_of(b.store, i, name);
+		assert_int_equal(store_put(b.t, &k, &put, 40, &out), STORE_OK);
+		seq[i] = out.seq;
+	}
+	store_scan_begin(b.t, visit_packed, b.seen);
+	for (uint32_t i = 0; i < 8; i++) {
+		struct store_key k = key_of(b.store, i, name);
+		assert_int_equal(store_unpack(b.t, &k, unpack, NULL), STORE_OK);
+		assert_int_equal(store_unpack(b.t, &k, unpack, NULL), STORE_OK); /* it is already */
+		struct shown s = {0};
+		assert_int_equal(store_fetch(b.store, b.t, &k, &s), STORE_OK);
+		assert_true(s.dict == 0 && s.len == 100 && s.data[0] == 1 && s.seq == seq[i] && !s.fetched);
+		shown_free(&s);
+	}
+	scan_rest(&b);
+	assert_int_equal(b.seen->visits, 8);
+	end(&b);
+}
+
 static void flushed_and_removed_items_do_not_come(void **state)
 {
 	(void)state;
@@ -386,6 +434,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(trap13_reclaim_hands_its_victim_to_the_scan),
     cmocka_unit_test(trap13_a_victim_ahead_of_the_scan_is_read_first),
     cmocka_unit_test(trap13_touched_items_are_visited),
+    cmocka_unit_test(trap13_unpacked_items_are_visited),
     cmocka_unit_test(flushed_and_removed_items_do_not_come),
     cmocka_unit_test(a_visitor_gives_up),
     cmocka_unit_test(writers_do_not_hide_what_they_leave_alone),

@@ -74,6 +74,8 @@ struct shown {
 	uint64_t seq, cas;
 	int64_t expiry, access;
 	bool fetched, stale, win_sent;
+	uint32_t dict; /* the bytes are packed with it, to */
+	size_t packed_len;
 	unsigned refused; /* times */
 	bool keep_pin;
 	struct store_pin pin;
@@ -97,8 +99,12 @@ static inline bool shown_emit(void *arg, const struct store_view *view)
 	s->stale = view->stale;
 	s->win_sent = view->win_sent;
 	s->pin = view->pin;
-	if (view->value_len)
-		memcpy(s->data, view->value, view->value_len);
+	s->dict = view->dict;
+	s->packed_len = view->packed_len;
+	if (view->into)
+		*view->into = s->data;
+	else if (view->value_len)
+		memcpy(s->data, view->value, view->dict ? view->packed_len : view->value_len);
 	return true;
 }
 
