@@ -27,7 +27,7 @@ FORMAT  = status record records dict keyblock keyset block block_zstd segment se
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
 STORE   = arena index ghost item ahead large policy lane change rewrite put touch mark unpack load reclaim scan walk store
 PROTO   = command base64 meta parse reply binary uri
-PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply load window replay hole lost report recover \
+PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply dicts load window replay hole lost report recover \
 	rate life scrub quota room
 ENGINE  = engine commands background bound rotate start pin keep scrubber
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \

@@ -2,6 +2,7 @@
 /* apply: a record becomes an item. The one place that maps record bits to item state, for recovery and for a
  * follower. */
 #include "persist/recover_private.h"
+#include "base/packed.h"
 #include "store/item.h"
 
 static uint16_t item_state_of(uint16_t bits)
@@ -12,8 +13,22 @@ static uint16_t item_state_of(uint16_t bits)
 	                  (bits & RECORD_BINARY_KEY ? ITEM_BINARY : 0));
 }
 
-bool apply_record(
-    struct store_thread *t, const struct store_key *key, const struct record *r, bool from_snapshot)
+/* Whether the value can be read: where it is packed, its dictionary is there. */
+static bool is_readable(const struct recovery *rec, const struct record *r)
+{
+	if (r->dict == 0)
+		return true;
+	const struct dict_set *dicts = rec->options->dicts;
+	const struct dict *dict = dicts ? dict_find(dicts, r->dict) : NULL;
+	if (!dict || !r->value || r->value_len > PACKED_RAW_MAX ||
+	    packed_raw_len(r->value, (size_t)r->value_len) == 0)
+		return false;
+	dict_use(dict);
+	return true;
+}
+
+bool apply_record(const struct recovery *rec, struct store_thread *t, const struct store_key *key,
+    const struct record *r, bool from_snapshot)
 {
 	struct store_load load = {
 	    .value = r->value,
@@ -23,6 +38,7 @@ bool apply_record(
 	    .expiry = r->expiry,
 	    .access = r->access,
 	    .flags = r->flags,
+	    .dict = r->dict,
 	    .state = item_state_of(r->bits),
 	    .use = (uint8_t)(r->bits >> RECORD_USE_SHIFT & 3),
 	    .main_queue = r->bits & RECORD_MAIN_QUEUE,
@@ -30,8 +46,8 @@ bool apply_record(
 	};
 	switch (r->type) {
 	case RECORD_SET:
-		/* Compressed with a dictionary that nobody has: it cannot be applied, so its key goes. */
-		if (r->dict == 0)
+		/* Packed with a dictionary that nobody has: it cannot be applied, so its key goes. */
+		if (is_readable(rec, r))
 			return store_load_set(t, key, &load);
 		store_load_delete(t, key);
 		return false;

@@ -56,9 +56,10 @@ static void fail_block(struct loading *l, enum hearth_status status, const struc
 }
 
 /* Records of a block to the parts of the threads that will apply them. What is there before a bad one counts. */
-static enum hearth_status share_block(struct loading *l, struct spread_slot *slot)
+static enum hearth_status share_block(struct loading *l, size_t b, struct spread_slot *slot)
 {
-	const struct recovery *rec = l->rec;
+	struct recovery *rec = l->rec;
+	uint64_t offset = snapshot_get_block(l->reader, b).offset;
 	const struct store *store = rec->options->store;
 	struct snapshot_records records = snapshot_records(slot->records, slot->len);
 	enum hearth_status status;
@@ -72,6 +73,7 @@ static enum hearth_status share_block(struct loading *l, struct spread_slot *slo
 			break;
 		if (r.type != RECORD_SET)
 			continue;
+		dicts_need(rec, &r, l->name, offset);
 		uint64_t hash = store_hash(store, r.key, r.key_len);
 		spread_slot_add(slot, store_load_part(store, hash, rec->threads), hash, at);
 	}
@@ -83,7 +85,7 @@ static void apply_set(struct loading *l, unsigned i, struct record *r, uint64_t 
 	struct recovery *rec = l->rec;
 	struct store_key key = {.data = r->key, .len = r->key_len, .hash = hash};
 	recover_cap(rec, r);
-	if (!apply_record(rec->thread[i], &key, r, true))
+	if (!apply_record(rec, rec->thread[i], &key, r, true))
 		atomic_fetch_add_explicit(&rec->dropped, 1, memory_order_relaxed);
 }
 
@@ -163,10 +165,17 @@ static enum hearth_status load_large(
 	while ((status = snapshot_next_record(&records, &r)) == HEARTH_OK) {
 		if (r.type != RECORD_SET)
 			continue;
+		dicts_need(l->rec, &r, l->name, snapshot_get_block(l->reader, b).offset);
 		apply_set(l, i, &r, store_hash(l->rec->options->store, r.key, r.key_len));
 		atomic_fetch_add(&l->rec->items_applied, 1);
 	}
 	return status == HEARTH_END ? HEARTH_OK : bad_record(l, b, status, ret_err);
+}
+
+static bool has_dicts(const struct loading *l, size_t b)
+{
+	struct snapshot_block block = snapshot_get_block(l->reader, b);
+	return block.items == 0 && block.raw_len <= SNAPSHOT_PAYLOAD_MAX;
 }
 
 static enum hearth_status load_shared(
@@ -176,7 +185,7 @@ static enum hearth_status load_shared(
 	    snapshot_load(l->reader, b, &slot->buf, &slot->size, &slot->records, &slot->len, ret_err);
 	if (status != HEARTH_OK)
 		return status;
-	status = share_block(l, slot);
+	status = share_block(l, b, slot);
 	return status == HEARTH_OK ? status : bad_record(l, b, status, ret_err);
 }
 
@@ -187,6 +196,8 @@ static void load_block(
 	struct snapshot_block block = snapshot_get_block(l->reader, b);
 	enum hearth_status status;
 	spread_slot_clear(slot);
+	if (has_dicts(l, b))
+		return;
 	if (block.raw_len <= SNAPSHOT_PAYLOAD_MAX) {
 		status = load_shared(l, b, slot, &err);
 	} else if (block.raw_len <= LARGE) {
@@ -217,6 +228,33 @@ static void load_part(void *arg, unsigned i)
 			recover_progress(l->rec);
 	}
 	free(buf.data);
+}
+
+/* Blocks without items hold dictionaries, which come before all else, wherever they lie. */
+static enum hearth_status load_dicts(struct loading *l)
+{
+	struct block_buf buf = {0};
+	for (size_t b = 0; b < snapshot_blocks(l->reader) && l->status == HEARTH_OK; b++) {
+		struct hearth_error err = {0};
+		struct record r;
+		const uint8_t *data;
+		size_t len;
+		if (!has_dicts(l, b))
+			continue;
+		enum hearth_status status =
+		    snapshot_load(l->reader, b, &buf.data, &buf.size, &data, &len, &err);
+		struct snapshot_records records = snapshot_records(data, len);
+		while (status == HEARTH_OK && (status = snapshot_next_record(&records, &r)) == HEARTH_OK)
+			if (r.type == RECORD_DICT && (status = dicts_take(l->rec, &r)) != HEARTH_OK)
+				break;
+		if (status != HEARTH_OK && status != HEARTH_END) {
+			if (data)
+				bad_record(l, b, status, &err);
+			fail_block(l, status, &err);
+		}
+	}
+	free(buf.data);
+	return l->status;
 }
 
 /* All blocks, by all threads. */
@@ -275,7 +313,9 @@ static enum hearth_status load_one(struct recovery *rec, const struct manifest_s
 		rec->high_water = h->high_water;
 	if (f)
 		store_reserve(rec->thread[0], f->items);
-	status = load_blocks(&l);
+	status = load_dicts(&l);
+	if (status == HEARTH_OK)
+		status = load_blocks(&l);
 	snapshot_close(&l.reader);
 	return status;
 }

@@ -143,6 +143,7 @@ enum hearth_status recover_run(
 	struct recovery rec = {.options = options, .result = ret, .err = &err};
 	*ret = (struct recover_result){0};
 	rec.life.wall_ms = clock_wall_ms();
+	pthread_mutex_init(&rec.dicts_lock, NULL);
 	enum hearth_status status = HEARTH_NOMEM;
 	if (!open_threads(&rec)) {
 		hearth_fail(&err, HEARTH_NOMEM, NULL, 0, "no memory for recovery");
@@ -161,6 +162,8 @@ enum hearth_status recover_run(
 		status = load_snapshot(&rec);
 		if (status == HEARTH_OK)
 			status = replay_log(&rec);
+		if (status == HEARTH_OK)
+			dicts_settle(&rec);
 	}
 	if (status != HEARTH_OK)
 		goto out;
@@ -173,6 +176,7 @@ enum hearth_status recover_run(
 	if (ret->damaged && options->strict)
 		status = HEARTH_DAMAGED;
 out:
+	pthread_mutex_destroy(&rec.dicts_lock);
 	for (unsigned i = 0; i < rec.threads; i++)
 		if (rec.thread[i])
 			store_thread_close(&rec.thread[i]);

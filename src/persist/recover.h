@@ -23,6 +23,8 @@ struct recover_options {
 	struct store *store;
 	struct files *files;
 	struct clock *clock;
+	struct dict_set
+	    *dicts; /* gets those that are found and used; NULL = whatever is packed cannot be applied */
 	unsigned threads;
 	bool strict;
 	int64_t max_downtime; /* seconds; after a longer one nothing is loaded; 0 = off */

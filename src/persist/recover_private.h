@@ -4,9 +4,19 @@
 #ifndef PERSIST_RECOVER_PRIVATE_H
 #define PERSIST_RECOVER_PRIVATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <hearth/dict.h>
 #include "persist/parallel.h"
 #include "persist/recover.h"
+
+/* A dictionary that values are packed with and that is nowhere. */
+struct missing {
+	uint32_t dict;
+	uint64_t values, offset; /* of the first one, which is in this file */
+	char file[DATADIR_NAME_SIZE];
+};
+#define MISSING_MAX 8u
 
 struct recovery {
 	const struct recover_options *options;
@@ -20,7 +30,10 @@ struct recovery {
 	uint64_t s0, snapshot_end; /* of the snapshot that was loaded */
 	struct life life;          /* Hearth times seen */
 	uint64_t high_water;
-	bool other_boot; /* the log was last written under another boot of the kernel */
+	bool other_boot;            /* the log was last written under another boot of the kernel */
+	pthread_mutex_t dicts_lock; /* taken to add one, and for what is missing; a leaf */
+	struct missing missing[MISSING_MAX];
+	unsigned n_missing;
 };
 
 void recover_progress(struct recovery *rec);
@@ -33,8 +46,14 @@ void recover_forget(struct recovery *rec, uint64_t segment);
 
 /* Applies one record by a loading thread: false when it could not be applied and its key was dropped instead.
  */
-bool apply_record(
-    struct store_thread *t, const struct store_key *key, const struct record *r, bool from_snapshot);
+bool apply_record(const struct recovery *rec, struct store_thread *t, const struct store_key *key,
+    const struct record *r, bool from_snapshot);
+/* A dictionary was read. Any thread. HEARTH_OK; HEARTH_DAMAGED: it is none; HEARTH_NOMEM. */
+enum hearth_status dicts_take(struct recovery *rec, const struct record *r);
+/* A value that was read may be packed with one that is not there: then this is told in the end. Any thread. */
+void dicts_need(struct recovery *rec, const struct record *r, const char *file, uint64_t offset);
+/* Behind the last record, alone: tells what is missing, and drops what nothing uses. */
+void dicts_settle(struct recovery *rec);
 
 /* Under a cap every item gets the field that the cap will be written to. */
 static inline void recover_cap(const struct recovery *rec, struct record *r)

@@ -162,6 +162,8 @@ static enum hearth_status bin_records(struct replay *rp, unsigned i, const struc
 		enum hearth_status status = segment_next_record(&records, &r);
 		if (status != HEARTH_OK)
 			return status == HEARTH_END ? HEARTH_OK : status;
+		if (r.type == RECORD_DICT && (status = dicts_take(rec, &r)) != HEARTH_OK)
+			return status;
 		if (r.seq <= rec->s0 || !record_takes_number(r.type))
 			continue;
 		if (r.type == RECORD_FLUSH) {
@@ -208,8 +210,9 @@ static void verify_part(void *arg, unsigned i)
 		if (span->status != HEARTH_END)
 			continue; /* it was looked at alone */
 		span->status = verify_span(rp, span);
-		/* Blocks wholly before the snapshot need no decoding. */
-		if (span->status == HEARTH_OK && span->h.first + span->h.count > rp->rec->s0 + 1)
+		/* Blocks wholly before the snapshot need no decoding, but for dictionaries. */
+		bool behind = span->h.count == 0 || span->h.first + span->h.count > rp->rec->s0 + 1;
+		if (span->status == HEARTH_OK && behind)
 			span->status = bin_records(rp, i, span);
 		if (span->status != HEARTH_OK)
 			break; /* what follows in this slice is looked at again, if at all */
@@ -235,8 +238,9 @@ static void fetch_buckets(const struct store *store, const struct replay_bin *bi
 	}
 }
 
-static bool apply_entry(const struct recovery *rec, unsigned p, const struct replay_entry *e)
+static bool apply_entry(const struct replay *rp, unsigned p, const struct replay_entry *e)
 {
+	struct recovery *rec = rp->rec;
 	struct record r;
 	size_t len;
 	CHECK(record_decode(e->at, e->len, &r, &len) == HEARTH_OK);
@@ -244,7 +248,8 @@ static bool apply_entry(const struct recovery *rec, unsigned p, const struct rep
 	r.access = r.access ? r.access : rec->life.latest_ms / 1000;
 	recover_cap(rec, &r);
 	struct store_key key = {.data = r.key, .len = r.key_len, .hash = e->hash};
-	return apply_record(rec->thread[p], &key, &r, false);
+	dicts_need(rec, &r, rp->heads[rp->at].name, rp->spans[e->span].offset);
+	return apply_record(rec, rec->thread[p], &key, &r, false);
 }
 
 static void apply_part(void *arg, unsigned p)
@@ -263,7 +268,7 @@ static void apply_part(void *arg, unsigned p)
 				fetch_shards(store, bin, n + 2 * REPLAY_AHEAD);
 				fetch_buckets(store, bin, n + REPLAY_AHEAD);
 			}
-			dropped += !apply_entry(rec, p, &bin->entries[n]);
+			dropped += !apply_entry(rp, p, &bin->entries[n]);
 			applied++;
 		}
 	}
@@ -292,7 +297,8 @@ static void apply_serially(struct replay *rp, size_t n)
 				continue;
 			struct store_key key = store_key(rec->options->store, r.key, r.key_len);
 			recover_cap(rec, &r);
-			if (!apply_record(rec->thread[0], &key, &r, false))
+			dicts_need(rec, &r, rp->heads[rp->at].name, span->offset);
+			if (!apply_record(rec, rec->thread[0], &key, &r, false))
 				atomic_fetch_add(&rec->dropped, 1);
 			atomic_fetch_add(&rec->items_applied, 1);
 		}
@@ -306,7 +312,7 @@ static void apply_giant(struct replay *rp)
 	if (!rp->giant.here)
 		return;
 	struct store_key key = store_key(rp->rec->options->store, r->key, r->key_len);
-	if (!apply_record(rp->rec->thread[0], &key, r, false))
+	if (!apply_record(rp->rec, rp->rec->thread[0], &key, r, false))
 		atomic_fetch_add(&rp->rec->dropped, 1);
 	atomic_fetch_add(&rp->rec->items_applied, 1);
 }

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/vfs.h"
+#include <hearth/dict.h>
 #include "persist/rate.h"
 #include "store/item.h"
 
@@ -80,6 +81,7 @@ static struct record item_record(const struct store_scan_item *item)
 	    .expiry = item->expiry,
 	    .access = item->access,
 	    .flags = item->flags,
+	    .dict = item->dict,
 	};
 }
 
@@ -263,6 +265,31 @@ static enum hearth_status scan(struct snap *snap, struct hearth_error *ret_err)
 	return status == HEARTH_OK ? write_ready(snap, true, ret_err) : status;
 }
 
+/* All dictionaries that an item may be packed with, in blocks without items: readers take these first. Called when the log
+ * is written up to the scan's end: a dictionary that is younger than this is in the log behind S0. */
+static enum hearth_status write_dicts(struct snap *snap, struct hearth_error *ret_err)
+{
+	const struct dict_set *dicts = snap->options->dicts;
+	enum hearth_status status = HEARTH_OK;
+	struct buf buf = {0};
+	for (size_t i = 0; dicts && i < dict_count(dicts) && status == HEARTH_OK; i++) {
+		const struct dict *d = dict_get(dicts, i);
+		struct record r = {.type = RECORD_DICT, .dict = dict_id(d), .sizes = dict_sizes(d)};
+		size_t len;
+		r.value = dict_bytes(d, &len);
+		r.value_len = len;
+		buf_clear(&buf);
+		if (!buf_reserve(&buf, record_size(&r) + RECORD_OVERHEAD_MAX))
+			return hearth_fail(
+			    ret_err, HEARTH_NOMEM, "snapshot", 0, "no memory for a dictionary");
+		len = record_encode(&r, buf.data + buf.tail);
+		status = snapshot_writer_block(
+		    snap->writer, buf.data + buf.tail, len, 0, snap->footer.end, ret_err);
+	}
+	buf_free(&buf);
+	return status;
+}
+
 static enum hearth_status finish(struct snap *snap, struct hearth_error *ret_err)
 {
 	const struct snap_options *o = snap->options;
@@ -273,7 +300,9 @@ static enum hearth_status finish(struct snap *snap, struct hearth_error *ret_err
 	/* Never ahead of the log: otherwise it would hold what the log may lose. */
 	if (wal_sync(o->wal, snap->footer.end) != HEARTH_OK)
 		return hearth_fail(ret_err, HEARTH_IO, "snapshot", 0, "the log could not be made durable");
-	enum hearth_status status = snapshot_writer_finish(snap->writer, &snap->footer, ret_err);
+	enum hearth_status status = write_dicts(snap, ret_err);
+	if (status == HEARTH_OK)
+		status = snapshot_writer_finish(snap->writer, &snap->footer, ret_err);
 	if (status != HEARTH_OK)
 		return status;
 	snap->result.bytes = snapshot_writer_bytes(snap->writer);

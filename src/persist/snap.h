@@ -15,8 +15,9 @@ struct snap_options {
 	struct store_thread *thread; /* the calling thread's */
 	struct wal *wal;
 	const struct clock *clock;
-	int level;     /* zstd's */
-	uint64_t rate; /* bytes a second that are written at most, 0 = no limit */
+	const struct dict_set *dicts; /* what values may be packed with */
+	int level;                    /* zstd's */
+	uint64_t rate;                /* bytes a second that are written at most, 0 = no limit */
 	_Atomic bool *cancel;
 	_Atomic int64_t *flush_due; /* the pending delayed flush */
 };

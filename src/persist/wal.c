@@ -11,6 +11,7 @@
 #include "base/msg.h"
 #include "base/vfs.h"
 #include "persist/room.h"
+#include <hearth/dict.h>
 
 #define TELL_WAITING_US ((int64_t)3 * 1000000) /* a stop says so often what it waits for */
 
@@ -187,8 +188,8 @@ static uint64_t position(const struct wal *wal)
 	return atomic_load_explicit(&wal->written_bytes, memory_order_relaxed) + wal->out_len;
 }
 
-/* A block of its own for a key block or seal of so many bytes. NULL: the log has failed. */
-static uint8_t *open_key_block(struct wal *wal, size_t len)
+/* A block of its own for a record without a number, of so many bytes. NULL: the log has failed. */
+static uint8_t *open_own_block(struct wal *wal, size_t len)
 {
 	close_block(wal);
 	if (wal->out_len + BLOCK_HEADER_SIZE + len > WAL_OUT && !flush_out(wal))
@@ -206,7 +207,7 @@ static bool note_key(struct wal *wal, const struct ring_entry *e, uint64_t at)
 		return true;
 	close_block(wal);
 	size_t len = keys_due(&wal->keys);
-	uint8_t *out = len ? open_key_block(wal, len) : NULL;
+	uint8_t *out = len ? open_own_block(wal, len) : NULL;
 	if (out) {
 		keys_encode(&wal->keys, out);
 		close_block(wal);
@@ -219,10 +220,41 @@ static bool note_key(struct wal *wal, const struct ring_entry *e, uint64_t at)
 static bool put_seal(struct wal *wal)
 {
 	size_t len = keys_seal_due(&wal->keys);
-	uint8_t *out = len ? open_key_block(wal, len) : NULL;
+	uint8_t *out = len ? open_own_block(wal, len) : NULL;
 	if (out)
 		keys_encode_seal(&wal->keys, out);
 	return out || !len;
+}
+
+/* ---- dictionaries ---- */
+
+/* In a block of its own, which has no number. */
+static bool put_dict(struct wal *wal, const struct dict *dict)
+{
+	struct record r = {.type = RECORD_DICT, .dict = dict_id(dict), .sizes = dict_sizes(dict)};
+	size_t len;
+	r.value = dict_bytes(dict, &len);
+	r.value_len = len;
+	uint8_t *out = open_own_block(wal, record_size(&r));
+	if (!out)
+		return false;
+	record_encode(&r, out);
+	close_block(wal);
+	return true;
+}
+
+/* Those that this segment has not got. Records taken from here on need no others: see wal_options. */
+static bool put_dicts(struct wal *wal)
+{
+	const struct dict_set *set = wal->options.dicts;
+	size_t n = set ? dict_count(set) : 0;
+	if (wal->dicts_segment != wal->current.number)
+		wal->dicts = 0;
+	wal->dicts_segment = wal->current.number;
+	for (; wal->dicts < n; wal->dicts++)
+		if (!put_dict(wal, dict_get(set, wal->dicts)))
+			return false;
+	return true;
 }
 
 /* ---- records ---- */
@@ -410,8 +442,10 @@ static bool write_batch(struct wal *wal, bool some)
 {
 	struct ring_entry e;
 	bool ok = true;
-	if (some)
+	if (some) {
 		wal->taken_us = clock_mono_us();
+		ok = put_dicts(wal);
+	}
 	while (ok && ring_next(wal->ring, &e))
 		ok = take(wal, &e);
 	if (ok && !some && seal_due(wal))
@@ -464,6 +498,7 @@ static void hold(struct wal *wal)
 	pthread_mutex_lock(&wal->lock);
 	if (!wal->log_holds && atomic_load(&wal->mode) == WAL_HOLDS) {
 		ring_rewind(wal->ring);
+		wal->dicts = 0;
 		wal->out_len = 0;
 		wal->block_open = false;
 		if (wal->current.fd < 0 || wal->taken != wal->current.written.last)

@@ -41,6 +41,9 @@ struct wal_options {
 	uint64_t segment_bytes; /* a segment is left once it is larger; 0 = the default, 64 MiB */
 	size_t ring_bytes;
 	const struct clock *clock;
+	/* What values may be packed with, or NULL. Each segment has all of them before its first record that was made when
+	 * they were there, so a dictionary is to be in the set before a record that needs it is in the ring. */
+	const struct dict_set *dicts;
 	/* Numbers have moved, or room is back: wal -> server. */
 	void (*progress)(void *arg);
 	void *progress_arg;

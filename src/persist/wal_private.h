@@ -116,6 +116,8 @@ struct wal {
 	uint64_t taken; /* last number put into out */
 	int64_t flush_due;
 	struct keys keys;
+	uint64_t dicts_segment; /* the one that has the first `dicts` of the dictionaries */
+	size_t dicts;
 	int64_t taken_us; /* clock_mono_us of the last batch that held a record */
 	uint64_t
 	    near_again; /* written_bytes before which near_bound is not called again, unless it is tight */

@@ -195,7 +195,8 @@ static inline void written_snapshot(
 		size_t len = record_size(&records[i]);
 		uint8_t *out = malloc(len);
 		MUST(out && record_encode(&records[i], out) == len);
-		MUST(snapshot_writer_block(writer, out, len, 1, end, NULL) == HEARTH_OK);
+		bool item = records[i].type != RECORD_DICT;
+		MUST(snapshot_writer_block(writer, out, len, item, end, NULL) == HEARTH_OK);
 		free(out);
 	}
 	MUST(snapshot_writer_finish(writer, &f, NULL) == HEARTH_OK);
@@ -236,20 +237,25 @@ struct loaded {
 	struct clock *clock;
 	struct recover_result *result;
 	struct hearth_error err;
+	struct dict_set *dicts;
 };
 
 static inline struct loaded load_on(const struct vfs *vfs, const char *path, const struct store_options *o)
 {
-	struct loaded l = {.store = store_open(o), .clock = clock_open(0)};
+	struct loaded l = {
+	    .store = store_open(o), .clock = clock_open(0), .dicts = dict_set_new(DICT_COUNT_MAX)};
 	struct datadir *dir;
 	struct files files;
 	l.result = calloc(1, sizeof(*l.result));
-	MUST(l.store && l.clock && l.result);
+	MUST(l.store && l.clock && l.result && l.dicts);
 	MUST(datadir_open(&dir, vfs, path, false, false, NULL, &l.err) == HEARTH_OK);
 	l.status = files_open(&files, dir, 1, &l.err);
 	if (l.status == HEARTH_OK) {
-		const struct recover_options ro = {
-		    .store = l.store, .files = &files, .clock = l.clock, .threads = o->threads};
+		const struct recover_options ro = {.store = l.store,
+		    .files = &files,
+		    .clock = l.clock,
+		    .dicts = l.dicts,
+		    .threads = o->threads};
 		l.status = recover_run(&ro, l.result, &l.err);
 		files_close(&files);
 	} else {
@@ -276,6 +282,7 @@ static inline void loaded_end(struct loaded *l)
 	store_thread_close(&l->thread);
 	store_close(&l->store);
 	clock_close(&l->clock);
+	dict_set_free(&l->dicts);
 	free(l->result);
 }
 
@@ -288,11 +295,27 @@ static inline bool loaded_find(struct loaded *l, uint32_t key, struct shown *ret
 	return store_fetch(l->store, l->thread, &k, ret) == STORE_OK;
 }
 
+/* The bytes of a packed value in their place. */
+static inline bool loaded_unpack(struct loaded *l, struct shown *shown)
+{
+	const struct dict *dict = dict_find(l->dicts, shown->dict);
+	struct dict_context *context = dict_context_new(false);
+	uint8_t *out = malloc(shown->len);
+	MUST(context && out);
+	bool whole =
+	    dict && dict_unpack(context, dict, shown->data, shown->packed_len, out, shown->len) == HEARTH_OK;
+	dict_context_free(&context);
+	free(shown->data);
+	shown->data = out;
+	return whole;
+}
+
 /* Whether the key has this value; NULL: is not there. */
 static inline bool loaded_is(struct loaded *l, uint32_t key, const char *value)
 {
 	struct shown shown;
 	bool there = loaded_find(l, key, &shown);
+	MUST(!there || !shown.dict || loaded_unpack(l, &shown));
 	bool same =
 	    value ? there && shown.len == strlen(value) && memcmp(shown.data, value, shown.len) == 0 : !there;
 	shown_free(&shown);
