@@ -29,7 +29,7 @@ STORE   = arena index ghost item ahead large policy lane change rewrite put touc
 PROTO   = command base64 meta parse reply binary uri
 PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply dicts load window replay hole lost report recover \
 	rate life scrub quota room
-ENGINE  = engine commands background bound rotate start pin keep scrubber
+ENGINE  = engine commands compress unpack background bound rotate start pin keep scrubber
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
 	observed watch watcher detail cluster binary binary_items stats admin server
 MAIN    = hearthd config process

@@ -132,6 +132,8 @@ static const struct row rows[] = {
         "what is set with less time to live is not kept on disk; 0 = off", NULL},
     {0, "no-persist-prefix", "PREFIX", LINES, AT(engine.no_keep_prefixes), 0, 0, NULL, NULL,
         "keys that begin so are not kept on disk; may be given again", NULL},
+    {0, "compress", NULL, FLAG, AT(engine.compress), 0, 0, NULL, NULL,
+        "keep values of 64 bytes to 64 KiB compressed in memory, log and snapshots", NULL},
     {0, "keep-days", "DAYS", UINT, AT(engine.keep_days), 0, 36500, "0", NULL,
         "younger snapshots stay, too; 0 = off", NULL},
     {0, "max-downtime", "SECONDS", LONG, AT(engine.max_downtime), 0, INT32_MAX, "0", NULL,

@@ -80,6 +80,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	    .thread = t,
 	    .wal = e->wal,
 	    .clock = e->clock,
+	    .dicts = e->dicts,
 	    .level = 1,
 	    .rate = hurry ? 0 : e->options.snapshot_rate,
 	    .cancel = &e->stopping,

@@ -51,6 +51,18 @@ static enum hearth_status done_job(void *arg, struct files *files)
 	return HEARTH_OK;
 }
 
+/* What the dictionaries take in a snapshot. */
+static uint64_t dicts_bytes(const struct engine *e)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < dict_count(e->dicts); i++) {
+		size_t len;
+		dict_bytes(dict_get(e->dicts, i), &len);
+		bytes += len + len / 64 + 128;
+	}
+	return bytes;
+}
+
 static uint64_t estimate(struct engine *e)
 {
 	struct store_stats st;
@@ -58,7 +70,7 @@ static uint64_t estimate(struct engine *e)
 	pthread_mutex_lock(&e->lock);
 	uint64_t bytes = room_snapshot(st.bytes, e->bound.last, e->bound.last_bytes);
 	pthread_mutex_unlock(&e->lock);
-	return bytes;
+	return bytes + dicts_bytes(e);
 }
 
 /* Whether a snapshot of this size is not known to fail. */

@@ -37,6 +37,7 @@ static struct record record_of(const struct store_change *c)
 		r.value_len = c->value_len;
 		r.flags = c->flags;
 		r.cas = c->cas;
+		r.dict = c->dict;
 	}
 	return r;
 }
@@ -233,19 +234,26 @@ static inline enum store_result look(
 	return result;
 }
 
+static enum store_result look_unpacked(
+    struct engine_worker *w, const struct store_key *key, bool hit, store_emit *emit, void *arg)
+{
+	struct unpacking u = unpack_begin(w, emit, arg);
+	return unpack_done(&u, key, look(w, key, hit, unpack_emit, &u));
+}
+
 enum store_result engine_get(
     struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
 {
-	return look(w, key, true, emit, arg);
+	return w->packing ? look_unpacked(w, key, true, emit, arg) : look(w, key, true, emit, arg);
 }
 
 enum store_result engine_peek(
     struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
 {
-	return look(w, key, false, emit, arg);
+	return w->packing ? look_unpacked(w, key, false, emit, arg) : look(w, key, false, emit, arg);
 }
 
-enum store_result engine_touch(
+static enum store_result touch(
     struct engine_worker *w, const struct store_key *key, int64_t expiry, store_emit *emit, void *arg)
 {
 	struct store_outcome out = {0};
@@ -271,12 +279,27 @@ enum store_result engine_touch(
 	return result;
 }
 
+enum store_result engine_touch(
+    struct engine_worker *w, const struct store_key *key, int64_t expiry, store_emit *emit, void *arg)
+{
+	if (!w->packing || !emit)
+		return touch(w, key, expiry, emit, arg);
+	struct unpacking u = unpack_begin(w, emit, arg);
+	return unpack_done(&u, key, touch(w, key, expiry, unpack_emit, &u));
+}
+
+/* As clients know it: whether it is packed makes no difference. */
+static bool is_too_large(const struct engine *e, const struct store_key *key, size_t value_len)
+{
+	return sizeof(struct item) + key->len + value_len > e->options.item_max;
+}
+
 enum store_result engine_room(
     struct engine_worker *w, const struct store_key *key, size_t value_len, struct store_large **ret_large)
 {
 	struct engine *e = w->engine;
 	*ret_large = NULL;
-	if (sizeof(struct item) + key->len + value_len > e->options.item_max)
+	if (is_too_large(e, key, value_len))
 		return STORE_TOO_LARGE;
 	if (!store_wants_large(e->store, key, value_len))
 		return STORE_OK;
@@ -297,22 +320,34 @@ void engine_large_drop(struct engine_worker *w, struct store_large **large)
 		store_unpin(w->engine->store, &pin);
 }
 
+/* A value that came whole in the connection's buffer: no room was asked for it. */
+static enum store_result place_value(
+    struct engine_worker *w, const struct store_key *key, struct store_put *put, bool packs)
+{
+	if (packs && w->engine->compress) {
+		if (is_too_large(w->engine, key, put->value_len))
+			return STORE_TOO_LARGE;
+		compress_put(w->engine->compress, w->packing, put);
+	}
+	enum store_result result = engine_room(w, key, put->value_len, &put->large);
+	if (put->large)
+		memcpy(store_large_data(put->large), put->value, put->value_len);
+	return result;
+}
+
 enum store_result engine_put(struct engine_worker *w, const struct store_key *key,
     const struct store_put *put, struct store_stored *ret_stored)
 {
 	struct store_outcome out = {0};
 	struct store_put own = *put;
-	size_t secured = put->value_len;
-	enum store_result result;
+	enum store_result result = STORE_OK;
 	bool concat = put->mode == STORE_APPEND || put->mode == STORE_PREPEND;
-	/* No room was asked for what came whole in the connection's buffer. */
-	if (!put->large && (!concat || put->vivify)) {
-		result = engine_room(w, key, put->value_len, &own.large);
-		if (result != STORE_OK)
-			return result;
-		if (own.large)
-			memcpy(store_large_data(own.large), put->value, put->value_len);
-	}
+	bool held = false;
+	if (!put->large && (!concat || put->vivify))
+		result = place_value(w, key, &own, !concat);
+	if (result != STORE_OK)
+		return result;
+	size_t secured = own.value_len;
 	/* Stored and at once expired, it is an invalidation. */
 	bool removal = !concat && !put->older_is_stale && store_expired(put->expiry, w->now);
 	do {
@@ -320,12 +355,16 @@ enum store_result engine_put(struct engine_worker *w, const struct store_key *ke
 		if (result != STORE_OK)
 			break;
 		result = store_put(w->thread, key, &own, secured, &out);
-		secured = out.needed;
-	} while (result == STORE_MORE_ROOM);
-	if (own.large && (result == STORE_REFUSED || (result == STORE_WAIT && !put->large)))
+		if (result == STORE_MORE_ROOM)
+			secured = out.needed;
+		held = result == STORE_PACKED;
+	} while (result == STORE_MORE_ROOM || unpack_item(w, key, &result));
+	/* The store took it over, but where it was not called, or had the value there unpacked first. */
+	bool left = held || result == STORE_REFUSED || result == STORE_WAIT;
+	if (own.large && left && !(result == STORE_WAIT && put->large))
 		engine_large_drop(w, &own.large);
 	if (ret_stored)
-		*ret_stored = (struct store_stored){out.cas, out.value_len};
+		*ret_stored = (struct store_stored){out.cas, own.dict ? put->value_len : out.value_len};
 	if (removal && result != STORE_WAIT)
 		return removed(w, result, out.seq);
 	need(w, out.seq);
@@ -346,10 +385,13 @@ enum store_result engine_arith(struct engine_worker *w, const struct store_key *
     const struct store_arith *arith, struct store_number *ret_number)
 {
 	struct store_outcome out = {0};
-	enum store_result result = secure(w, key->len, 32);
-	if (result != STORE_OK)
-		return result;
-	result = store_arith(w->thread, key, arith, &out);
+	enum store_result result;
+	do {
+		result = secure(w, key->len, 32);
+		if (result != STORE_OK)
+			return result;
+		result = store_arith(w->thread, key, arith, &out);
+	} while (unpack_item(w, key, &result));
 	need(w, out.seq);
 	*ret_number = (struct store_number){out.number, out.cas, out.expiry, out.created};
 	return result;
@@ -364,7 +406,7 @@ static enum store_result mark_once(struct engine_worker *w, const struct store_k
 	return result == STORE_OK ? store_mark(w->thread, key, mark, secured, emit, arg, out) : result;
 }
 
-enum store_result engine_mark(struct engine_worker *w, const struct store_key *key,
+static enum store_result mark_item(struct engine_worker *w, const struct store_key *key,
     const struct store_mark *mark, store_emit *emit, void *arg)
 {
 	struct store_outcome out = {0};
@@ -391,6 +433,15 @@ enum store_result engine_mark(struct engine_worker *w, const struct store_key *k
 	if (out.expired)
 		note_expired(w, key);
 	return result;
+}
+
+enum store_result engine_mark(struct engine_worker *w, const struct store_key *key,
+    const struct store_mark *mark, store_emit *emit, void *arg)
+{
+	if (!w->packing || !emit)
+		return mark_item(w, key, mark, emit, arg);
+	struct unpacking u = unpack_begin(w, emit, arg);
+	return unpack_done(&u, key, mark_item(w, key, mark, unpack_emit, &u));
 }
 
 /* One slot: a flush now empties it, a later one takes it over; slot and log change in the same order. */

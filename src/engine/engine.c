@@ -81,9 +81,12 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 	pthread_cond_init(&e->wake_snapshots, &attr);
 	pthread_cond_init(&e->wake_scrubber, &attr);
 	pthread_condattr_destroy(&attr);
+	e->dicts = dict_set_new(DICT_COUNT_MAX);
 	if (!dir)
 		e->options.keep_ttl = 0; /* nothing is kept anyway */
 	enum hearth_status status = open_store(e, ret_err);
+	if (status == HEARTH_OK && !e->dicts)
+		status = hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for dictionaries");
 	if (status == HEARTH_OK && dir && !keep_open(e))
 		status = hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the prefixes");
 	if (status == HEARTH_OK && dir) {
@@ -109,6 +112,7 @@ static enum hearth_status open_log(struct engine *e, struct hearth_error *ret_er
 	    .segment_bytes = e->options.segment_bytes,
 	    .ring_bytes = ring,
 	    .clock = e->clock,
+	    .dicts = e->dicts,
 	    .serve = e->options.on_disk_error == ENGINE_SERVE,
 	    .progress = e->options.progress,
 	    .progress_arg = e->options.progress_arg,
@@ -157,6 +161,7 @@ enum hearth_status engine_recover(
 		    .store = e->store,
 		    .files = &e->files,
 		    .clock = e->clock,
+		    .dicts = e->dicts,
 		    .threads = cores(),
 		    .strict = e->options.strict,
 		    .max_downtime = e->options.max_downtime,
@@ -177,6 +182,8 @@ enum hearth_status engine_recover(
 		atomic_store(&e->flush_due, e->recovered->start.flush_due);
 	}
 	fill_recovery(e, (double)(clock_mono_us() - began) / 1e6);
+	if (!unpack_open(e))
+		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory to pack values, or no thread");
 	if (!background_start(e))
 		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "cannot start the background threads");
 	if (e->persist) {
@@ -201,6 +208,8 @@ enum hearth_status engine_recover(
 enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err)
 {
 	CHECK_MAGIC(e, ENGINE_MAGIC);
+	if (e->compress)
+		compress_stop(&e->compress);
 	background_stop(e);
 	/* The last sign of life, from which downtime counts. */
 	if (e->wal)
@@ -215,6 +224,8 @@ void engine_close(struct engine **ref)
 		return;
 	CHECK_MAGIC(e, ENGINE_MAGIC);
 	*ref = NULL;
+	if (e->compress)
+		compress_stop(&e->compress);
 	background_stop(e);
 	if (e->wal)
 		wal_close(&e->wal);
@@ -223,7 +234,9 @@ void engine_close(struct engine **ref)
 	for (unsigned i = 0; e->workers && i <= e->options.workers; i++)
 		if (e->workers[i].thread)
 			store_thread_close(&e->workers[i].thread);
+	unpack_close(e);
 	free(e->workers);
+	dict_set_free(&e->dicts);
 	keep_close(e);
 	free(e->recovered);
 	if (e->store)
@@ -333,6 +346,7 @@ void engine_get_stats(struct engine *e, struct engine_stats *ret)
 	    .recovery = e->recovery,
 	};
 	scrubber_get_stats(e, &ret->scrub);
+	unpack_get_stats(e, &ret->packing);
 	if (e->wal)
 		log_stats(e, ret);
 }

@@ -35,6 +35,7 @@ struct engine_options {
 	uint64_t item_max; /* -I, bytes: header, key and value */
 	bool no_evict;     /* -M */
 	bool memory_fixed; /* no address space for more: all of it is locked */
+	bool compress;     /* values are packed */
 	unsigned workers;
 	enum engine_policy policy;
 	/* The rest only with a data directory. */
@@ -196,6 +197,15 @@ struct engine_scrub {
 	char bad[DATADIR_NAME_SIZE];    /* the last bad file; empty = none */
 };
 
+/* Packed values; counts since the start, bytes with what an item keeps of its dictionary. */
+struct engine_packing {
+	bool on;
+	uint64_t dictionaries, trainings;
+	uint64_t sets, raw_bytes, packed_bytes; /* values that were set and packed */
+	uint64_t refused;                       /* that did not get smaller by enough */
+	uint64_t unpacked, errors;
+};
+
 struct engine_stats {
 	/* store */
 	uint64_t items, total_items, bytes; /* bytes: items with their headers, as memcached counts */
@@ -227,6 +237,7 @@ struct engine_stats {
 	struct engine_recovery recovery;
 	struct engine_scrub scrub;
 	int64_t flush_due;
+	struct engine_packing packing;
 };
 void engine_get_stats(struct engine *e, struct engine_stats *ret_stats);
 /* stats reset: the counters above that memcached resets. */

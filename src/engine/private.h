@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include "base/check.h"
 #include "base/clock.h"
+#include "engine/compress.h"
 #include "engine/engine.h"
 #include "persist/recover.h"
 #include "persist/snap.h"
@@ -27,7 +28,8 @@ struct engine_worker {
 	uint64_t need, epoch;
 	bool lost; /* as of the turn's begin: what is not on disk is not shown */
 	int64_t now;
-	bool appended; /* since the last kick */
+	bool appended;                   /* since the last kick */
+	struct compress_worker *packing; /* NULL: no value is packed, or will be */
 };
 
 struct keep_prefix;
@@ -67,6 +69,8 @@ struct engine {
 		char name[DATADIR_NAME_SIZE];
 		struct manifest_unlink bad[ENGINE_SCRUB_BAD];
 	} scrub;
+	struct dict_set *dicts;       /* that values are packed with */
+	struct compress *compress;    /* NULL: no more of them will be */
 	struct keep_prefix *prefixes; /* of keys that are not kept */
 	size_t n_prefixes;
 	_Atomic uint64_t refused; /* changes */
@@ -103,6 +107,32 @@ struct engine {
 
 /* The observer: store -> engine. */
 uint64_t engine_observe(void *owner, const struct store_change *change);
+/* Values that are packed, unpack.c. A call that shows an item is given unpack_emit with a struct unpacking, and its result
+ * passes through unpack_done; see store_view.into. */
+struct unpacking {
+	struct engine_worker *worker;
+	store_emit *emit;
+	void *arg;
+	uint8_t *into; /* where the value goes; NULL: nobody wants it, or it is not packed */
+	const uint8_t *packed;
+	size_t packed_len, value_len;
+	uint32_t dict;
+	uint64_t cas;
+	struct store_pin pin;
+};
+static inline struct unpacking unpack_begin(struct engine_worker *w, store_emit *emit, void *arg)
+{
+	return (struct unpacking){.worker = w, .emit = emit, .arg = arg, .pin = {NULL, STORE_PIN_NONE}};
+}
+bool unpack_emit(void *arg, const struct store_view *view);
+enum store_result unpack_done(struct unpacking *u, const struct store_key *key, enum store_result result);
+/* After STORE_PACKED: the value is not packed any more, or gone, and the call may be repeated. False: *result is what else
+ * it came to. */
+bool unpack_item(struct engine_worker *w, const struct store_key *key, enum store_result *result);
+/* Before workers serve: what they need to pack or unpack. False: no memory, or no thread. */
+bool unpack_open(struct engine *e);
+void unpack_close(struct engine *e);
+void unpack_get_stats(const struct engine *e, struct engine_packing *ret);
 /* Flushes now if the slot still holds this time. */
 enum store_result engine_fire_flush(struct engine_worker *w, int64_t due);
 /* Which keys' values are not kept on disk. keep_open: false when memory is short. */

@@ -63,6 +63,7 @@ static enum store_result fetch(
 			r = engine_get(w, key, emit, &e);
 		else
 			r = engine_touch(w, key, engine_expiry(w, req->exptime), emit, &e);
+		session_settle(&e.base, r);
 		if (r != STORE_MORE_ROOM)
 			break;
 		if (!session_make_fit(&e.base))

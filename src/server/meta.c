@@ -232,6 +232,7 @@ static enum store_result fetch(struct conn *c, struct fetch *f)
 	for (;;) {
 		f->other = false;
 		enum store_result r = fetch_once(c, f);
+		session_settle(&f->base, r);
 		if (r == STORE_NOT_FOUND && meta_has(f->m, 'N'))
 			r = vivify(c, f);
 		if (r == STORE_NOT_STORED)

@@ -39,6 +39,7 @@ static enum store_result fetch(
 		else
 			r = engine_get(w, key, emit_value, &e);
 		*ret_len = e.base.value_len;
+		session_settle(&e.base, r);
 		if (r != STORE_MORE_ROOM)
 			return r;
 		if (!session_make_fit(&e.base))

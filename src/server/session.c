@@ -56,6 +56,8 @@ bool session_fits(struct session_emit *e, const struct store_view *view)
 	struct out *o = &e->conn->out;
 	bool pin = store_pinned(&view->pin);
 	e->value_len = view->value_len;
+	e->late = view->into;
+	e->mark = o->copied.tail;
 	e->unready = pin && !out_can_pin(o);
 	e->wanted = SESSION_HEAD + 2 + (pin ? 0 : view->value_len);
 	return !e->unready && buf_room(&o->copied) >= e->wanted;
@@ -65,6 +67,9 @@ void session_put_value(struct out *o, const struct store_view *view)
 {
 	if (store_pinned(&view->pin)) {
 		out_pin(o, view);
+	} else if (view->into) {
+		*view->into = out_tail(o);
+		o->copied.tail += view->value_len;
 	} else {
 		memcpy(out_tail(o), view->value, view->value_len);
 		o->copied.tail += view->value_len;
@@ -76,6 +81,13 @@ void session_put_line(struct out *o, const struct store_view *view)
 	session_put_value(o, view);
 	memcpy(out_tail(o), "\r\n", 2);
 	o->copied.tail += 2;
+}
+
+void session_settle(struct session_emit *e, enum store_result result)
+{
+	if (e->late && result == STORE_NOT_FOUND)
+		e->conn->out.copied.tail = e->mark;
+	e->late = false;
 }
 
 bool session_make_fit(struct session_emit *e)

@@ -155,6 +155,8 @@ struct session_emit {
 	size_t wanted; /* room, when it was too small */
 	bool unready;  /* there was no place for a pin */
 	size_t value_len;
+	size_t mark; /* of the output, before it */
+	bool late;   /* the value's bytes come when the call that asked for it returns */
 };
 /* Under a shard's lock: whether a head of SESSION_HEAD bytes and the value go into the output. */
 bool session_fits(struct session_emit *e, const struct store_view *view);
@@ -162,6 +164,8 @@ bool session_fits(struct session_emit *e, const struct store_view *view);
 void session_put_value(struct out *o, const struct store_view *view);
 /* And its line's end. */
 void session_put_line(struct out *o, const struct store_view *view);
+/* Behind the call: bytes that were to come late may not have come, and it is a miss; then the head goes, too. */
+void session_settle(struct session_emit *e, enum store_result result);
 /* After STORE_MORE_ROOM: makes it. False: no memory. */
 bool session_make_fit(struct session_emit *e);
 

@@ -476,6 +476,22 @@ static void print_persist(struct print *p)
 	print_recovery(p);
 }
 
+static void print_compress(struct print *p)
+{
+	const struct engine_packing *k = &p->e.packing;
+
+	collect(p);
+	line(p, "compress", "%s", yes(k->on));
+	number(p, "compress_dictionaries", k->dictionaries);
+	number(p, "compress_trainings", k->trainings);
+	number(p, "compress_sets", k->sets);
+	number(p, "compress_raw_bytes", k->raw_bytes);
+	number(p, "compress_stored_bytes", k->packed_bytes);
+	number(p, "compress_refused", k->refused);
+	number(p, "compress_unpacked", k->unpacked);
+	number(p, "compress_errors", k->errors);
+}
+
 static void print_sizes(struct print *p)
 {
 	line(p, "sizes_status", "disabled");
@@ -492,6 +508,7 @@ static const struct {
     [STATS_SIZES] = {"sizes", print_sizes},
     [STATS_CONNS] = {"conns", print_conns},
     [STATS_PERSIST] = {"persist", print_persist},
+    [STATS_COMPRESS] = {"compress", print_compress},
 };
 
 bool stats_find(const char *word, enum stats_part *ret_part)

@@ -18,6 +18,7 @@ enum stats_part {
 	STATS_SIZES,
 	STATS_CONNS,
 	STATS_PERSIST,
+	STATS_COMPRESS,
 };
 
 /* "" is the general part. */
