@@ -11,7 +11,7 @@
 
 bool bench_load_init(struct bench_load *load)
 {
-	load->pattern = bench_value_pattern(load->seed, bench_load_largest(load));
+	load->pattern = bench_value_pattern(load->seed, bench_load_largest(load), load->json);
 	if (!load->pattern)
 		return false;
 	if (load->zipf > 0)

@@ -27,6 +27,7 @@ struct bench_load {
 	unsigned get_percent, overwrite_percent, ttl_percent;
 	double zipf; /* exponent, 0 = all keys alike */
 	bool verify;
+	bool json; /* values look like JSON */
 	uint64_t seed;
 	const struct bench_trace *trace;
 	struct bench_zipf ranks;

@@ -29,6 +29,7 @@ enum row {
 	ROW_SECONDS,
 	ROW_WARM_UP,
 	ROW_FILL,
+	ROW_JSON_VALUES,
 	ROW_VERIFY,
 	ROW_MISS_SET,
 	ROW_OVERWRITE,
@@ -60,6 +61,7 @@ static const struct options_row ROWS[N_ROWS] = {
     [ROW_SECONDS] = {"seconds", "N", "end after N seconds"},
     [ROW_WARM_UP] = {"warm-up", "N|Ns", "requests, or seconds, that come first and are not counted"},
     [ROW_FILL] = {"fill", NULL, "first set each key once, in order"},
+    [ROW_JSON_VALUES] = {"json-values", NULL, "values look like JSON, for servers that compress"},
     [ROW_VERIFY] = {"verify", NULL, "values say whose they are; check each that is read"},
     [ROW_MISS_SET] = {"miss-set", NULL, "a get that misses is followed by a set of its key"},
     [ROW_OVERWRITE] = {"overwrite", "PERCENT", "share of hits followed by a set with another size (0)"},
@@ -245,6 +247,8 @@ static bool take_option(struct bench_options *o, int row, const char *value)
 		return o->fill = true;
 	case ROW_VERIFY:
 		return o->load.verify = true;
+	case ROW_JSON_VALUES:
+		return o->load.json = true;
 	case ROW_MISS_SET:
 		return o->miss_set = true;
 	case ROW_JSON:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench_value: see bench_value.h. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/crc32c.h"
@@ -10,13 +11,34 @@
 
 static const char DIGITS[] = "0123456789abcdef";
 
-char *bench_value_pattern(uint64_t seed, uint32_t largest)
+/* One object, as a service keeps it. Returns its length, OBJECT_MAX at most. */
+#define OBJECT_MAX 256u
+static size_t put_object(char *at, struct bench_random *random)
+{
+	static const char *const cities[] = {
+	    "Berlin", "Paris", "London", "Madrid", "Vienna", "Oslo", "Rome", "Prague"};
+	unsigned r[6];
+	for (unsigned i = 0; i < 6; i++)
+		r[i] = (unsigned)bench_random_below(random, 100000);
+	return (size_t)snprintf(at, OBJECT_MAX,
+	    "{\"id\":%u,\"email\":\"user%u@example.org\",\"city\":\"%s\",\"active\":%s,\"price\":%u.%02u,"
+	    "\"session\":\"%05x%05x\"},",
+	    r[0], r[1], cities[r[2] % 8], r[2] & 8 ? "true" : "false", r[3] / 100, r[3] % 100, r[4], r[5]);
+}
+
+char *bench_value_pattern(uint64_t seed, uint32_t largest, bool json)
 {
 	size_t size = (size_t)BENCH_PATTERN + largest;
-	char *pattern = malloc(size);
+	char *pattern = malloc(size), object[OBJECT_MAX];
 	struct bench_random random = {seed};
-	for (size_t i = 0; pattern && i < size; i++)
-		pattern[i] = (char)('0' + bench_random_below(&random, 'z' - '0' + 1));
+	for (size_t i = 0; pattern && i < size;) {
+		size_t len = json ? put_object(object, &random) : 1;
+		if (!json)
+			object[0] = (char)('0' + bench_random_below(&random, 'z' - '0' + 1));
+		len = len < size - i ? len : size - i;
+		memcpy(pattern + i, object, len);
+		i += len;
+	}
 	return pattern;
 }
 

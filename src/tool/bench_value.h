@@ -20,8 +20,9 @@ struct bench_body {
 	bool line; /* a "\r\n" behind it */
 };
 
-/* BENCH_PATTERN and the largest value of random text; NULL when memory is short. The caller frees. */
-char *bench_value_pattern(uint64_t seed, uint32_t largest);
+/* BENCH_PATTERN and the largest value of random text, or of JSON objects with the same names and random contents, which a
+ * server that compresses can make smaller; NULL when memory is short. The caller frees. */
+char *bench_value_pattern(uint64_t seed, uint32_t largest, bool json);
 /* Bytes of a value's head for a key of this length. */
 uint32_t bench_value_head(unsigned key_len);
 
