@@ -33,7 +33,7 @@ ENGINE  = engine commands compress unpack background bound rotate start pin keep
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
 	observed watch watcher detail cluster binary binary_items stats admin server
 MAIN    = hearthd config process
-TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach plan forecast \
+TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin stats \
 	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
 	bench_progress bench_random bench_report bench_sizes bench_trace bench_value bench_worker

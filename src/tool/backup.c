@@ -49,6 +49,7 @@ struct backup {
 	struct segment_header mark;      /* of the backup's own segment; number 0 = there is none */
 	uint64_t final_end;              /* where the log ends in the final segment of a stopped daemon */
 	int damage;
+	struct dicts dicts;
 };
 
 /* ---- sealing ---- */
@@ -153,7 +154,7 @@ static int verify(struct backup *b)
 			f->left = true;
 			continue;
 		}
-		verdict_judge(&v, f, false);
+		verdict_judge(&v, f, false, &b->dicts);
 		ended = ended || v.ends;
 		bytes += v.bytes;
 		progress_add(&b->progress, v.bytes);
@@ -383,7 +384,8 @@ static int run(struct backup *b)
 		b->damage = TOOL_DAMAGE;
 	}
 	progress_begin(&b->progress, "verifying", 0);
-	int exit_code = verify(b);
+	int exit_code = dicts_open(&b->dicts) ? verify(b) : report_no_memory();
+	dicts_close(&b->dicts);
 	if (exit_code == TOOL_OK)
 		exit_code = make_mark(b);
 	if (exit_code == TOOL_OK)

@@ -34,6 +34,7 @@ struct check {
 	bool json, repair;
 	const char *to; /* of the repair, NULL = beside */
 	int exit;
+	struct dicts dicts; /* of the source being judged */
 };
 
 /* ---- printing ---- */
@@ -453,7 +454,7 @@ static void check_directory(struct check *c, const struct source *s, struct verd
 	out_flush(&c->out);
 	bool ended = false;
 	for (size_t i = 0; i < s->n_files; i++) {
-		verdict_judge(&verdicts[i], &s->files[i], ended);
+		verdict_judge(&verdicts[i], &s->files[i], ended, &c->dicts);
 		ended = ended || verdicts[i].ends;
 	}
 	judge_chain(s, verdicts);
@@ -478,14 +479,15 @@ static void check_source(struct check *c, const char *path)
 		return;
 	}
 	struct verdict *verdicts = calloc(s.n_files + 1, sizeof(*verdicts));
-	if (!verdicts) {
+	if (!verdicts || !dicts_open(&c->dicts)) {
 		c->exit = tool_worse(c->exit, report_no_memory());
 	} else if (s.is_directory) {
 		check_directory(c, &s, verdicts);
 	} else {
-		verdict_judge(verdicts, s.files, false);
+		verdict_judge(verdicts, s.files, false, &c->dicts);
 		print_verdict(c, path, s.files->kind, verdicts);
 	}
+	dicts_close(&c->dicts);
 	free(verdicts);
 	source_close(&s);
 }

@@ -215,6 +215,37 @@ static struct part part_of(const struct copy *c, const struct segment_block *b)
 	return p;
 }
 
+/* Each segment has what its records need: what was met in the source so far, also in what the plan leaves out. */
+static int put_dicts(struct copy *c, uint64_t first)
+{
+	int exit_code = TOOL_OK;
+	for (size_t i = 0; i < dict_count(c->dicts.set) && exit_code == TOOL_OK; i++) {
+		const struct dict *dict = dict_get(c->dicts.set, i);
+		struct record r = {.type = RECORD_DICT, .dict = dict_id(dict), .sizes = dict_sizes(dict)};
+		const struct block_header head = {
+		    .first = first, .time_ms = c->time_ms, .flush_due = shift_time(c, c->flush_due)};
+		size_t len;
+		r.value = dict_bytes(dict, &len);
+		r.value_len = len;
+		buf_clear(&c->written_anew);
+		if (!put_record(c, &r))
+			return report_no_memory();
+		exit_code = target_segment_block(
+		    c->target, &head, c->written_anew.data + c->written_anew.head, buf_len(&c->written_anew));
+	}
+	return exit_code;
+}
+
+static bool take_dicts(struct copy *c, const struct segment_block *b)
+{
+	struct segment_records walk = segment_records(b);
+	struct record r;
+	while (segment_next_record(&walk, &r) == HEARTH_OK)
+		if (r.type == RECORD_DICT && dicts_take(&c->dicts, &r) == HEARTH_NOMEM)
+			return false;
+	return true;
+}
+
 static int begin_stretch(struct stretch *s, uint64_t first)
 {
 	struct segment_header h = *s->header;
@@ -222,7 +253,8 @@ static int begin_stretch(struct stretch *s, uint64_t first)
 	h.flush_due = shift_time(s->copy, s->copy->flush_due);
 	s->open = true;
 	s->next = first;
-	return target_segment_begin(s->copy->target, &h);
+	int exit_code = target_segment_begin(s->copy->target, &h);
+	return exit_code == TOOL_OK ? put_dicts(s->copy, first) : exit_code;
 }
 
 static int end_stretch(struct stretch *s)
@@ -315,6 +347,8 @@ static int copy_segment(struct stretch *s, const struct source_file *f, uint64_t
 		switch (walk_next(&w, &b, &hole, &err)) {
 		case WALK_BLOCK:
 			progress_add(&s->copy->progress, b.end - b.offset);
+			if (!take_dicts(s->copy, &b))
+				return report_no_memory();
 			if (b.offset >= from)
 				exit_code = copy_log_block(s, &b);
 			break;
@@ -403,8 +437,12 @@ int copy_run(struct copy *c)
 {
 	const struct plan *plan = c->plan;
 	int exit_code = TOOL_OK;
+	if (!dicts_open(&c->dicts))
+		return report_no_memory();
+	if (plan->snapshot && !dicts_take_snapshot(&c->dicts, plan->snapshot->snapshot))
+		exit_code = report_no_memory();
 	progress_begin(&c->progress, "copying", bytes_to_read(c));
-	if (plan->snapshot)
+	if (plan->snapshot && exit_code == TOOL_OK)
 		exit_code = copy_snapshot(c, plan->snapshot, !c->source->is_directory);
 	if (exit_code == TOOL_OK && plan->has_log)
 		exit_code = copy_log(c);
@@ -414,6 +452,7 @@ int copy_run(struct copy *c)
 	if (exit_code == TOOL_OK)
 		exit_code = target_finish(c->target, shift_time(c, c->flush_due), c->time_ms);
 	buf_free(&c->written_anew);
+	dicts_close(&c->dicts);
 	return exit_code;
 }
 

@@ -5,6 +5,7 @@
 #define TOOL_COPY_H
 
 #include "base/buf.h"
+#include "tool/dicts.h"
 #include "tool/out.h"
 #include "tool/plan.h"
 #include "tool/progress.h"
@@ -23,6 +24,7 @@ struct copy {
 	int64_t flush_due, time_ms;
 	size_t loss; /* of the plan: the next one that may lie before what is copied */
 	struct buf written_anew;
+	struct dicts dicts; /* met so far */
 };
 
 /* Snapshot, log and the end: the target is finished, or an exit code says why not. TOOL_OK is also the answer when the

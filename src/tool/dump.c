@@ -7,6 +7,7 @@
 #include <string.h>
 #include <hearth/keyblock.h>
 #include "base/msg.h"
+#include "tool/dicts.h"
 #include "tool/history.h"
 #include "tool/json.h"
 #include "tool/options.h"
@@ -33,6 +34,7 @@ struct dump {
 	int exit;
 	const struct source_file *file; /* that is being printed */
 	bool ended;                     /* the log of this directory did, in an earlier segment */
+	struct dicts dicts;
 };
 
 static void weigh(struct dump *d, int exit_code)
@@ -108,6 +110,28 @@ static void json_numbers(struct json *j, const struct record *r)
 	json_u64(j, "last", last);
 }
 
+/* The value of a set; NULL when it cannot be shown, which is told behind the record. */
+static const uint8_t *find_value(struct dump *d, uint64_t offset, const struct record *r, size_t *ret_len)
+{
+	struct hearth_error err;
+	const uint8_t *value = dicts_value(&d->dicts, r, ret_len, &err);
+	if (!value) {
+		err.offset = offset;
+		complain(d, &err);
+	}
+	return value;
+}
+
+static void json_value(struct dump *d, struct json *j, uint64_t offset, const struct record *r)
+{
+	size_t len;
+	const uint8_t *value = find_value(d, offset, r, &len);
+	if (value)
+		json_bytes(j, "value", value, len);
+	else
+		json_null(j, "value");
+}
+
 /* Fields that a type does not have are null, so that each object has the same; those of few types are left out. */
 static void print_json(struct dump *d, uint64_t offset, const struct record *r)
 {
@@ -128,7 +152,7 @@ static void print_json(struct dump *d, uint64_t offset, const struct record *r)
 	else
 		json_null(&j, "exp");
 	if (set) {
-		json_u64(&j, "size", r->value_len);
+		json_u64(&j, "size", dicts_length(r));
 		json_u64(&j, "cas", r->cas ? r->cas : r->seq);
 	} else {
 		json_null(&j, "size");
@@ -144,10 +168,16 @@ static void print_json(struct dump *d, uint64_t offset, const struct record *r)
 		json_u64(&j, "uses", uses(r));
 	if (set && r->access)
 		json_i64(&j, "access", r->access);
-	if (set && r->dict)
+	if (r->dict)
 		json_u64(&j, "dict", r->dict);
+	if (set && r->dict)
+		json_u64(&j, "packed", r->value_len);
 	if (set && d->values)
-		json_bytes(&j, "value", r->value, (size_t)r->value_len);
+		json_value(d, &j, offset, r);
+	if (r->type == RECORD_DICT) {
+		json_u64(&j, "sizes", UINT64_C(1) << (r->sizes & 63));
+		json_u64(&j, "bytes", r->value_len);
+	}
 	if (has_numbers(r->type))
 		json_numbers(&j, r);
 	json_end(&j);
@@ -159,13 +189,13 @@ static void print_number(struct out *out, const char *name, uint64_t n)
 	out_u64(out, n);
 }
 
-static void print_set(struct dump *d, const struct record *r)
+static void print_set(struct dump *d, uint64_t offset, const struct record *r)
 {
 	struct out *out = &d->out;
 	print_number(out, " flags=", r->flags);
 	out_text(out, " exp=");
 	out_i64(out, r->expiry);
-	print_number(out, " size=", r->value_len);
+	print_number(out, " size=", dicts_length(r));
 	if (r->cas && r->cas != r->seq)
 		print_number(out, " cas=", r->cas);
 	for (size_t i = 0; i < N_BITS; i++) {
@@ -180,11 +210,15 @@ static void print_set(struct dump *d, const struct record *r)
 		out_text(out, " access=");
 		out_i64(out, r->access);
 	}
-	if (r->dict)
+	if (r->dict) {
 		print_number(out, " dict=", r->dict);
-	if (d->values) {
+		print_number(out, " packed=", r->value_len);
+	}
+	size_t len;
+	const uint8_t *value = d->values ? find_value(d, offset, r, &len) : NULL;
+	if (value) {
 		out_text(out, " value=");
-		out_escaped(out, r->value, (size_t)r->value_len);
+		out_escaped(out, value, len);
 	}
 }
 
@@ -202,7 +236,7 @@ static void print_text(struct dump *d, uint64_t offset, const struct record *r)
 		out_escaped(out, r->key, r->key_len);
 	}
 	if (r->type == RECORD_SET) {
-		print_set(d, r);
+		print_set(d, offset, r);
 	} else if (has_expiry(r->type)) {
 		out_text(out, " exp=");
 		out_i64(out, r->expiry);
@@ -211,12 +245,25 @@ static void print_text(struct dump *d, uint64_t offset, const struct record *r)
 		find_numbers(r, &first, &last);
 		print_number(out, " first=", first);
 		print_number(out, " last=", last);
+	} else if (r->type == RECORD_DICT) {
+		print_number(out, " dict=", r->dict);
+		print_number(out, " sizes=", UINT64_C(1) << (r->sizes & 63));
+		print_number(out, " bytes=", r->value_len);
 	}
 	out_char(out, '\n');
 }
 
+static void take_dict(struct dump *d, uint64_t offset, const struct record *r)
+{
+	enum hearth_status status = dicts_take(&d->dicts, r);
+	struct hearth_error err = {.status = status, .offset = offset, .what = "a dictionary is none"};
+	if (status != HEARTH_OK)
+		complain(d, &err);
+}
+
 static void print_record(struct dump *d, uint64_t offset, const struct record *r)
 {
+	take_dict(d, offset, r);
 	if ((d->key || d->prefix) && !is_wanted(d, r))
 		return;
 	if (d->json)
@@ -317,6 +364,8 @@ static void dump_snapshot(struct dump *d)
 	uint8_t *buf = NULL;
 	size_t buf_size = 0;
 	size_t n = snapshot_blocks(d->file->snapshot);
+	if (!dicts_take_snapshot(&d->dicts, d->file->snapshot))
+		weigh(d, report_no_memory());
 	for (size_t i = 0; i < n && d->out.error == 0 && print_snapshot_block(d, i, &buf, &buf_size); i++)
 		;
 	free(buf);
@@ -418,9 +467,14 @@ int dump_main(int argc, char **argv)
 	char **args = options_arguments(&o, 1, argc, &n);
 	if (!args)
 		return TOOL_USAGE;
-	if (!out_open(&d.out, 1))
+	if (!dicts_open(&d.dicts))
 		return report_no_memory();
+	if (!out_open(&d.out, 1)) {
+		dicts_close(&d.dicts);
+		return report_no_memory();
+	}
 	for (int i = 0; i < n && d.out.error == 0; i++)
 		dump_source(&d, args[i]);
+	dicts_close(&d.dicts);
 	return out_close(&d.out) ? d.exit : TOOL_IO;
 }

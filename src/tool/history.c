@@ -7,6 +7,7 @@
 #include <hearth/keyset.h>
 #include "base/clock.h"
 #include "base/msg.h"
+#include "tool/dicts.h"
 #include "tool/history.h"
 #include "tool/json.h"
 #include "tool/moment.h"
@@ -48,6 +49,7 @@ struct history {
 	bool begins; /* the log is there from its beginning */
 	bool no_memory;
 	int exit;
+	struct dicts dicts;
 };
 
 static void add(struct history *h, const struct event *e)
@@ -69,21 +71,31 @@ static void fill(struct history *h, struct event *e, const struct record *r)
 {
 	e->seq = r->seq;
 	e->cas = r->cas ? r->cas : r->seq;
-	e->size = r->value_len;
+	e->size = dicts_length(r);
 	e->expiry = r->expiry;
 	e->flags = r->flags;
 	if (!h->options->values || r->type != RECORD_SET)
 		return;
-	e->value = malloc(r->value_len + 1);
+	size_t len;
+	struct hearth_error err;
+	const uint8_t *value = dicts_value(&h->dicts, r, &len, &err);
+	if (!value) {
+		err.offset = e->offset;
+		report_error(e->file->path, &err);
+		h->exit = tool_worse(h->exit, TOOL_DAMAGE);
+		return;
+	}
+	e->value = malloc(len + 1);
 	h->no_memory = h->no_memory || !e->value;
-	if (e->value && r->value_len > 0)
-		memcpy(e->value, r->value, r->value_len);
+	if (e->value && len > 0)
+		memcpy(e->value, value, len);
 }
 
 /* ---- the log ---- */
 
 static void take_record(struct history *h, struct event *e, const struct record *r)
 {
+	h->no_memory = h->no_memory || dicts_take(&h->dicts, r) == HEARTH_NOMEM;
 	switch (r->type) {
 	case RECORD_SET:
 		e->kind = EVENT_SET;
@@ -223,6 +235,7 @@ static void take_snapshot(struct history *h, const struct source_file *f)
 	uint8_t *buf = NULL;
 	size_t size = 0;
 	bool found = false, good = f->status == HEARTH_OK;
+	h->no_memory = h->no_memory || !dicts_take_snapshot(&h->dicts, f->snapshot);
 	for (size_t i = 0; i < snapshot_blocks(f->snapshot); i++)
 		good = search_block(h, f, i, &buf, &size, &found) && good;
 	free(buf);
@@ -460,6 +473,8 @@ int history_print(const struct source *source, const struct history_options *opt
 {
 	struct history h = {.source = source, .options = options, .exit = TOOL_OK};
 	struct now now = {.why = "nothing that is kept tells of it"};
+	if (!dicts_open(&h.dicts))
+		return report_no_memory();
 	gather(&h);
 	if (h.begins)
 		now = (struct now){.state = GONE, .why = "it was never there"};
@@ -478,5 +493,6 @@ int history_print(const struct source *source, const struct history_options *opt
 	for (size_t i = 0; i < h.n; i++)
 		free(h.events[i].value);
 	free(h.events);
+	dicts_close(&h.dicts);
 	return h.no_memory ? report_no_memory() : h.exit;
 }

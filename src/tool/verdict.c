@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include "base/msg.h"
+#include "tool/dicts.h"
 #include "tool/report.h"
 #include "tool/tool.h"
 #include "tool/verdict.h"
@@ -62,16 +63,35 @@ static void add_error(struct verdict *v, const struct source_file *file, const s
 	}
 }
 
+/* Whether the value of a set can be shown. The first that cannot is told, the others are counted. */
+static void judge_value(struct verdict *v, const struct source_file *file, struct dicts *dicts,
+    uint64_t offset, const struct record *r)
+{
+	struct hearth_error err = {.status = HEARTH_DAMAGED, .what = "a dictionary is none"};
+	size_t len;
+	bool good = dicts_take(dicts, r) == HEARTH_OK &&
+	            (r->type != RECORD_SET || r->dict == 0 || dicts_value(dicts, r, &len, &err));
+	if (good)
+		return;
+	if (v->unreadable++ == 0)
+		verdict_add(v, file, offset, err.what);
+	else
+		place(v, offset, err.what);
+}
+
 /* ---- a segment ---- */
 
-static void judge_block(struct verdict *v, const struct source_file *file, const struct segment_block *b)
+static void judge_block(
+    struct verdict *v, const struct source_file *file, struct dicts *dicts, const struct segment_block *b)
 {
 	struct segment_records walk = segment_records(b);
 	struct record r;
 	uint64_t records = 0;
 	enum hearth_status status;
-	while ((status = segment_next_record(&walk, &r)) == HEARTH_OK)
+	while ((status = segment_next_record(&walk, &r)) == HEARTH_OK) {
+		judge_value(v, file, dicts, b->offset, &r);
 		records++;
+	}
 	if (status == HEARTH_NEWER) {
 		struct hearth_error err = {
 		    .status = status, .offset = b->offset, .what = "record of an unknown type"};
@@ -110,7 +130,7 @@ static void judge_torn(struct verdict *v, const struct source_file *file, const 
 	settle(v, "torn", TOOL_TORN);
 }
 
-static void judge_segment(struct verdict *v, const struct source_file *file)
+static void judge_segment(struct verdict *v, const struct source_file *file, struct dicts *dicts)
 {
 	const struct segment_header *h = segment_get_header(file->segment);
 	struct walk w;
@@ -124,7 +144,7 @@ static void judge_segment(struct verdict *v, const struct source_file *file)
 		struct hearth_error err;
 		event = walk_next(&w, &b, &hole, &err);
 		if (event == WALK_BLOCK)
-			judge_block(v, file, &b);
+			judge_block(v, file, dicts, &b);
 		else if (event == WALK_BAD)
 			judge_hole(v, file, &hole);
 		else if (event == WALK_TORN)
@@ -141,8 +161,9 @@ static void judge_segment(struct verdict *v, const struct source_file *file)
 
 /* ---- a snapshot ---- */
 
-/* Block by block, when the file as a whole does not verify. Returns how many are bad. */
-static uint64_t judge_blocks(struct verdict *v, const struct source_file *file)
+/* Block by block, when the file as a whole does not verify, or when its values are to be looked at, too. Returns how many are
+ * bad. */
+static uint64_t judge_blocks(struct verdict *v, const struct source_file *file, struct dicts *dicts)
 {
 	uint8_t *buf = NULL;
 	size_t buf_size = 0, n = snapshot_blocks(file->snapshot);
@@ -156,8 +177,12 @@ static uint64_t judge_blocks(struct verdict *v, const struct source_file *file)
 		enum hearth_status status =
 		    snapshot_load(file->snapshot, i, &buf, &buf_size, &records, &len, &err);
 		struct snapshot_records walk = snapshot_records(records, len);
-		while (status == HEARTH_OK && (status = snapshot_next_record(&walk, &r)) == HEARTH_OK)
+		uint64_t offset = snapshot_get_block(file->snapshot, i).offset, before = v->unreadable;
+		while (status == HEARTH_OK && (status = snapshot_next_record(&walk, &r)) == HEARTH_OK) {
+			judge_value(v, file, dicts, offset, &r);
 			items += r.type == RECORD_SET;
+		}
+		v->items_lost += v->unreadable - before;
 		if (status == HEARTH_END) {
 			v->blocks++;
 			v->records += items;
@@ -174,21 +199,33 @@ static uint64_t judge_blocks(struct verdict *v, const struct source_file *file)
 	return bad;
 }
 
-static void judge_snapshot(struct verdict *v, const struct source_file *file)
+/* Blocks without items hold dictionaries. */
+static bool has_dicts(const struct source_file *file)
+{
+	for (size_t i = snapshot_blocks(file->snapshot); i-- > 0;)
+		if (snapshot_get_block(file->snapshot, i).items == 0)
+			return true;
+	return false;
+}
+
+static void judge_snapshot(struct verdict *v, const struct source_file *file, struct dicts *dicts)
 {
 	const struct snapshot_header *h = snapshot_get_header(file->snapshot);
 	const struct snapshot_footer *footer = snapshot_get_footer(file->snapshot);
-	struct hearth_error err = {0};
+	struct hearth_error err = {.status = HEARTH_NOMEM, .what = "no memory for dictionaries"};
+	if (!dicts_take_snapshot(dicts, file->snapshot))
+		add_error(v, file, &err);
 	v->bytes = snapshot_size(file->snapshot);
 	v->first = h->start;
 	v->last = footer ? footer->end : 0;
 	bool open = file->status == HEARTH_OK;
 	if (!open)
 		add_error(v, file, &file->err);
-	if (open && snapshot_verify(file->snapshot, &err) == HEARTH_OK) {
+	bool whole = open && snapshot_verify(file->snapshot, &err) == HEARTH_OK;
+	if (whole && !has_dicts(file)) {
 		v->blocks = footer->blocks;
 		v->records = footer->items;
-	} else if (judge_blocks(v, file) == 0 && open) {
+	} else if (judge_blocks(v, file, dicts) == 0 && open && !whole) {
 		add_error(v, file, &err);
 	}
 	const struct manifest_snapshot *named = file->named_snapshot;
@@ -206,7 +243,7 @@ static uint64_t size_of(const struct source_file *file)
 	return fstatat(file->dirfd, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
 }
 
-void verdict_judge(struct verdict *v, const struct source_file *file, bool ended)
+void verdict_judge(struct verdict *v, const struct source_file *file, bool ended, struct dicts *dicts)
 {
 	*v = (struct verdict){0};
 	if (file->missing) {
@@ -219,9 +256,9 @@ void verdict_judge(struct verdict *v, const struct source_file *file, bool ended
 		settle(v, "left", TOOL_OK);
 		v->bytes = v->left_over = size_of(file);
 	} else if (file->segment) {
-		judge_segment(v, file);
+		judge_segment(v, file, dicts);
 	} else if (file->snapshot) {
-		judge_snapshot(v, file);
+		judge_snapshot(v, file, dicts);
 	} else if (file->kind == DATADIR_LOG && file->status == HEARTH_TORN && file->last) {
 		v->bytes = size_of(file);
 		struct walk_hole hole = {.to = v->bytes, .what = file->err.what};

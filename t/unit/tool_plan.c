@@ -171,13 +171,16 @@ static int judge(struct plan *ret_plan, int *ret_check)
 	assert_int_equal(source_open(&s, b.scratch.path), HEARTH_OK);
 	int exit_code = plan_make(ret_plan, &s, NULL, PLAN_BEST);
 	bool ended = false;
+	struct dicts dicts;
+	assert_true(dicts_open(&dicts));
 	*ret_check = TOOL_OK;
 	for (size_t i = 0; i < s.n_files; i++) {
 		struct verdict v;
-		verdict_judge(&v, &s.files[i], ended);
+		verdict_judge(&v, &s.files[i], ended, &dicts);
 		ended = ended || v.ends;
 		*ret_check = tool_worse(*ret_check, v.exit);
 	}
+	dicts_close(&dicts);
 	plan_free(ret_plan);
 	source_close(&s);
 	return exit_code;
