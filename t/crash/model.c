@@ -22,6 +22,19 @@ uint8_t model_key(unsigned key, char out[256])
 	return (uint8_t)want;
 }
 
+void model_filler(struct dice *d, uint8_t *out, size_t len)
+{
+	static const char *const words[] = {
+	    "{\"name\":\"", "\",\"active\":true", ",\"created\":\"", "\",\"price\":", "e.org\",\"tags\":[\""};
+	for (size_t i = 0; i < len;) {
+		const char *word = words[dice_below(d, 5)];
+		size_t n = strlen(word) < len - i ? strlen(word) : len - i;
+		memcpy(out + i, word, n);
+		out[i] = (uint8_t)dice_below(d, 256);
+		i += n;
+	}
+}
+
 /* "key.op.length.filler.crc": not shorter than it takes to say that. */
 static uint8_t *make_value(unsigned key, unsigned op, size_t *len)
 {
@@ -33,8 +46,7 @@ static uint8_t *make_value(unsigned key, unsigned op, size_t *len)
 	uint8_t *value = must_alloc(*len + 9);
 	memcpy(value, head, (size_t)n);
 	struct dice d = dice_make((uint64_t)key << 32 | op);
-	for (size_t i = (size_t)n; i + 8 < *len; i++)
-		value[i] = (uint8_t)(i % 16 ? 'a' + dice_below(&d, 26) : dice_below(&d, 256));
+	model_filler(&d, value + n, *len > least ? *len - least : 0);
 	snprintf((char *)value + *len - 8, 9, "%08x", crc32c(0, value, *len - 8));
 	return value;
 }

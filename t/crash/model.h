@@ -72,6 +72,8 @@ struct model {
 };
 
 void model_free(struct model *m);
+/* What values are filled with: a few words, and a random byte in each, so that they can be packed. */
+void model_filler(struct dice *d, uint8_t *out, size_t len);
 /* The name of a key: lengths differ, one has 250 bytes. Returns its length. */
 uint8_t model_key(unsigned key, char out[256]);
 /* Draws the next op: kind, key, value and times; it is not done yet. large: size of a large value now and then, 0 = none. */

@@ -38,7 +38,35 @@ struct stint_options stint_draw_options(struct dice *d)
 	    .boot = dice_one_in(d, 2) ? 0 : 2 + dice_below(d, 1000),
 	    .record = true,
 	    .lag = 1 + dice_below(d, 5),
+	    .compress = dice_one_in(d, 3),
 	};
+}
+
+/* Of what the model's values are made of. Once. */
+static uint8_t dictionary[512];
+static size_t dictionary_len;
+
+static void make_dictionary(void)
+{
+	static uint8_t samples[400 * 300];
+	size_t sizes[400];
+	struct dice d = dice_make(4711);
+	model_filler(&d, samples, sizeof(samples));
+	for (size_t i = 0; i < 400; i++)
+		sizes[i] = 300;
+	dictionary_len = dict_train(samples, sizes, 400, dictionary, sizeof(dictionary));
+	CHECK(dictionary_len > 0);
+}
+
+/* From here on values are packed, without that so many must be set first that there is something to train on. */
+static void pack(struct engine *e)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	const struct dict *dict;
+	pthread_once(&once, make_dictionary);
+	if (dict_add(e->dicts, dict_id_of(dictionary, dictionary_len), 8, dictionary, dictionary_len,
+	        &dict) == HEARTH_OK)
+		compress_use(e->compress, dict);
 }
 
 enum hearth_status stint_open(struct stint *stint, const struct world *start,
@@ -59,6 +87,7 @@ enum hearth_status stint_open_on(struct stint *stint, struct memfs *fs, const st
 	    .keep = options->keep,
 	    .segment_bytes = options->segment_bytes,
 	    .strict = options->strict,
+	    .compress = options->compress,
 	};
 	memset(stint, 0, sizeof(*stint));
 	stint->options = *options;
@@ -77,6 +106,8 @@ enum hearth_status stint_open_on(struct stint *stint, struct memfs *fs, const st
 		datadir_close(&dir);
 	if (stint->status == HEARTH_OK)
 		stint->status = engine_recover(stint->engine, &stint->recovery, &stint->err);
+	if (stint->status == HEARTH_OK && options->compress)
+		pack(stint->engine);
 	if (stint->status != HEARTH_OK && stint->engine)
 		engine_close(&stint->engine);
 	stint->served = memfs_last(fs);
@@ -121,7 +152,9 @@ static bool show(void *arg, const struct store_view *view)
 	    .flags = view->flags,
 	    .expiry = view->expiry,
 	    .cas = view->cas};
-	if (view->value_len)
+	if (view->into)
+		*view->into = s->key->value;
+	else if (view->value_len)
 		memcpy(s->key->value, view->value, view->value_len);
 	s->pin = view->pin;
 	return true;

@@ -17,7 +17,8 @@ struct stint_options {
 	uint64_t boot;
 	bool left_machine; /* an earlier boot was this machine's: it comes once only */
 	bool strict, record;
-	unsigned lag; /* see memfs */
+	bool compress; /* values are packed */
+	unsigned lag;  /* see memfs */
 };
 
 struct stint {
