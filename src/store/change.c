@@ -139,19 +139,16 @@ void change_grow(struct store_thread *t, const struct store_key *key)
 	if (!index_wants_growth(&s->index, shard))
 		return;
 	struct index_shard *sh = &s->index.shard[shard];
-	size_t want = index_scratch_size(__atomic_load_n(&sh->buckets, __ATOMIC_RELAXED)) * 2;
-	if (t->scratch_size < want) {
-		uint64_t *bigger = realloc(t->scratch, want);
-		if (!bigger)
-			return; /* the shard fills up a little more; the next insert tries again */
-		t->scratch = bigger;
-		t->scratch_size = want;
-	}
+	/* Without, the shard fills up a little more; the next insert tries again. */
+	if (!store_scratch(t, index_scratch_size(__atomic_load_n(&sh->buckets, __ATOMIC_RELAXED)) * 2))
+		return;
+	pthread_rwlock_rdlock(&s->index.growing);
 	pthread_mutex_lock(&sh->lock);
 	uint32_t next = index_next_size(&s->index, shard, s->loading);
 	if (index_wants_growth(&s->index, shard) && index_scratch_size(sh->buckets) <= t->scratch_size)
 		index_resize(&s->index, shard, next, t->scratch);
 	pthread_mutex_unlock(&sh->lock);
+	pthread_rwlock_unlock(&s->index.growing);
 }
 
 bool change_room(struct store_thread *t, size_t size)

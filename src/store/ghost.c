@@ -99,3 +99,49 @@ bool ghost_take(struct ghost *g, struct index *ix, uint32_t shard, uint64_t hash
 	}
 	return false;
 }
+
+/* The prints that line `i` of fewer lines is to have, newest first: the lines that it is made of are read side by side, as
+ * they are of one age. */
+static void gather(
+    const struct ghost *g, uint32_t shard, uint32_t i, uint32_t lines, uint32_t old, uint32_t *ret_prints)
+{
+	uint32_t first = (uint32_t)((uint64_t)i * old / lines), n = 0;
+	uint64_t end = (uint64_t)(i + 1) * old;
+	memset(ret_prints, 0, GHOST_PRINTS * sizeof(*ret_prints));
+	for (unsigned k = 0; k < GHOST_PRINTS; k++) {
+		for (uint32_t from = first; (uint64_t)from * lines < end && n < GHOST_PRINTS; from++) {
+			uint32_t print = line_at(g, shard, from)[k];
+			if (print && line_of(print, lines) == i)
+				ret_prints[n++] = print;
+		}
+	}
+}
+
+/* What a line is made of lies at its own place or behind it, so the lines before it can be written already. */
+void ghost_shrink(struct ghost *g, struct index *ix, uint32_t shard)
+{
+	struct index_shard *sh = &ix->shard[shard];
+	uint32_t old = sh->ghosts, lines = lines_for(sh->buckets);
+	if (old <= lines)
+		return;
+	for (uint32_t i = 0; i < lines; i++) {
+		uint32_t prints[GHOST_PRINTS];
+		gather(g, shard, i, lines, old, prints);
+		memcpy(line_at(g, shard, i), prints, sizeof(prints));
+	}
+	sh->ghosts = lines;
+	g->kept += (uint64_t)(old - lines) * 64;
+}
+
+void ghost_release(struct ghost *g, const struct index *ix)
+{
+	uint32_t most = 0;
+	for (uint32_t s = 0; s < index_shards(ix); s++)
+		if (ix->shard[s].ghosts > most)
+			most = ix->shard[s].ghosts;
+	size_t used = (((size_t)most << g->shard_bits) * 64 + 4095) & ~(size_t)4095;
+	if (used < g->size)
+		madvise(g->base + used, g->size - used, MADV_DONTNEED);
+	atomic_fetch_sub_explicit(&g->bytes, g->kept, memory_order_relaxed);
+	g->kept = 0;
+}

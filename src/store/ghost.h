@@ -17,7 +17,8 @@
 struct ghost {
 	uint8_t *base;
 	size_t size;
-	_Atomic uint64_t bytes;
+	_Atomic uint64_t bytes; /* in use, or not yet given back */
+	uint64_t kept;          /* of them, those that shards no longer need: of who shrinks them */
 	unsigned shard_bits;
 };
 
@@ -27,5 +28,9 @@ void ghost_fini(struct ghost *g);
 void ghost_add(struct ghost *g, struct index *ix, uint32_t shard, uint64_t hash);
 /* Whether the key was there; it is forgotten then. */
 bool ghost_take(struct ghost *g, struct index *ix, uint32_t shard, uint64_t hash);
+/* Fits the shard's part to its index where that has become smaller; the oldest prints go. Under the shard's lock. */
+void ghost_shrink(struct ghost *g, struct index *ix, uint32_t shard);
+/* Gives memory behind the largest part back to the system. Nobody adds meanwhile. */
+void ghost_release(struct ghost *g, const struct index *ix);
 
 #endif

@@ -54,6 +54,7 @@ int index_init(struct index *ix, uint64_t memory, uint64_t most)
 		pthread_mutex_init(&ix->shard[s].lock, NULL);
 		ix->shard[s].buckets = 1;
 	}
+	pthread_rwlock_init(&ix->growing, NULL);
 	atomic_init(&ix->bytes, (uint64_t)n * 64);
 	return 0;
 }
@@ -64,6 +65,7 @@ void index_fini(struct index *ix)
 		return;
 	for (uint32_t s = 0; s < index_shards(ix); s++)
 		pthread_mutex_destroy(&ix->shard[s].lock);
+	pthread_rwlock_destroy(&ix->growing);
 	free(ix->shard);
 	munmap(ix->base, ix->size);
 	*ix = (struct index){0};
@@ -237,12 +239,34 @@ void index_resize(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *
 		CHECK(insert_slot(ix, shard, scratch[i]));
 }
 
+/* Three quarters of its load or less: what has just grown has more. */
+bool index_too_large(const struct index *ix, uint32_t shard)
+{
+	const struct index_shard *sh = &ix->shard[shard];
+	uint32_t slots = atomic_load_explicit(&sh->slots, memory_order_relaxed);
+	uint32_t buckets = __atomic_load_n(&sh->buckets, __ATOMIC_RELAXED);
+	return slots * 4 <= buckets * INDEX_LOAD * 3 && index_fitting_size(ix, shard) < buckets;
+}
+
+void index_shrink(struct index *ix, uint32_t shard, uint64_t *scratch)
+{
+	uint32_t before = ix->shard[shard].buckets;
+	index_resize(ix, shard, index_fitting_size(ix, shard), scratch);
+	uint64_t kept = (uint64_t)(before - ix->shard[shard].buckets) * 64;
+	ix->kept += kept;
+	atomic_fetch_add_explicit(&ix->bytes, kept, memory_order_relaxed);
+}
+
 void index_release(struct index *ix)
 {
 	uint32_t most = 0;
-	for (uint32_t s = 0; s < index_shards(ix); s++)
-		if (ix->shard[s].buckets > most)
-			most = ix->shard[s].buckets;
+	for (uint32_t s = 0; s < index_shards(ix); s++) {
+		uint32_t buckets = __atomic_load_n(&ix->shard[s].buckets, __ATOMIC_RELAXED);
+		if (buckets > most)
+			most = buckets;
+	}
+	atomic_fetch_sub_explicit(&ix->bytes, ix->kept, memory_order_relaxed);
+	ix->kept = 0;
 	size_t used = ((size_t)((most + 7) / 8) << ix->shard_bits) * 512;
 	used = (used + 4095) & ~(size_t)4095;
 	if (used < ix->size)

@@ -8,7 +8,8 @@
  * keeps the order of tags, so growing never changes which tags lie together for long. A slot: tag 24 | use 2
  * | overflow 1 | place 37 (offset in the arena / 4, plus 1; 0 = empty).
  *
- * Everything of a shard is read and written under its lock. */
+ * Everything of a shard is read and written under its lock. Who makes one larger while others run holds `growing` for
+ * reading, taken before the shard's lock: memory behind the largest shard is given back under it, held for writing. */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H
 
@@ -50,7 +51,9 @@ struct index {
 	size_t size;               /* of the mapping */
 	uint32_t buckets_max;      /* a shard */
 	uint32_t buckets_foreseen; /* with the memory of the start: sizes the ghosts */
-	_Atomic uint64_t bytes;    /* in use */
+	_Atomic uint64_t bytes;    /* in use, or not yet given back */
+	uint64_t kept;             /* of them, those that shards no longer need: of who shrinks them */
+	pthread_rwlock_t growing;
 };
 
 /* A slot found: where, and how far from its home. */
@@ -124,7 +127,10 @@ uint32_t index_next_size(const struct index *ix, uint32_t shard, bool loading);
 uint32_t index_fitting_size(const struct index *ix, uint32_t shard);
 /* To so many buckets, more or fewer; under the lock; scratch holds at least all slots of the old size. */
 void index_resize(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *scratch);
-/* Gives memory behind the largest shard back to the system. Alone. */
+/* The same, to the size that suits it, when it has become too large for what is in it. */
+bool index_too_large(const struct index *ix, uint32_t shard);
+void index_shrink(struct index *ix, uint32_t shard, uint64_t *scratch);
+/* Gives memory behind the largest shard back to the system. Alone, or with `growing` held for writing. */
 void index_release(struct index *ix);
 
 static inline uint64_t slot_place(uint64_t slot)

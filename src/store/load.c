@@ -218,16 +218,10 @@ void store_load_fit(struct store_thread *t, unsigned part, unsigned parts)
 		uint32_t want = index_fitting_size(&s->index, shard);
 		if (want + want / 8 >= sh->buckets)
 			continue;
-		size_t size = index_scratch_size(sh->buckets);
-		uint64_t *scratch = t->scratch_size >= size ? t->scratch : realloc(t->scratch, size);
-		if (!scratch)
+		if (!store_scratch(t, index_scratch_size(sh->buckets)))
 			return; /* the shards stay as they are, larger than they need be */
-		if (t->scratch_size < size) {
-			t->scratch = scratch;
-			t->scratch_size = size;
-		}
 		pthread_mutex_lock(&sh->lock);
-		index_resize(&s->index, shard, want, scratch);
+		index_resize(&s->index, shard, want, t->scratch);
 		pthread_mutex_unlock(&sh->lock);
 	}
 }

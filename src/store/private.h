@@ -69,7 +69,7 @@ struct store {
 	pthread_mutex_t reclaim_lock;
 	struct lane forward; /* where reclaim copies to; under reclaim_lock */
 	struct reclaim_entry *entries;
-	uint32_t sweep_at;
+	uint32_t sweep_at, shrink_at;
 	struct store_scan scan;
 	_Atomic uint64_t evictions, expired, expired_unfetched, evicted_unfetched, reclaims, cleans,
 	    load_evictions, flushed;
@@ -81,7 +81,7 @@ struct store_thread {
 	struct lane *lane;
 	void *owner;
 	int64_t now;
-	uint64_t *scratch; /* for growing a shard */
+	uint64_t *scratch; /* for resizing a shard */
 	size_t scratch_size;
 };
 
@@ -166,6 +166,8 @@ bool store_emit_item(struct store *s, struct item *it, store_emit *emit, void *a
 void store_note_hit(const struct store_thread *t, struct item *it, uint64_t *slot);
 /* What may be resident now, from the limit and what else takes memory. */
 void store_set_limit(struct store *s);
+/* The thread's scratch has so many bytes, for resizing a shard; false when there is no memory. */
+bool store_scratch(struct store_thread *t, size_t size);
 
 /* Bytes that are left in a region that the caller's lane has open. */
 static inline size_t lane_left(const struct store *s, uint32_t r)
@@ -197,6 +199,8 @@ static inline uint32_t store_low(const struct store *s)
 }
 /* Frees memory: one region cleaned or evicted. False when nothing can be freed. */
 bool reclaim_one(struct store_thread *t);
+/* Looks at a few shards whose index may have become too large for them; reclaim_lock is held. */
+void shrink_step(struct store_thread *t);
 /* Visits what the scan has still to see of this region. */
 void scan_region(struct store *s, uint32_t r);
 /* Visits the item at this place, if it is still the key's and the scan has yet to see it: before it is moved without a

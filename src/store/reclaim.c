@@ -500,6 +500,11 @@ bool store_maintain(struct store_thread *t)
 	struct store *s = t->store;
 	uint32_t low = store_low(s);
 	store_set_limit(s);
+	if (!s->loading) {
+		pthread_mutex_lock(&s->reclaim_lock);
+		shrink_step(t);
+		pthread_mutex_unlock(&s->reclaim_lock);
+	}
 	if (!arena_trim(&s->arena) || arena_available(&s->arena) < low)
 		if (reclaim_one(t))
 			return true;

@@ -153,6 +153,18 @@ struct store_thread *store_thread_open(struct store *s, void *owner)
 	return t;
 }
 
+bool store_scratch(struct store_thread *t, size_t size)
+{
+	if (t->scratch_size >= size)
+		return true;
+	uint64_t *bigger = realloc(t->scratch, size);
+	if (!bigger)
+		return false;
+	t->scratch = bigger;
+	t->scratch_size = size;
+	return true;
+}
+
 void store_thread_close(struct store_thread **ref)
 {
 	struct store_thread *t = *ref;

@@ -3,7 +3,7 @@
  * resumable scan.
  *
  * Threads: every thread that calls it has a struct store_thread of its own. Lock order, outermost first:
- *   reclaim -> lane -> scan -> shard -> (observer's own) -> arena, large values (leaves)
+ *   reclaim -> lane -> scan -> the index's growing -> shard -> (observer's own) -> arena, large values (leaves)
  * At most one shard lock is held at a time, except by store_flush, which takes all of them in order. Nothing
  * that can wait happens under a shard's lock: room in the arena and a step of the index are secured before it
  * is taken, room in the log's ring by the caller. The values of a get are copied or pinned under it. */
