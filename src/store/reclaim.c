@@ -11,6 +11,10 @@
 /* A reclaim frees this part of what it looks at, or more, and so much of a region is dead before it is cleaned: less costs
  * copies, more costs hits. */
 #define RECLAIM_LEAST 8u
+/* A region where something expires is swept after so long, and before where that is worth it: in so many powers of two of
+ * seconds. */
+#define SWEEP_SECONDS 60
+#define SWEEP_STEPS   6u
 /* So many regions' worth of large values may be passed by for one that goes. */
 #define LARGE_PASSED 8u
 /* Behind the ranks that may have to go. */
@@ -458,7 +462,53 @@ bool reclaim_one(struct store_thread *t)
 	return ok;
 }
 
-/* Unlinks what has expired in one sealed region, at most once a minute each. */
+/* ---- expiry ---- */
+
+/* What of a region expires within 1, 2, 4, ... seconds, in bytes. */
+struct expiring {
+	uint64_t bytes[SWEEP_STEPS];
+	int64_t first; /* of what expires at all; INT64_MAX = nothing */
+};
+
+static void note_expiring(struct expiring *e, int64_t expiry, int64_t now, size_t size)
+{
+	if (expiry < e->first)
+		e->first = expiry;
+	for (unsigned step = 0; step < SWEEP_STEPS; step++)
+		if (expiry - now <= INT64_C(1) << step)
+			e->bytes[step] += size;
+}
+
+/* When the region is looked at again: once enough of it has expired for it to be cleaned, at the latest a minute after the
+ * first that expires. */
+static int64_t next_sweep(
+    const struct store *s, const struct region *reg, const struct expiring *e, int64_t now)
+{
+	uint64_t dead = region_dead(reg);
+	for (unsigned step = 0; step < SWEEP_STEPS; step++)
+		if (e->bytes[step] > 0 && dead + e->bytes[step] >= s->arena.region_size / RECLAIM_LEAST)
+			return now + (INT64_C(1) << step);
+	return e->first > now + SWEEP_SECONDS ? e->first : now + SWEEP_SECONDS;
+}
+
+static void sweep_item(struct store_thread *t, struct item *it, struct expiring *e)
+{
+	struct store *s = t->store;
+	uint64_t hash = hash_bytes(&s->hash, it->body, it->key_len);
+	uint32_t shard = index_shard_of(&s->index, hash);
+	pthread_mutex_lock(&s->index.shard[shard].lock);
+	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
+	int64_t expiry = c.slot ? item_expiry(it) : 0;
+	if (c.slot && store_expired(expiry, t->now)) {
+		store_count_expired(s, it);
+		store_unlink(s, shard, &c, it);
+	} else if (expiry) {
+		note_expiring(e, expiry, t->now, item_size(it));
+	}
+	pthread_mutex_unlock(&s->index.shard[shard].lock);
+}
+
+/* Unlinks what has expired in one sealed region. */
 static bool sweep_region(struct store_thread *t, uint32_t r)
 {
 	struct store *s = t->store;
@@ -467,56 +517,48 @@ static bool sweep_region(struct store_thread *t, uint32_t r)
 	    atomic_load_explicit(&reg->first_expiry, memory_order_relaxed) > t->now)
 		return false;
 	atomic_store_explicit(&reg->first_expiry, INT64_MAX, memory_order_relaxed);
-	int64_t first = INT64_MAX;
+	struct expiring e = {.first = INT64_MAX};
 	uint8_t *base = arena_region_base(&s->arena, r);
 	uint32_t fill = reg->fill;
 	for (uint32_t at = 0; at < fill;) {
 		struct item *it = (struct item *)(void *)(base + at);
 		at += (uint32_t)item_size(it);
-		uint64_t hash = hash_bytes(&s->hash, it->body, it->key_len);
-		uint32_t shard = index_shard_of(&s->index, hash);
-		pthread_mutex_lock(&s->index.shard[shard].lock);
-		struct index_cursor c =
-		    index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
-		int64_t expiry = c.slot ? item_expiry(it) : 0;
-		if (c.slot && store_expired(expiry, t->now)) {
-			store_count_expired(s, it);
-			store_unlink(s, shard, &c, it);
-		} else if (expiry && expiry < first) {
-			first = expiry;
-		}
-		pthread_mutex_unlock(&s->index.shard[shard].lock);
+		sweep_item(t, it, &e);
 	}
-	if (first != INT64_MAX) {
-		int64_t soonest = first > t->now + 60 ? first : t->now + 60, old = reg->first_expiry;
-		while (soonest < old && !atomic_compare_exchange_weak(&reg->first_expiry, &old, soonest))
+	if (e.first != INT64_MAX) {
+		int64_t next = next_sweep(s, reg, &e, t->now), old = reg->first_expiry;
+		while (next < old && !atomic_compare_exchange_weak(&reg->first_expiry, &old, next))
 			;
 	}
 	return true;
 }
 
-bool store_maintain(struct store_thread *t)
+/* The next region that is due. */
+static bool sweep_one(struct store_thread *t)
 {
 	struct store *s = t->store;
-	uint32_t low = store_low(s);
-	store_set_limit(s);
-	if (!s->loading) {
-		pthread_mutex_lock(&s->reclaim_lock);
-		shrink_step(t);
-		pthread_mutex_unlock(&s->reclaim_lock);
-	}
-	if (!arena_trim(&s->arena) || arena_available(&s->arena) < low)
-		if (reclaim_one(t))
-			return true;
-	if (s->loading)
-		return false;
-	pthread_mutex_lock(&s->reclaim_lock);
 	uint32_t touched = s->arena.touched;
 	for (uint32_t i = 0; i < touched; i++) {
 		s->sweep_at = s->sweep_at + 1 < touched ? s->sweep_at + 1 : 0;
 		if (sweep_region(t, s->sweep_at))
-			break;
+			return true;
 	}
-	pthread_mutex_unlock(&s->reclaim_lock);
 	return false;
+}
+
+bool store_maintain(struct store_thread *t)
+{
+	struct store *s = t->store;
+	bool swept = false;
+	store_set_limit(s);
+	if (!s->loading) {
+		pthread_mutex_lock(&s->reclaim_lock);
+		shrink_step(t);
+		swept = sweep_one(t);
+		pthread_mutex_unlock(&s->reclaim_lock);
+	}
+	if (!arena_trim(&s->arena) || arena_available(&s->arena) < store_low(s))
+		if (reclaim_one(t))
+			return true;
+	return swept;
 }
