@@ -107,6 +107,7 @@ uint32_t arena_take(struct arena *a, enum arena_queue queue, bool spare)
 		struct region *reg = &a->region[r];
 		CHECK(reg->state == REGION_FREE || reg->state == REGION_RELEASED);
 		reg->queue = (uint8_t)queue;
+		reg->aged = false;
 		reg->born = atomic_fetch_add_explicit(&a->clock, a->region_size, memory_order_relaxed);
 		atomic_store_explicit(&reg->fill, 0, memory_order_relaxed);
 		atomic_store_explicit(&reg->live, 0, memory_order_relaxed);
@@ -124,13 +125,13 @@ void arena_seal(struct arena *a, uint32_t r)
 	CHECK(reg->state == REGION_OPEN);
 	int q = reg->queue;
 	reg->state = REGION_SEALED;
-	reg->next = ARENA_NONE;
 	reg->prev = a->tail[q];
-	if (a->tail[q] != ARENA_NONE)
-		a->region[a->tail[q]].next = r;
-	else
-		a->head[q] = r;
-	a->tail[q] = r;
+	while (reg->aged && reg->prev != ARENA_NONE && a->region[reg->prev].born > reg->born)
+		reg->prev = a->region[reg->prev].prev;
+	uint32_t *before = reg->prev != ARENA_NONE ? &a->region[reg->prev].next : &a->head[q];
+	reg->next = *before;
+	*before = r;
+	*(reg->next != ARENA_NONE ? &a->region[reg->next].prev : &a->tail[q]) = r;
 	atomic_fetch_add_explicit(&a->sealed[q], 1, memory_order_relaxed);
 	pthread_mutex_unlock(&a->lock);
 }

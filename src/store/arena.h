@@ -32,10 +32,11 @@ struct region {
 	_Atomic uint32_t fill; /* bytes appended */
 	_Atomic uint8_t state;
 	uint8_t queue;
-	bool scan_pending;            /* under the scan's lock */
-	uint32_t scan_limit;          /* items beyond it were written after the scan began */
-	uint32_t prev, next;          /* in its queue, oldest first */
-	uint64_t born;                /* what the arena's clock was when it was opened */
+	bool aged;           /* from those */
+	bool scan_pending;   /* under the scan's lock */
+	uint32_t scan_limit; /* items beyond it were written after the scan began */
+	uint32_t prev, next; /* in its queue, oldest first */
+	uint64_t born; /* what the arena's clock was when it was opened, or those that it was cleaned from */
 	_Atomic int64_t first_expiry; /* no item here expires earlier; INT64_MAX = none expires */
 	/* Two threads append to neighbouring regions: what they write is apart by a cache line. */
 	uint8_t apart[16];
@@ -69,6 +70,7 @@ void arena_fini(struct arena *a);
 uint32_t arena_take(struct arena *a, enum arena_queue queue, bool spare);
 /* Regions that workers can still take. */
 uint32_t arena_available(const struct arena *a);
+/* To the end of its queue, or to where those of its age are. */
 void arena_seal(struct arena *a, uint32_t r);
 /* Takes a sealed region out of its queue as RECLAIM; false if it is no longer sealed, or pinned. */
 bool arena_claim(struct arena *a, uint32_t r);

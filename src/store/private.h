@@ -67,7 +67,8 @@ struct store {
 	_Atomic unsigned next_lane;
 	/* Reclaim: one at a time. */
 	pthread_mutex_t reclaim_lock;
-	struct lane forward; /* where reclaim copies to; under reclaim_lock */
+	struct lane forward; /* where reclaim copies to what was worth keeping, under reclaim_lock; */
+	struct lane cleaned; /* and what was only in the way of room, which keeps its age */
 	struct reclaim_entry *entries;
 	uint32_t sweep_at, shrink_at;
 	struct store_scan scan;
@@ -136,6 +137,17 @@ static inline struct store_view store_show(struct item *it, const struct item_sp
 	    .win_sent = spec->state & ITEM_WIN_SENT,
 	    .binary = spec->state & ITEM_BINARY,
 	    .pin = {NULL, STORE_PIN_NONE}};
+}
+
+/* All lanes, in the order of their locks. */
+static inline unsigned store_lanes(const struct store *s)
+{
+	return s->n_lanes + 2;
+}
+
+static inline struct lane *store_lane(struct store *s, unsigned i)
+{
+	return i < s->n_lanes ? &s->lanes[i] : i == s->n_lanes ? &s->forward : &s->cleaned;
 }
 
 static inline bool store_flushed(const struct store *s, const struct item *it)

@@ -8,9 +8,10 @@
 
 #include <stdlib.h>
 
-/* A reclaim frees this part of what it looks at, or more, and so much of a region is dead before it is cleaned: less costs
- * copies, more costs hits. */
+/* A reclaim frees this part of what it looks at, or more: less costs copies, more costs hits. */
 #define RECLAIM_LEAST 8u
+/* So much of a region is dead before it is cleaned: the same, and what is dead on average, less than that, is lost to all. */
+#define CLEAN_LEAST 12u
 /* A region where something expires is swept after so long, and before where that is worth it: in so many powers of two of
  * seconds. */
 #define SWEEP_SECONDS 60
@@ -46,7 +47,7 @@ static bool claimable(const struct region *reg)
 /* The deadest sealed region, if it is worth cleaning. */
 static uint32_t deadest(const struct store *s)
 {
-	uint32_t best = ARENA_NONE, most = (uint32_t)s->arena.region_size / RECLAIM_LEAST;
+	uint32_t best = ARENA_NONE, most = (uint32_t)s->arena.region_size / CLEAN_LEAST;
 	for (uint32_t r = 0; r < s->arena.touched; r++) {
 		const struct region *reg = &s->arena.region[r];
 		if (!claimable(reg))
@@ -169,7 +170,7 @@ static bool seal_one(struct store *s, uint32_t *open)
 	uint32_t r = *open;
 	if (r == ARENA_NONE || s->arena.region[r].fill == 0)
 		return false;
-	if (s->options.no_evict && region_dead(&s->arena.region[r]) < s->arena.region_size / RECLAIM_LEAST)
+	if (s->options.no_evict && region_dead(&s->arena.region[r]) < s->arena.region_size / CLEAN_LEAST)
 		return false;
 	arena_seal(&s->arena, r);
 	*open = ARENA_NONE;
@@ -180,8 +181,8 @@ static bool seal_one(struct store *s, uint32_t *open)
 static bool seal_open(struct store *s)
 {
 	bool any = false;
-	for (unsigned i = 0; i <= s->n_lanes; i++) {
-		struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
+	for (unsigned i = 0; i < store_lanes(s); i++) {
+		struct lane *lane = store_lane(s, i);
 		pthread_mutex_lock(&lane->lock);
 		for (int q = 0; q < ARENA_QUEUES; q++) {
 			any |= seal_one(s, &lane->open[q]);
@@ -323,12 +324,22 @@ static void quota(const struct store *s, const struct victim *v, unsigned *ret_r
 	}
 }
 
-static struct item *forward_room(struct store *s, enum arena_queue q, size_t size)
+static struct item *forward_room(struct store *s, struct lane *lane, enum arena_queue q, size_t size)
 {
-	while (!lane_has_room(s, &s->forward, q, size))
-		if (!lane_renew(s, &s->forward, q, true))
+	while (!lane_has_room(s, lane, q, size))
+		if (!lane_renew(s, lane, q, true))
 			return NULL;
-	return lane_append(s, &s->forward, q, size);
+	return lane_append(s, lane, q, size);
+}
+
+/* What is cleaned has earned nothing: its new region is as old, by its bytes, as the regions that it comes from. */
+static void keep_age(struct store *s, uint32_t from, const struct item *copy)
+{
+	struct region *reg = store_region(s, copy);
+	double share = (double)item_size(copy) / atomic_load_explicit(&reg->fill, memory_order_relaxed);
+	double older = (double)reg->born - (double)s->arena.region[from].born;
+	reg->born -= (uint64_t)(int64_t)(older * share);
+	reg->aged = true;
 }
 
 static void move(
@@ -350,6 +361,7 @@ static void move(
 static void forward(struct store_thread *t, struct victim *v)
 {
 	struct store *s = t->store;
+	struct lane *lane = v->clean ? &s->cleaned : &s->forward;
 	unsigned rank;
 	uint64_t must_go;
 	quota(s, v, &rank, &must_go);
@@ -360,8 +372,8 @@ static void forward(struct store_thread *t, struct victim *v)
 		size_t size = (size_t)e->units * ITEM_ALIGN;
 		enum arena_queue to = v->clean ? v->queue : ARENA_MAIN;
 		bool keep = e->rank > rank || (e->rank == rank && must_go == 0);
-		pthread_mutex_lock(&s->forward.lock);
-		struct item *copy = keep ? forward_room(s, to, size) : NULL;
+		pthread_mutex_lock(&lane->lock);
+		struct item *copy = keep ? forward_room(s, lane, to, size) : NULL;
 		uint32_t shard = index_shard_of(&s->index, e->hash);
 		pthread_mutex_lock(&s->index.shard[shard].lock);
 		struct index_cursor c =
@@ -371,6 +383,8 @@ static void forward(struct store_thread *t, struct victim *v)
 			store_unlink(s, shard, &c, it);
 		} else if (c.slot && copy) {
 			move(s, v, &c, it, copy);
+			if (v->clean)
+				keep_age(s, v->region, copy);
 		} else if (c.slot) {
 			if (e->rank == rank)
 				must_go -= size < must_go ? size : must_go;
@@ -378,8 +392,8 @@ static void forward(struct store_thread *t, struct victim *v)
 		}
 		pthread_mutex_unlock(&s->index.shard[shard].lock);
 		if (copy && (!c.slot || flushed))
-			lane_rewind(s, &s->forward, to, copy, size);
-		pthread_mutex_unlock(&s->forward.lock);
+			lane_rewind(s, lane, to, copy, size);
+		pthread_mutex_unlock(&lane->lock);
 	}
 }
 
@@ -486,7 +500,7 @@ static int64_t next_sweep(
 {
 	uint64_t dead = region_dead(reg);
 	for (unsigned step = 0; step < SWEEP_STEPS; step++)
-		if (e->bytes[step] > 0 && dead + e->bytes[step] >= s->arena.region_size / RECLAIM_LEAST)
+		if (e->bytes[step] > 0 && dead + e->bytes[step] >= s->arena.region_size / CLEAN_LEAST)
 			return now + (INT64_C(1) << step);
 	return e->first > now + SWEEP_SECONDS ? e->first : now + SWEEP_SECONDS;
 }

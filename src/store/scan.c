@@ -133,8 +133,8 @@ void store_scan_begin(struct store_thread *t, store_visit *visit, void *arg)
 	for (int q = ARENA_QUEUES; q-- > 0;)
 		for (uint32_t r = s->arena.head[q]; r != ARENA_NONE; r = s->arena.region[r].next)
 			add(scan, &s->arena, r);
-	for (unsigned i = 0; i <= s->n_lanes; i++) {
-		const struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
+	for (unsigned i = 0; i < store_lanes(s); i++) {
+		const struct lane *lane = store_lane(s, i);
 		for (int q = ARENA_QUEUES; q-- > 0;) {
 			if (lane->rest[q] != ARENA_NONE)
 				add(scan, &s->arena, lane->rest[q]);

@@ -22,8 +22,8 @@ static int make_lanes(struct store *s)
 	s->scan.order = calloc(s->arena.regions, sizeof(*s->scan.order));
 	if (!s->lanes || !s->entries || !s->scan.order)
 		return -1;
-	for (unsigned i = 0; i <= s->n_lanes; i++) {
-		struct lane *lane = i < s->n_lanes ? &s->lanes[i] : &s->forward;
+	for (unsigned i = 0; i < store_lanes(s); i++) {
+		struct lane *lane = store_lane(s, i);
 		memset(lane, 0, sizeof(*lane));
 		pthread_mutex_init(&lane->lock, NULL);
 		for (int q = 0; q < ARENA_QUEUES; q++)
@@ -212,7 +212,7 @@ void store_prefetch_item(const struct store *s, uint64_t hash)
 /* Below this nothing could be copied forward any more. */
 static uint64_t regions_least(const struct store *s)
 {
-	return 4 * s->n_lanes + 4 + ARENA_SPARE;
+	return 4 * store_lanes(s) + ARENA_SPARE;
 }
 
 void store_set_limit(struct store *s)
