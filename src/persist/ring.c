@@ -14,6 +14,7 @@
 
 #define RING_MAGIC 0x52494e47u
 #define ALIGN      16u
+#define LINE       64u
 /* A credit is handed out in such pieces. */
 #define PIECE (16u << 10)
 
@@ -41,29 +42,35 @@ struct reference {
 	    ~(size_t)(ALIGN - 1))
 
 struct ring {
+	/* Never written. */
 	uint32_t magic;
 	void (*unpin)(void *arg, struct store_pin *pin);
 	void *unpin_arg;
 	uint8_t *mem;
 	size_t size, capacity;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
+	/* What every change writes is one cache line. */
+	pthread_mutex_t lock __attribute__((aligned(LINE)));
 	uint64_t head;    /* reserved up to here */
 	uint64_t seq;     /* last number given out */
 	uint64_t charged; /* waiting or promised */
-	bool refused, poked;
-	_Atomic bool sleeping;
+	/* Written when somebody waits. */
+	_Atomic bool sleeping __attribute__((aligned(LINE)));
+	bool refused, poked; /* under the lock */
+	pthread_cond_t wake;
 	/* The consumer's. */
-	uint64_t tail, read, limit;
+	uint64_t tail __attribute__((aligned(LINE))), read, limit;
 	uint64_t read_charge;
 };
+_Static_assert(offsetof(struct ring, charged) + sizeof(uint64_t) - offsetof(struct ring, lock) <= LINE,
+    "an append writes one line of the ring");
 
 struct ring *ring_open(
     size_t capacity, uint64_t last_seq, void (*unpin)(void *arg, struct store_pin *pin), void *arg)
 {
-	struct ring *ring = calloc(1, sizeof(*ring));
+	struct ring *ring = aligned_alloc(LINE, sizeof(*ring));
 	if (!ring)
 		return NULL;
+	memset(ring, 0, sizeof(*ring));
 	ring->capacity = capacity;
 	/* Room for the padding at the end, which nobody is charged for. */
 	ring->size = (capacity + 2 * ENTRY_MAX + ALIGN - 1) & ~(size_t)(ALIGN - 1);
@@ -76,7 +83,12 @@ struct ring *ring_open(
 	ring->seq = last_seq;
 	ring->unpin = unpin;
 	ring->unpin_arg = arg;
-	pthread_mutex_init(&ring->lock, NULL);
+	/* It is held for some ten instructions: who finds it taken looks again before it sleeps. */
+	pthread_mutexattr_t spins;
+	pthread_mutexattr_init(&spins);
+	pthread_mutexattr_settype(&spins, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(&ring->lock, &spins);
+	pthread_mutexattr_destroy(&spins);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -204,11 +216,11 @@ uint64_t ring_append(
 
 void ring_kick(struct ring *ring)
 {
-	if (!atomic_load(&ring->sleeping))
-		return;
-	pthread_mutex_lock(&ring->lock);
-	pthread_cond_signal(&ring->wake);
-	pthread_mutex_unlock(&ring->lock);
+	/* What was appended before was so under the lock: the consumer has seen it, or waits by now. It wakes with the lock
+	 * free, and is woken once. */
+	if (atomic_load_explicit(&ring->sleeping, memory_order_relaxed) &&
+	    atomic_exchange(&ring->sleeping, false))
+		pthread_cond_signal(&ring->wake);
 }
 
 uint64_t ring_last(struct ring *ring)
@@ -232,10 +244,11 @@ bool ring_wait(struct ring *ring, int timeout_ms)
 	pthread_mutex_lock(&ring->lock);
 	if (ring->head == ring->read && !ring->poked) {
 		struct timespec until = clock_deadline(timeout_ms);
-		atomic_store(&ring->sleeping, true);
-		while (ring->head == ring->read && !ring->poked)
-			if (pthread_cond_timedwait(&ring->wake, &ring->lock, &until) != 0)
-				break;
+		int timed_out = 0;
+		while (ring->head == ring->read && !ring->poked && !timed_out) {
+			atomic_store(&ring->sleeping, true);
+			timed_out = pthread_cond_timedwait(&ring->wake, &ring->lock, &until);
+		}
 		atomic_store(&ring->sleeping, false);
 	}
 	ring->poked = false;
