@@ -12,6 +12,9 @@ $(BUILD)/replay: t/bench/replay.c $(BUILD)/tool/bench_trace.o $(BUILD)/tool/benc
 # What an event loop costs that does nothing else; a test holds its answers against the daemon's.
 $(BUILD)/floor: t/bench/floor.c t/bench/bench.mk
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+# What shared words cost, and a model of more cores.
+$(BUILD)/contention: t/bench/contention.c $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lzstd -lm
 
 units: $(BUILD)/floor
 .PHONY: bench
