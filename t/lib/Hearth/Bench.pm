@@ -9,7 +9,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use Hearth::Daemon;
-use Hearth::Process qw(alive build_dir program reap remove_dir run scratch_dir slurp spawn spew wait_until);
+use Hearth::Process qw(build_dir program run scratch_dir slurp spew);
 use IO::Socket::INET;
 use JSON::PP;
 use List::Util qw(sum);
@@ -67,13 +67,14 @@ sub version
 }
 
 # A server that answers: name, kind, port, pid, protocol, and stop (in order), kill9 (and what it kept goes). memory: MiB;
-# threads; free: not pinned; before: what stands before its command; args: by kind, hearth => [...]. Hearth and Redis keep a
+# threads; free: nothing is pinned; before: what stands before its command; args: by kind, hearth => [...]. Hearth and Redis keep a
 # log (everysec, which Redis does not rewrite) unless policy says what Redis evicts: then it keeps nothing.
 sub start
 {
 	my ($name, %how) = @_;
 	my $kind = kind($name);
-	my $self = bless { name => $name, kind => $kind, protocol => $kind eq 'redis' ? 'resp' : 'text' }, 'Hearth::Bench::Server';
+	my $self = bless { name => $name, kind => $kind, protocol => $kind eq 'redis' ? 'resp' : 'text', free => $how{free} },
+	    'Hearth::Bench::Server';
 	my @prefix = ($how{free} ? () : @pin_server, @{ $how{before} // [] });
 	my @own = @{ $how{args}{$kind} // [] };
 	if ($kind eq 'redis') {
@@ -127,7 +128,7 @@ package Hearth::Bench::Server {
 sub load
 {
 	my ($server, @args) = @_;
-	my ($code, $out, $err) = run([@pin_load, program('hearth'), 'bench', '--json', '--server', "127.0.0.1:$server->{port}",
+	my ($code, $out, $err) = run([$server->{free} ? () : @pin_load, program('hearth'), 'bench', '--json', '--server', "127.0.0.1:$server->{port}",
 		'--protocol', $server->{protocol}, '--pid', $server->{pid}, @args], seconds => 14400);
 	die "bench of $server->{name} with @args: $code $err" if $code;
 	return decode_json((split /\n/, $out)[-1]);
