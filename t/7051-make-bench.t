@@ -34,7 +34,7 @@ for my $order ([0, 1], [0, 1, 2, 3, 1, 3, 3]) {
 my $r = load($floor, '--keys', 5000, '--key-size', 20, '--value-size', 100, '--get', 50, '--pipeline', 16, '--requests', 20_000);
 is("$r->{requests} $r->{hits} $r->{errors} $r->{wrong} $r->{lost}", "20000 $r->{gets} 0 0 0", 'hearth bench can drive it');
 cmp_ok($r->{server_cpu_us_per_request}, '>', 0, 'and knows what it took');
-$_->stop for $hearth;
+$hearth->stop;
 $floor->kill9;
 my ($code, $out, $err) = run([program('floor'), '-p', 'x']);
 is("$code $err", "64 floor: x: not a number from 1 to 65535\n", 'a port that is none');
