@@ -14,8 +14,8 @@ my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
 my $mib = 1024 * 1024;
 my $m = 64;
 my ($smallest, $largest) = (30, 20_000);
-my $rounds = long_run() ? 40 : sanitizer() ? 1 : 3;
-my $least = 90;                  # percent
+my $rounds = long_run() ? 40 : sanitizer() ? 2 : 3;
+my $least = sanitizer() ? 85 : 90; # percent; the evictor is the slower one under a sanitizer
 my ($overhead, $expiry) = (32, 8); # header, rounding, index and ghosts; an expiry
 # MiB: the ring, an eighth of -m; log and connections; the program; what a snapshot may hold. Short runs go without: its
 # memory would hide what else is too much.
