@@ -73,7 +73,7 @@ sub train
 sub hearth { return run([program('hearth'), @_]); }
 
 # ---- density ----
-my $most = sanitizer() ? 12_000 : 60_000;
+my $most = sanitizer() ? 40_000 : 60_000;
 my %items;
 for my $option ([], ['--compress']) {
 	my $daemon = Hearth::Daemon->start(dir => 'none', args => ['-m', 8, '-t', 2, @$option]);
@@ -135,7 +135,7 @@ my $number = '41' . ' ' x 200;
 is($c->set('number', $number), 'STORED', 'a long number');
 is($c->ask("incr number 1\r\n"), 42, 'incr of it');
 
-is($c->ask("md k24 I T30\r\n"), 'HD', 'md I: stale');
+is($c->ask("md k24 I T30000\r\n"), 'HD', 'md I: stale');
 my $stale = length value(24);
 is($c->ask("mg k24 v\r\n"), "VA $stale X W", 'stale, and won');
 is($c->bytes($stale + 2), value(24) . "\r\n", 'with its value');

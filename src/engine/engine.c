@@ -208,8 +208,6 @@ enum hearth_status engine_recover(
 enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err)
 {
 	CHECK_MAGIC(e, ENGINE_MAGIC);
-	if (e->compress)
-		compress_stop(&e->compress);
 	background_stop(e);
 	/* The last sign of life, from which downtime counts. */
 	if (e->wal)

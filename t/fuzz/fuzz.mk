@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Fuzz targets: `make fuzz` runs each for FUZZ_SECONDS under libFuzzer (clang); `make check` runs each over its corpus.
-FUZZ         = record block segment snapshot manifest text binary
+FUZZ         = record dict block segment snapshot manifest text binary
 FUZZ_SECONDS ?= 60
 FUZZ_SAN     = fuzzer,address,undefined
 FUZZ_PLAIN   = $(patsubst %,$(BUILD)/fuzz/%,$(FUZZ))

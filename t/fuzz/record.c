@@ -9,6 +9,7 @@ static void same(const struct record *a, const struct record *b)
 	CHECK(a->type == b->type && a->bits == b->bits && a->key_len == b->key_len);
 	CHECK(a->value_len == b->value_len && a->seq == b->seq && a->cas == b->cas);
 	CHECK(a->expiry == b->expiry && a->access == b->access && a->flags == b->flags && a->dict == b->dict);
+	CHECK(a->sizes == b->sizes);
 	CHECK(a->key_len == 0 || memcmp(a->key, b->key, a->key_len) == 0);
 	CHECK(a->value_len == 0 || memcmp(a->value, b->value, a->value_len) == 0);
 }
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (; record_decode(copy + at, len - at, &r, &used) == HEARTH_OK; at += used) {
 		CHECK(used > 0 && used <= len - at);
 		record_type_name(r.type);
-		if (r.type >= RECORD_SET && r.type <= RECORD_FLUSH_AT)
+		if ((r.type >= RECORD_SET && r.type <= RECORD_FLUSH_AT) || r.type == RECORD_DICT)
 			encode_again(&r);
 		if (r.type == RECORD_SET)
 			decode_head(copy + at, used, &r);

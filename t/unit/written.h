@@ -4,6 +4,7 @@
 #ifndef UNIT_WRITTEN_H
 #define UNIT_WRITTEN_H
 
+#include <hearth/dict.h>
 #include <zstd.h>
 #include "history.h"
 #include "base/crc32c.h"
