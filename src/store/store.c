@@ -300,8 +300,24 @@ bool store_emit_item(struct store *s, struct item *it, store_emit *emit, void *a
 {
 	struct item_spec spec;
 	item_read(it, &spec);
-	struct store_view view = store_show(it, &spec);
+	/* Field by field: this is on the way of every get, and an initializer would clear all of it first. */
+	struct store_view view;
 	view.value = store_value_of(it, &spec);
+	view.value_len = view.packed_len = spec.value_len;
+	view.dict = spec.dict;
+	view.into = NULL;
+	view.flags = spec.flags;
+	view.seq = spec.seq;
+	view.cas = spec.cas ? spec.cas : spec.seq;
+	view.expiry = spec.expiry;
+	view.access = spec.access;
+	view.fetched = spec.state & ITEM_FETCHED;
+	view.stale = spec.state & ITEM_STALE;
+	view.win_sent = spec.state & ITEM_WIN_SENT;
+	view.binary = spec.state & ITEM_BINARY;
+	view.pin = (struct store_pin){NULL, STORE_PIN_NONE};
+	if (spec.dict)
+		view.value_len = item_shown_len(&spec, view.value);
 	if (spec.value_len > STORE_COPY_MAX)
 		view.pin = change_pin(s, it, true);
 	if (emit(arg, &view))
