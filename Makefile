@@ -21,7 +21,7 @@ HEARTHD_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) $(if $(LTO)
 
 # The floors, bottom up: src/README.md is the map.
 BASE    = check crc32c buf vfs
-BASE_D  = hash clock msg
+BASE_D  = hash clock msg schedule
 FORMAT  = status record records dict keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild

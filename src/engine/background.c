@@ -3,38 +3,13 @@
 #include "engine/private.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
+#include "base/schedule.h"
 
 /* With less in memory than this its ratio to the log means nothing. */
 #define RATIO_LOG_MIN (UINT64_C(64) << 20)
 /* A failed snapshot is tried again after this many seconds. */
 #define RETRY_SECONDS 60
-
-/* ---- who gives way ---- */
-
-/* The first fields of what sched_setattr takes. */
-struct schedule {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t slice_ns;
-	uint64_t deadline, period;
-};
-
-void background_give_way(int nice)
-{
-	/* The weight alone is not enough: whoever has begun a slice ends it, milliseconds long, while a request that has
-	 * just arrived waits. From Linux 6.12 on a thread can ask for shorter ones; older ones pay no heed to that. Not
-	 * SCHED_IDLE: this thread takes shards' locks, and must get on with it while others have both cores. */
-	const struct schedule s = {.size = sizeof s, .nice = nice, .slice_ns = 100000};
-	pid_t tid = (pid_t)syscall(SYS_gettid);
-	if (syscall(SYS_sched_setattr, tid, &s, 0) != 0)
-		setpriority(PRIO_PROCESS, (id_t)tid, nice);
-}
 
 /* ---- eviction ---- */
 
@@ -52,7 +27,6 @@ static void *evictor_main(void *arg)
 	struct engine *e = arg;
 	struct store_thread *t = e->evictor_thread;
 	pthread_setname_np(pthread_self(), "evict");
-	background_give_way(0);
 	while (!atomic_load(&e->stopping)) {
 		store_thread_set_now(t, clock_now(e->clock));
 		if (store_maintain(t))
@@ -127,7 +101,7 @@ static void *snapshot_main(void *arg)
 	struct store_thread *t = e->snapshot_thread;
 	pthread_setname_np(pthread_self(), "snapshot");
 	/* Snapshots may take their time; requests may not. */
-	background_give_way(10);
+	schedule_behind(10);
 	pthread_mutex_lock(&e->lock);
 	while (!atomic_load(&e->stopping)) {
 		struct snapshot_request *pins = e->pins;

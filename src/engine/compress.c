@@ -5,10 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include "base/packed.h"
+#include "base/schedule.h"
 #include "engine/private.h"
 
 #define CLASS_LEAST 6u /* 64 bytes */
@@ -291,7 +289,7 @@ static void *trainer_main(void *arg)
 {
 	struct compress *c = arg;
 	pthread_setname_np(pthread_self(), "compress");
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+	schedule_behind(10);
 	pthread_mutex_lock(&c->lock);
 	while (!c->stopping) {
 		struct class *k = ready_class(c);

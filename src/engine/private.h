@@ -158,8 +158,6 @@ bool bound_wants_snapshot(struct engine *e);
 void bound_near(void *arg);
 void bound_tick(struct engine *e);
 /* Starts and ends the background threads. */
-/* The calling thread gets the processor when requests do not want it. */
-void background_give_way(int nice);
 bool background_start(struct engine *e);
 void background_stop(struct engine *e);
 /* Until the last rotation has ended, before the log does. */

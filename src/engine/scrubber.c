@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "base/schedule.h"
 #include "persist/scrub.h"
 
 #define RATE        (UINT64_C(16) << 20)
@@ -57,7 +58,7 @@ static void *scrubber_main(void *arg)
 	    .bytes = &e->scrub.bytes};
 	int64_t interval = e->options.scrub_interval * 1000000,
 	        next = clock_mono_us() + interval / FIRST_SHARE;
-	background_give_way(19);
+	schedule_behind(19);
 	while (sleep_until(e, next)) {
 		next = clock_mono_us() + interval;
 		if (scrub_run(&so) != HEARTH_OK)

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/schedule.h"
 #include "base/vfs.h"
 #include <hearth/dict.h>
 #include "persist/rate.h"
@@ -18,6 +19,7 @@
 #define PENDING_MAX (64u << 20)
 /* With more than this waiting the rate is lifted: reclaim is handing regions over faster than it lets them go. */
 #define PENDING_LIFTS (8u << 20)
+#define LATE_US       30000000
 #define SLICE_US      20000 /* a wait looks at what else there is this often */
 
 struct chunk {
@@ -38,7 +40,8 @@ struct snap {
 	const struct vfs *vfs;
 	uint64_t position; /* of the log at S0 */
 	struct rate rate;
-	uint64_t paid; /* bytes of the file that the rate has seen */
+	int64_t late_us; /* clock_mono_us: from then on it has taken long */
+	uint64_t paid;   /* bytes of the file that the rate has seen */
 	int fd;
 };
 
@@ -162,6 +165,14 @@ static void hold_back(struct snap *snap)
 	}
 }
 
+/* Once it has a core it would have it until the next tick, milliseconds, beside requests that wait. Where no core is ever
+ * idle it gets next to none that way, so after a while it stops that: the log must not grow for ever. */
+static void let_others(const struct snap *snap)
+{
+	if (clock_mono_us() < snap->late_us)
+		schedule_yield();
+}
+
 static enum hearth_status write_ready(struct snap *snap, bool all, struct hearth_error *ret_err)
 {
 	struct chunk *c;
@@ -173,6 +184,7 @@ static enum hearth_status write_ready(struct snap *snap, bool all, struct hearth
 		give_back(snap, c);
 		if (status != HEARTH_OK)
 			return status;
+		let_others(snap);
 		hold_back(snap);
 	}
 	return HEARTH_OK;
@@ -257,6 +269,7 @@ static enum hearth_status scan(struct snap *snap, struct hearth_error *ret_err)
 	while (more > 0 && status == HEARTH_OK) {
 		more = store_scan_step(o->thread);
 		status = write_ready(snap, false, ret_err);
+		let_others(snap);
 	}
 	store_scan_end(o->thread);
 	if (more < 0 && status == HEARTH_OK)
@@ -318,7 +331,10 @@ static enum hearth_status finish(struct snap *snap, struct hearth_error *ret_err
 enum hearth_status snap_run(
     const struct snap_options *options, struct snap_result *ret_result, struct hearth_error *ret_err)
 {
-	struct snap snap = {.options = options, .fd = -1, .rate = {.per_second = options->rate}};
+	struct snap snap = {.options = options,
+	    .fd = -1,
+	    .rate = {.per_second = options->rate},
+	    .late_us = clock_mono_us() + LATE_US};
 	enum hearth_status status = begin(&snap, ret_err);
 	if (status == HEARTH_OK)
 		status = scan(&snap, ret_err);

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/msg.h"
+#include "base/schedule.h"
 #include "base/vfs.h"
 #include "persist/room.h"
 #include <hearth/dict.h>
@@ -548,6 +549,7 @@ static void *log_main(void *arg)
 {
 	struct wal *wal = arg;
 	pthread_setname_np(pthread_self(), "log");
+	schedule_promptly();
 	for (;;) {
 		bool stopping = atomic_load(&wal->stopping);
 		bool some = ring_wait(wal->ring, stopping ? 0 : 1000);

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msg.h"
+#include "base/schedule.h"
 #include "engine/engine.h"
 #include "server/dispatch.h"
 #include "server/internal.h"
@@ -238,6 +239,7 @@ static void *worker_main(void *arg)
 	CHECK_MAGIC(w, WORKER_MAGIC);
 	snprintf(name, sizeof name, "worker-%u", w->index);
 	prctl(PR_SET_NAME, name);
+	schedule_promptly();
 	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
 		event_base_loop(w->base, EVLOOP_ONCE | (TAILQ_EMPTY(&w->ready) ? 0 : EVLOOP_NONBLOCK));
 		if (!TAILQ_EMPTY(&w->ready))
