@@ -172,10 +172,10 @@ static enum hearth_status load_large(
 	return status == HEARTH_END ? HEARTH_OK : bad_record(l, b, status, ret_err);
 }
 
-static bool has_dicts(const struct loading *l, size_t b)
+/* Without a length it is one of which the index could not be read: whoever loads it is told why. */
+static bool has_dicts(const struct snapshot_block *block)
 {
-	struct snapshot_block block = snapshot_get_block(l->reader, b);
-	return block.items == 0 && block.raw_len <= SNAPSHOT_PAYLOAD_MAX;
+	return block->items == 0 && block->raw_len > 0 && block->raw_len <= SNAPSHOT_PAYLOAD_MAX;
 }
 
 static enum hearth_status load_shared(
@@ -196,7 +196,7 @@ static void load_block(
 	struct snapshot_block block = snapshot_get_block(l->reader, b);
 	enum hearth_status status;
 	spread_slot_clear(slot);
-	if (has_dicts(l, b))
+	if (has_dicts(&block))
 		return;
 	if (block.raw_len <= SNAPSHOT_PAYLOAD_MAX) {
 		status = load_shared(l, b, slot, &err);
@@ -239,7 +239,8 @@ static enum hearth_status load_dicts(struct loading *l)
 		struct record r;
 		const uint8_t *data;
 		size_t len;
-		if (!has_dicts(l, b))
+		struct snapshot_block block = snapshot_get_block(l->reader, b);
+		if (block.raw_len > 0 && !has_dicts(&block))
 			continue;
 		enum hearth_status status =
 		    snapshot_load(l->reader, b, &buf.data, &buf.size, &data, &len, &err);
