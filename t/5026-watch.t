@@ -77,7 +77,10 @@ my @seen = map { told($all) } 1 .. 12;
 is(join(' ', map { (split / /)[0] =~ s/type=//r } @seen),
 	'item_get item_get item_store item_get item_get item_store item_get item_get item_store deleted deleted item_get',
 	'who asked for all is told all, in order');
+my $open = $client->stats->{curr_connections};
 $_->close for $fetchers, $mutations, $deletions, $all;
+# Another worker may be late to see them go, and the next watcher would be told.
+wait_until('they are gone', sub { $client->stats->{curr_connections} == $open - 4 });
 
 # ---- connections ----
 my $conns = watcher(' connevents');
