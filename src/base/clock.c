@@ -159,6 +159,15 @@ void clock_jump(struct clock *clock, int64_t seconds)
 	begin_line(clock, seconds * SECOND_US, INT64_MIN, false);
 }
 
+void clock_init_cond(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 struct timespec clock_deadline(int ms)
 {
 	struct timespec ts;

@@ -5,6 +5,7 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -25,7 +26,8 @@ int64_t clock_wall_ms(void);
 int64_t clock_boot_ms(void);
 /* Monotonic microseconds with no epoch: for durations. */
 int64_t clock_mono_us(void);
-/* So many milliseconds from now on CLOCK_MONOTONIC, for condition variables that wait by it. */
+/* A condition variable that waits by CLOCK_MONOTONIC, and so many milliseconds from now on it. */
+void clock_init_cond(pthread_cond_t *cond);
 struct timespec clock_deadline(int ms);
 /* Called about once a second. */
 void clock_slew(struct clock *clock);

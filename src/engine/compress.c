@@ -347,11 +347,7 @@ struct compress *compress_start(struct engine *e)
 		return NULL;
 	c->engine = e;
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_init_cond(&c->wake);
 	c->context = dict_context_new(true);
 	c->running = c->context && adopt(c) && pthread_create(&c->thread, NULL, trainer_main, c) == 0;
 	if (!c->running)

@@ -74,13 +74,9 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->own_lock, NULL);
 	pthread_mutex_init(&e->flush_lock, NULL);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&e->wake_evictor, &attr);
-	pthread_cond_init(&e->wake_snapshots, &attr);
-	pthread_cond_init(&e->wake_scrubber, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_init_cond(&e->wake_evictor);
+	clock_init_cond(&e->wake_snapshots);
+	clock_init_cond(&e->wake_scrubber);
 	e->dicts = dict_set_new(DICT_COUNT_MAX);
 	if (!dir)
 		e->options.keep_ttl = 0; /* nothing is kept anyway */

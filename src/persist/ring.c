@@ -89,11 +89,7 @@ struct ring *ring_open(
 	pthread_mutexattr_settype(&spins, PTHREAD_MUTEX_ADAPTIVE_NP);
 	pthread_mutex_init(&ring->lock, &spins);
 	pthread_mutexattr_destroy(&spins);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ring->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_init_cond(&ring->wake);
 	return ring;
 }
 

@@ -610,12 +610,8 @@ static void init(
 	atomic_store(&wal->written, start->last_seq);
 	atomic_store(&wal->durable, start->last_seq);
 	pthread_mutex_init(&wal->lock, NULL);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&wal->wake, &attr);
-	pthread_cond_init(&wal->done, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_init_cond(&wal->wake);
+	clock_init_cond(&wal->done);
 }
 
 /* The first segment of this run. On a full disk it may be one without a reserve: reads and deletes are better than no
