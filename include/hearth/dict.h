@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <hearth/record.h>
 #include <hearth/status.h>
 
 #define DICT_COUNT_MAX 32u           /* that a daemon has at a time */
@@ -40,6 +41,8 @@ void dict_drop_unused(struct dict_set *set);
 uint32_t dict_id(const struct dict *dict);
 uint8_t dict_sizes(const struct dict *dict);
 const uint8_t *dict_bytes(const struct dict *dict, size_t *ret_len);
+/* The record that log and snapshots keep it in; it refers to the bytes. */
+struct record dict_record(const struct dict *dict);
 
 /* ---- packing and unpacking: one thread a context ---- */
 /* packs: it is for packing, too. NULL: no memory. */

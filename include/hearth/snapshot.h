@@ -94,6 +94,11 @@ size_t snapshot_blocks(const struct snapshot_reader *reader);
 /* Read from the file at each call: the reader holds no list, which a hostile file could make as long as it likes. All
  * zero when that fails or the file has changed; snapshot_load says why. */
 struct snapshot_block snapshot_get_block(const struct snapshot_reader *reader, size_t i);
+/* Blocks without items hold dictionaries. False also for one that snapshot_get_block could not read: it has no length. */
+static inline bool snapshot_has_dicts(const struct snapshot_block *block)
+{
+	return block->items == 0 && block->raw_len > 0 && block->raw_len <= SNAPSHOT_PAYLOAD_MAX;
+}
 /* Reads, verifies and unpacks block i into *buf as segment_load does; walk it with snapshot_records(). */
 enum hearth_status snapshot_load(const struct snapshot_reader *reader, size_t i, uint8_t **buf,
     size_t *buf_size, const uint8_t **ret_records, size_t *ret_len, struct hearth_error *ret_err);

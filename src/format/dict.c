@@ -202,6 +202,15 @@ const uint8_t *dict_bytes(const struct dict *dict, size_t *ret_len)
 	return dict->bytes;
 }
 
+struct record dict_record(const struct dict *dict)
+{
+	return (struct record){.type = RECORD_DICT,
+	    .dict = dict->id,
+	    .sizes = dict->sizes,
+	    .value = dict->bytes,
+	    .value_len = dict->len};
+}
+
 /* ---- packing and unpacking ---- */
 
 static bool open_packer(struct dict_context *c)

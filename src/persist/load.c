@@ -172,12 +172,6 @@ static enum hearth_status load_large(
 	return status == HEARTH_END ? HEARTH_OK : bad_record(l, b, status, ret_err);
 }
 
-/* Without a length it is one of which the index could not be read: whoever loads it is told why. */
-static bool has_dicts(const struct snapshot_block *block)
-{
-	return block->items == 0 && block->raw_len > 0 && block->raw_len <= SNAPSHOT_PAYLOAD_MAX;
-}
-
 static enum hearth_status load_shared(
     struct loading *l, size_t b, struct spread_slot *slot, struct hearth_error *ret_err)
 {
@@ -196,7 +190,7 @@ static void load_block(
 	struct snapshot_block block = snapshot_get_block(l->reader, b);
 	enum hearth_status status;
 	spread_slot_clear(slot);
-	if (has_dicts(&block))
+	if (snapshot_has_dicts(&block))
 		return;
 	if (block.raw_len <= SNAPSHOT_PAYLOAD_MAX) {
 		status = load_shared(l, b, slot, &err);
@@ -240,7 +234,8 @@ static enum hearth_status load_dicts(struct loading *l)
 		const uint8_t *data;
 		size_t len;
 		struct snapshot_block block = snapshot_get_block(l->reader, b);
-		if (block.raw_len > 0 && !has_dicts(&block))
+		/* Without a length its index could not be read; loading it says why. */
+		if (block.raw_len > 0 && !snapshot_has_dicts(&block))
 			continue;
 		enum hearth_status status =
 		    snapshot_load(l->reader, b, &buf.data, &buf.size, &data, &len, &err);

@@ -286,16 +286,14 @@ static enum hearth_status write_dicts(struct snap *snap, struct hearth_error *re
 	enum hearth_status status = HEARTH_OK;
 	struct buf buf = {0};
 	for (size_t i = 0; dicts && i < dict_count(dicts) && status == HEARTH_OK; i++) {
-		const struct dict *d = dict_get(dicts, i);
-		struct record r = {.type = RECORD_DICT, .dict = dict_id(d), .sizes = dict_sizes(d)};
-		size_t len;
-		r.value = dict_bytes(d, &len);
-		r.value_len = len;
+		const struct record r = dict_record(dict_get(dicts, i));
 		buf_clear(&buf);
-		if (!buf_reserve(&buf, record_size(&r) + RECORD_OVERHEAD_MAX))
-			return hearth_fail(
-			    ret_err, HEARTH_NOMEM, "snapshot", 0, "no memory for a dictionary");
-		len = record_encode(&r, buf.data + buf.tail);
+		if (!buf_reserve(&buf, record_size(&r) + RECORD_OVERHEAD_MAX)) {
+			status =
+			    hearth_fail(ret_err, HEARTH_NOMEM, "snapshot", 0, "no memory for a dictionary");
+			break;
+		}
+		size_t len = record_encode(&r, buf.data + buf.tail);
 		status = snapshot_writer_block(
 		    snap->writer, buf.data + buf.tail, len, 0, snap->footer.end, ret_err);
 	}

@@ -232,10 +232,7 @@ static bool put_seal(struct wal *wal)
 /* In a block of its own, which has no number. */
 static bool put_dict(struct wal *wal, const struct dict *dict)
 {
-	struct record r = {.type = RECORD_DICT, .dict = dict_id(dict), .sizes = dict_sizes(dict)};
-	size_t len;
-	r.value = dict_bytes(dict, &len);
-	r.value_len = len;
+	const struct record r = dict_record(dict);
 	uint8_t *out = open_own_block(wal, record_size(&r));
 	if (!out)
 		return false;

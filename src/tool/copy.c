@@ -220,13 +220,9 @@ static int put_dicts(struct copy *c, uint64_t first)
 {
 	int exit_code = TOOL_OK;
 	for (size_t i = 0; i < dict_count(c->dicts.set) && exit_code == TOOL_OK; i++) {
-		const struct dict *dict = dict_get(c->dicts.set, i);
-		struct record r = {.type = RECORD_DICT, .dict = dict_id(dict), .sizes = dict_sizes(dict)};
+		const struct record r = dict_record(dict_get(c->dicts.set, i));
 		const struct block_header head = {
 		    .first = first, .time_ms = c->time_ms, .flush_due = shift_time(c, c->flush_due)};
-		size_t len;
-		r.value = dict_bytes(dict, &len);
-		r.value_len = len;
 		buf_clear(&c->written_anew);
 		if (!put_record(c, &r))
 			return report_no_memory();

@@ -44,7 +44,7 @@ bool dicts_take_snapshot(struct dicts *d, const struct snapshot_reader *reader)
 		const uint8_t *records;
 		size_t len;
 		struct record r;
-		if (b.items > 0 || b.raw_len > SNAPSHOT_PAYLOAD_MAX)
+		if (!snapshot_has_dicts(&b))
 			continue;
 		enum hearth_status status = snapshot_load(reader, i, &buf, &size, &records, &len, NULL);
 		struct snapshot_records walk = snapshot_records(records, len);

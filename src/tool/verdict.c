@@ -199,12 +199,13 @@ static uint64_t judge_blocks(struct verdict *v, const struct source_file *file, 
 	return bad;
 }
 
-/* Blocks without items hold dictionaries. */
 static bool has_dicts(const struct source_file *file)
 {
-	for (size_t i = snapshot_blocks(file->snapshot); i-- > 0;)
-		if (snapshot_get_block(file->snapshot, i).items == 0)
+	for (size_t i = snapshot_blocks(file->snapshot); i-- > 0;) {
+		struct snapshot_block block = snapshot_get_block(file->snapshot, i);
+		if (snapshot_has_dicts(&block))
 			return true;
+	}
 	return false;
 }
 

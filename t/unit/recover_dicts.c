@@ -59,15 +59,6 @@ static struct record packed_record(const struct packing *p, uint32_t key, uint64
 	return r;
 }
 
-static struct record dict_record(const struct packing *p)
-{
-	struct record r = {.type = RECORD_DICT, .dict = dict_id(p->dict), .sizes = 9};
-	size_t len;
-	r.value = dict_bytes(p->dict, &len);
-	r.value_len = len;
-	return r;
-}
-
 static struct loaded load(struct written *w, unsigned threads)
 {
 	written_manifest(w);
@@ -84,7 +75,7 @@ static void the_log_has_them_before_what_needs_them(void **state)
 	for (unsigned flush = 0; flush < 2; flush++) {
 		struct written w = written_begin();
 		written_segment(&w);
-		written_record(&w, dict_record(p));
+		written_record(&w, dict_record(p->dict));
 		written_record(&w, packed_record(p, 0, 0));
 		written_packed(&w, packed_record(p, 1, 0));
 		written_set(&w, 2, "plain", 0);
@@ -114,8 +105,9 @@ static void a_snapshot_has_them_for_all_of_it(void **state)
 	struct packing *p = packing_begin(JSON_PROFILE), *q = packing_begin(JSON_ORDER);
 	for (unsigned threads = 1; threads < 6; threads++) {
 		struct written w = written_begin();
-		const struct record there[] = {dict_record(p), packed_record(p, 0, 1), packed_record(q, 1, 2),
-		    packed_record(p, 2, 3), packed_record(q, 3, 4), dict_record(q)};
+		const struct record there[] = {dict_record(p->dict), packed_record(p, 0, 1),
+		    packed_record(q, 1, 2), packed_record(p, 2, 3), packed_record(q, 3, 4),
+		    dict_record(q->dict)};
 		w.next = 5;
 		written_snapshot(&w, there, 6, 4, 4);
 		written_segment(&w);
@@ -145,7 +137,7 @@ static void one_below_the_snapshot_counts_for_what_lies_behind(void **state)
 	there.seq = 1;
 	written_segment(&w);
 	written_set(&w, 1, "one", 0);
-	written_record(&w, dict_record(p));
+	written_record(&w, dict_record(p->dict));
 	written_set(&w, 2, "two", 0);
 	written_snapshot(&w, &there, 1, 2, 2);
 	written_record(&w, packed_record(p, 3, 0));
@@ -176,7 +168,7 @@ static void a_damaged_one_costs_what_needs_it(void **state)
 	struct packing *p = packing_begin(JSON_PROFILE), *q = packing_begin(JSON_ORDER);
 	struct written w = written_begin();
 	const struct record there[] = {packed_record(p, 0, 1), packed_record(q, 1, 2),
-	    set_record(2, "plain", 0), dict_record(q), dict_record(p)};
+	    set_record(2, "plain", 0), dict_record(q->dict), dict_record(p->dict)};
 	struct record all[5];
 	memcpy(all, there, sizeof(all));
 	all[2].seq = 3;
@@ -218,7 +210,7 @@ static void a_hole_that_swallows_one_is_named(void **state)
 	written_segment(&w);
 	written_set(&w, 0, "old", 0);
 	written_set(&w, 1, "old", 0);
-	written_record(&w, dict_record(p));
+	written_record(&w, dict_record(p->dict));
 	written_damage(&w);
 	written_record(&w, packed_record(p, 0, 0));
 	written_record(&w, packed_record(p, 1, 0));
@@ -241,7 +233,7 @@ static void one_under_another_id_is_damage(void **state)
 	(void)state;
 	struct packing *p = packing_begin(JSON_PROFILE);
 	struct written w = written_begin();
-	struct record wrong = dict_record(p), needs = packed_record(p, 0, 0);
+	struct record wrong = dict_record(p->dict), needs = packed_record(p, 0, 0);
 	wrong.dict++;
 	needs.dict++;
 	written_segment(&w);
@@ -263,8 +255,8 @@ static void what_nothing_uses_is_dropped(void **state)
 	struct packing *p = packing_begin(JSON_PROFILE), *q = packing_begin(JSON_ORDER);
 	struct written w = written_begin();
 	written_segment(&w);
-	written_record(&w, dict_record(p));
-	written_record(&w, dict_record(q));
+	written_record(&w, dict_record(p->dict));
+	written_record(&w, dict_record(q->dict));
 	written_record(&w, packed_record(q, 1, 0));
 	struct loaded l = load(&w, 2);
 	assert_int_equal(dict_count(l.dicts), 1);
@@ -283,7 +275,7 @@ static void a_value_is_as_long_as_clients_know_it(void **state)
 	struct packing *p = packing_begin(JSON_PROFILE);
 	struct written w = written_begin();
 	written_segment(&w);
-	written_record(&w, dict_record(p));
+	written_record(&w, dict_record(p->dict));
 	written_set(&w, 0, "old", 0);
 	written_record(&w, packed_record(p, 0, 0));
 	written_manifest(&w);
@@ -311,7 +303,7 @@ static void what_cannot_be_a_packed_value_goes(void **state)
 	static uint8_t long_one[PACKED_RAW_MAX + 1] = {PACKED_LENGTH_2, 0, 1};
 	struct record r = packed_record(p, 0, 0);
 	written_segment(&w);
-	written_record(&w, dict_record(p));
+	written_record(&w, dict_record(p->dict));
 	written_set(&w, 0, "old", 0);
 	written_set(&w, 1, "old", 0);
 	r.value = (const uint8_t *)"plain";
