@@ -234,9 +234,11 @@ static inline enum store_result look(
 	return result;
 }
 
-static enum store_result look_unpacked(
+static inline enum store_result show(
     struct engine_worker *w, const struct store_key *key, bool hit, store_emit *emit, void *arg)
 {
+	if (!w->packing)
+		return look(w, key, hit, emit, arg);
 	struct unpacking u = unpack_begin(w, emit, arg);
 	return unpack_done(&u, key, look(w, key, hit, unpack_emit, &u));
 }
@@ -244,13 +246,13 @@ static enum store_result look_unpacked(
 enum store_result engine_get(
     struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
 {
-	return w->packing ? look_unpacked(w, key, true, emit, arg) : look(w, key, true, emit, arg);
+	return show(w, key, true, emit, arg);
 }
 
 enum store_result engine_peek(
     struct engine_worker *w, const struct store_key *key, store_emit *emit, void *arg)
 {
-	return w->packing ? look_unpacked(w, key, false, emit, arg) : look(w, key, false, emit, arg);
+	return show(w, key, false, emit, arg);
 }
 
 static enum store_result touch(

@@ -81,17 +81,18 @@ void compress_worker_free(struct compress_worker **ref)
 	free(cw);
 }
 
-static void add(_Atomic uint64_t *counter, uint64_t n)
-{
-	/* One thread writes it. */
-	atomic_store_explicit(
-	    counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
-}
-
 static unsigned class_of(size_t len)
 {
 	unsigned bits = 64u - (unsigned)__builtin_clzll((unsigned long long)len - 1);
 	return bits - CLASS_LEAST;
+}
+
+static void free_samples(struct class *k)
+{
+	free(k->samples);
+	free(k->sizes);
+	k->samples = NULL;
+	k->sizes = NULL;
 }
 
 /* The memory of the samples is there only while some are wanted. The lock is held. */
@@ -104,10 +105,7 @@ static bool make_samples(struct class *k)
 	k->bytes = k->n = 0;
 	if (k->samples && k->sizes)
 		return true;
-	free(k->samples);
-	free(k->sizes);
-	k->samples = NULL;
-	k->sizes = NULL;
+	free_samples(k);
 	return false;
 }
 
@@ -152,7 +150,7 @@ static size_t try_pack(struct compress_worker *cw, struct compress_counts *n, co
 		return len;
 	}
 	n->pause = n->pauses = n->pauses < PAUSE_MAX ? 2 * n->pauses + 1 : PAUSE_MAX;
-	add(&n->refused, 1);
+	compress_count(&n->refused, 1);
 	return 0;
 }
 
@@ -168,13 +166,13 @@ void compress_put(struct compress *c, struct compress_worker *cw, struct store_p
 		sample(c, k, cw->turn, put->value, len);
 	const struct dict *dict = atomic_load_explicit(&k->dict, memory_order_acquire);
 	size_t packed_len = dict ? try_pack(cw, n, dict, put, &packed) : 0;
-	add(&n->seen, len);
-	add(&n->kept, packed_len ? packed_len + ID_SIZE : len);
+	compress_count(&n->seen, len);
+	compress_count(&n->kept, packed_len ? packed_len + ID_SIZE : len);
 	if (packed_len == 0)
 		return;
-	add(&n->values, 1);
-	add(&n->raw, len);
-	add(&n->packed, packed_len + ID_SIZE);
+	compress_count(&n->values, 1);
+	compress_count(&n->raw, len);
+	compress_count(&n->packed, packed_len + ID_SIZE);
 	put->value = packed;
 	put->value_len = packed_len;
 	put->dict = dict_id(dict);
@@ -250,10 +248,7 @@ static void train(struct compress *c, struct class *k)
 	k->retry = k->seen + RETRY_BYTES;
 	k->best = 0;
 	pthread_mutex_lock(&c->lock);
-	free(k->samples);
-	free(k->sizes);
-	k->samples = NULL;
-	k->sizes = NULL;
+	free_samples(k);
 	k->ready = false;
 	pthread_mutex_unlock(&c->lock);
 }
@@ -367,10 +362,8 @@ void compress_stop(struct compress **ref)
 	pthread_mutex_unlock(&c->lock);
 	if (c->running)
 		pthread_join(c->thread, NULL);
-	for (size_t i = 0; i < COMPRESS_CLASSES; i++) {
-		free(c->classes[i].samples);
-		free(c->classes[i].sizes);
-	}
+	for (size_t i = 0; i < COMPRESS_CLASSES; i++)
+		free_samples(&c->classes[i]);
 	dict_context_free(&c->context);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);

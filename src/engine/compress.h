@@ -37,6 +37,13 @@ struct compress_worker {
 	struct compress_counts counts[COMPRESS_CLASSES];
 };
 
+/* One thread writes a counter, any may read it. */
+static inline void compress_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(
+	    counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
 /* NULL: no memory. packs: values will be packed. */
 struct compress_worker *compress_worker_new(bool packs);
 void compress_worker_free(struct compress_worker **cw);

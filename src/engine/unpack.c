@@ -36,22 +36,15 @@ bool unpack_emit(void *arg, const struct store_view *view)
 	return true;
 }
 
-/* Any number, by the worker's thread alone. */
-static void count(_Atomic uint64_t *counter)
-{
-	atomic_store_explicit(
-	    counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
-}
-
 static bool unpack(
     struct engine_worker *w, uint32_t id, const uint8_t *packed, size_t len, uint8_t *out, size_t value_len)
 {
 	const struct dict *dict = dict_find(w->engine->dicts, id);
 	struct compress_worker *cw = w->packing;
-	count(&cw->unpacked);
+	compress_count(&cw->unpacked, 1);
 	if (dict && dict_unpack(cw->context, dict, packed, len, out, value_len) == HEARTH_OK)
 		return true;
-	count(&cw->errors);
+	compress_count(&cw->errors, 1);
 	msg(MSG_ERROR,
 	    "a value of %zu bytes in memory, packed with dictionary %" PRIu32 ", %s: it is dropped",
 	    value_len, id, dict ? "does not unpack" : "lacks it");
