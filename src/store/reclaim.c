@@ -505,10 +505,9 @@ static int64_t next_sweep(
 	return e->first > now + SWEEP_SECONDS ? e->first : now + SWEEP_SECONDS;
 }
 
-static void sweep_item(struct store_thread *t, struct item *it, struct expiring *e)
+static void sweep_item(struct store_thread *t, uint64_t hash, struct item *it, struct expiring *e)
 {
 	struct store *s = t->store;
-	uint64_t hash = hash_bytes(&s->hash, it->body, it->key_len);
 	uint32_t shard = index_shard_of(&s->index, hash);
 	pthread_mutex_lock(&s->index.shard[shard].lock);
 	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
@@ -535,9 +534,10 @@ static bool sweep_region(struct store_thread *t, uint32_t r)
 	uint8_t *base = arena_region_base(&s->arena, r);
 	uint32_t fill = reg->fill;
 	for (uint32_t at = 0; at < fill;) {
-		struct item *it = (struct item *)(void *)(base + at);
-		at += (uint32_t)item_size(it);
-		sweep_item(t, it, &e);
+		struct ahead ahead;
+		ahead_read(s, base, &at, fill, &ahead);
+		for (unsigned i = 0; i < ahead.n; i++)
+			sweep_item(t, ahead.hash[i], ahead.item[i], &e);
 	}
 	if (e.first != INT64_MAX) {
 		int64_t next = next_sweep(s, reg, &e, t->now), old = reg->first_expiry;
