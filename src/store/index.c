@@ -76,23 +76,26 @@ void index_prefetch_shard(const struct index *ix, uint64_t hash)
 	__builtin_prefetch(&ix->shard[index_shard_of(ix, hash)], 1);
 }
 
-void index_prefetch(const struct index *ix, uint64_t hash)
+/* The home bucket as far as can be told without the lock. */
+static const struct index_bucket *likely_home(const struct index *ix, uint64_t hash)
 {
 	uint32_t shard = index_shard_of(ix, hash);
-	const struct index_shard *sh = &ix->shard[shard];
-	uint32_t n = __atomic_load_n(&sh->buckets, __ATOMIC_RELAXED);
-	__builtin_prefetch(index_bucket(ix, shard, (uint32_t)((uint64_t)index_tag(hash) * n >> 24)), 1);
+	uint32_t n = __atomic_load_n(&ix->shard[shard].buckets, __ATOMIC_RELAXED);
+	return index_bucket(ix, shard, (uint32_t)((uint64_t)index_tag(hash) * n >> 24));
+}
+
+void index_prefetch(const struct index *ix, uint64_t hash)
+{
+	__builtin_prefetch(likely_home(ix, hash), 1);
 }
 
 /* Reads what others write under the lock; nothing but a fetch comes of it. */
 __attribute__((no_sanitize("thread"))) uint64_t index_guess(const struct index *ix, uint64_t hash)
 {
-	uint32_t shard = index_shard_of(ix, hash), tag = index_tag(hash);
-	uint32_t n = __atomic_load_n(&ix->shard[shard].buckets, __ATOMIC_RELAXED);
-	const struct index_bucket *b = index_bucket(ix, shard, (uint32_t)((uint64_t)tag * n >> 24));
+	const struct index_bucket *b = likely_home(ix, hash);
 	for (unsigned i = 0; i < INDEX_SLOTS; i++) {
 		uint64_t slot = __atomic_load_n(&b->slot[i], __ATOMIC_RELAXED);
-		if (slot >> INDEX_TAG_SHIFT == tag)
+		if (slot >> INDEX_TAG_SHIFT == index_tag(hash))
 			return slot_place(slot);
 	}
 	return 0;
