@@ -162,21 +162,29 @@ enum hearth_status engine_snapshot(struct engine *e,
 
 /* ---- the tick ---- */
 
+/* Whether the log has grown by so much of what is in memory, which is counted only once that may be so. */
+static bool has_outgrown(struct engine *e, uint64_t grown)
+{
+	unsigned percent = e->options.snapshot_ratio;
+	struct store_stats st;
+	if (!percent || grown < RATIO_LOG_MIN / 100 * percent)
+		return false;
+	store_get_stats(e->store, &st);
+	return grown >= st.bytes / 100 * percent;
+}
+
 static bool snapshot_due(struct engine *e)
 {
 	const struct engine_options *o = &e->options;
 	int64_t now = clock_mono_us() / 1000000;
 	uint64_t grown = wal_bytes_since_mark(e->wal);
-	struct store_stats st;
 	if (!wal_logs(e->wal))
 		return false;
-	store_get_stats(e->store, &st);
-	uint64_t base = st.bytes > RATIO_LOG_MIN ? st.bytes : RATIO_LOG_MIN;
+	bool outgrown = has_outgrown(e, grown);
 	pthread_mutex_lock(&e->lock);
 	int64_t since = now - e->last_try;
 	bool interval = o->snapshot_interval && since >= o->snapshot_interval && grown > 0;
-	bool ratio = o->snapshot_ratio && since >= (e->snapshot_errors ? RETRY_SECONDS : 0) &&
-	             grown >= base / 100 * o->snapshot_ratio;
+	bool ratio = outgrown && since >= (e->snapshot_errors ? RETRY_SECONDS : 0);
 	bool due = (interval || ratio) && !e->snapshot_running && !e->snapshot_wanted;
 	pthread_mutex_unlock(&e->lock);
 	return due;

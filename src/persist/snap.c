@@ -19,8 +19,8 @@
 #define PENDING_MAX (64u << 20)
 /* With more than this waiting the rate is lifted: reclaim is handing regions over faster than it lets them go. */
 #define PENDING_LIFTS (8u << 20)
-#define LATE_US       30000000
-#define SLICE_US      20000 /* a wait looks at what else there is this often */
+#define LATE_US       30000000 /* one that has taken so long lets nobody go first any more */
+#define SLICE_US      20000    /* a wait looks at what else there is this often */
 
 struct chunk {
 	struct buf buf;
