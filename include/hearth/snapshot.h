@@ -65,6 +65,9 @@ struct snapshot_writer;
 /* Begins a file on fd, which the writer does not own: the caller makes, syncs, renames and closes it. level: zstd's. */
 enum hearth_status snapshot_writer_open(struct snapshot_writer **ret_w, const struct vfs *vfs, int fd,
     const struct snapshot_header *header, int level, struct hearth_error *ret_err);
+/* pause is called from within snapshot_writer_block, every 0.1 ms or so, so that a writer beside others that are in a hurry
+ * can let them go first. It may not call the writer. */
+void snapshot_writer_pauses(struct snapshot_writer *w, void (*pause)(void *arg), void *arg);
 /* Appends one block of `items` encoded records (all with RECORD_HAS_SEQ). */
 enum hearth_status snapshot_writer_block(struct snapshot_writer *w, const void *records, size_t len,
     uint32_t items, uint64_t upto, struct hearth_error *ret_err);

@@ -12,13 +12,15 @@
 
 #define WRITER_MAGIC 0x534e5057u
 #define FILE_TEXT    "snapshot"
+#define PIECE        (32u * 1024) /* of a block, between two calls of the pause: about 0.1 ms of packing */
 
 struct snapshot_writer {
 	uint32_t magic;
 	const struct vfs *vfs;
 	int fd;
-	int level;
 	bool failed;
+	void (*pause)(void *arg);
+	void *pause_arg;
 	uint8_t salt[BLOCK_SALT_SIZE];
 	ZSTD_CCtx *context;
 	uint8_t *packed;
@@ -53,11 +55,11 @@ enum hearth_status snapshot_writer_open(struct snapshot_writer **ret_w, const st
 	w->magic = WRITER_MAGIC;
 	w->vfs = vfs ? vfs : vfs_posix();
 	w->fd = fd;
-	w->level = level;
 	memcpy(w->salt, header->salt, sizeof(w->salt));
 	enum hearth_status status;
 	w->context = ZSTD_createCCtx();
-	if (w->context == NULL) {
+	if (w->context == NULL ||
+	    ZSTD_isError(ZSTD_CCtx_setParameter(w->context, ZSTD_c_compressionLevel, level))) {
 		status = hearth_fail(ret_err, HEARTH_NOMEM, FILE_TEXT, 0, "no memory for a snapshot writer");
 	} else {
 		uint8_t frame[SNAPSHOT_HEADER_SIZE];
@@ -69,6 +71,13 @@ enum hearth_status snapshot_writer_open(struct snapshot_writer **ret_w, const st
 	else
 		snapshot_writer_close(&w);
 	return status;
+}
+
+void snapshot_writer_pauses(struct snapshot_writer *w, void (*pause)(void *arg), void *arg)
+{
+	CHECK_MAGIC(w, WRITER_MAGIC);
+	w->pause = pause;
+	w->pause_arg = arg;
 }
 
 void snapshot_writer_close(struct snapshot_writer **writer)
@@ -114,6 +123,26 @@ static bool make_room(struct snapshot_writer *w, size_t len)
 	return true;
 }
 
+/* One frame of the whole. A flush ends a block of zstd's behind each piece, which then lies in the frame as it is: packing
+ * goes on with all that came before in its window. 0: it failed. */
+static size_t pack(struct snapshot_writer *w, const void *records, size_t len)
+{
+	ZSTD_outBuffer out = {.dst = w->packed, .size = w->packed_size};
+	size_t left = ZSTD_CCtx_reset(w->context, ZSTD_reset_session_only);
+	if (!ZSTD_isError(left))
+		left = ZSTD_CCtx_setPledgedSrcSize(w->context, len); /* the header says it: readers want it */
+	for (size_t at = 0; at < len && !ZSTD_isError(left);) {
+		size_t n = w->pause && len - at > PIECE ? PIECE : len - at;
+		ZSTD_inBuffer in = {.src = (const uint8_t *)records + at, .size = n};
+		at += n;
+		left = ZSTD_compressStream2(w->context, &out, &in, at < len ? ZSTD_e_flush : ZSTD_e_end);
+		CHECK(ZSTD_isError(left) || left == 0); /* there is room for it all */
+		if (w->pause)
+			w->pause(w->pause_arg);
+	}
+	return ZSTD_isError(left) ? 0 : out.pos;
+}
+
 enum hearth_status snapshot_writer_block(struct snapshot_writer *w, const void *records, size_t len,
     uint32_t items, uint64_t upto, struct hearth_error *ret_err)
 {
@@ -126,8 +155,8 @@ enum hearth_status snapshot_writer_block(struct snapshot_writer *w, const void *
 		return hearth_fail(ret_err, HEARTH_TOO_LARGE, FILE_TEXT, w->bytes, "block is too large");
 	if (!make_room(w, len))
 		return hearth_fail(ret_err, HEARTH_NOMEM, FILE_TEXT, w->bytes, "no memory for a block");
-	size_t packed = ZSTD_compressCCtx(w->context, w->packed, w->packed_size, records, len, w->level);
-	if (ZSTD_isError(packed))
+	size_t packed = pack(w, records, len);
+	if (packed == 0)
 		return hearth_fail(ret_err, HEARTH_NOMEM, FILE_TEXT, w->bytes, "cannot pack a block");
 	struct snapshot_block b = {.offset = w->bytes,
 	    .stored_len = (uint32_t)packed,

@@ -167,8 +167,9 @@ static void hold_back(struct snap *snap)
 
 /* Once it has a core it would have it until the next tick, milliseconds, beside requests that wait. Where no core is ever
  * idle it gets next to none that way, so after a while it stops that: the log must not grow for ever. */
-static void let_others(const struct snap *snap)
+static void let_others(void *arg)
 {
+	const struct snap *snap = arg;
 	if (clock_mono_us() < snap->late_us)
 		schedule_yield();
 }
@@ -184,7 +185,6 @@ static enum hearth_status write_ready(struct snap *snap, bool all, struct hearth
 		give_back(snap, c);
 		if (status != HEARTH_OK)
 			return status;
-		let_others(snap);
 		hold_back(snap);
 	}
 	return HEARTH_OK;
@@ -257,7 +257,10 @@ static enum hearth_status begin(struct snap *snap, struct hearth_error *ret_err)
 	snap->position = wal_position(o->wal);
 	snap->header.flush_due = atomic_load(o->flush_due);
 	snap->header.start = ring_last(wal_ring(o->wal));
-	return snapshot_writer_open(&snap->writer, snap->vfs, snap->fd, &snap->header, o->level, ret_err);
+	status = snapshot_writer_open(&snap->writer, snap->vfs, snap->fd, &snap->header, o->level, ret_err);
+	if (status == HEARTH_OK)
+		snapshot_writer_pauses(snap->writer, let_others, snap);
+	return status;
 }
 
 static enum hearth_status scan(struct snap *snap, struct hearth_error *ret_err)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Value bytes after which a step ends, so that what was visited can be written before more comes. */
-#define STEP_BYTES (64u << 10)
+#define STEP_BYTES (16u << 10)
 
 /* The item's fields, read under its shard's lock. False when it is not live. */
 static bool read_live(struct store *s, uint32_t shard, uint64_t hash, struct item *it,

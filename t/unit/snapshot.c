@@ -18,6 +18,7 @@ struct content {
 	uint8_t *file;
 	size_t file_len;
 	unsigned n;
+	unsigned pauses; /* while it was written */
 	struct snapshot_footer footer;
 };
 
@@ -59,12 +60,19 @@ static void add_records(struct content *c, uint32_t items, size_t value_len)
 	free(value);
 }
 
+static void count_pause(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
 static void write_snapshot(const struct unit_scratch *s, struct content *c, uint8_t seed)
 {
 	struct snapshot_header h = sample_header(seed);
 	struct snapshot_writer *w;
 	int fd = openat(s->fd, NAME, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	assert_int_equal(snapshot_writer_open(&w, NULL, fd, &h, 1, NULL), HEARTH_OK);
+	c->pauses = 0;
+	snapshot_writer_pauses(w, count_pause, &c->pauses);
 	for (unsigned i = 0; i < c->n; i++)
 		assert_int_equal(
 		    snapshot_writer_block(w, c->records[i], c->lens[i], c->items[i], 2000 + i, NULL),
@@ -514,6 +522,8 @@ static void large_and_empty(void **state)
 	add_records(&c, 1, 3 << 20);
 	add_records(&c, 200, 1000);
 	write_snapshot(&s, &c, 0x30);
+	/* Nobody waits for a block to be packed: after each tenth of a megabyte at the least, whatever its length. */
+	assert_true(c.pauses >= (c.lens[0] + c.lens[1]) / 100000);
 	assert_int_equal(snapshot_open(&r, NULL, s.fd, NAME, NULL, NULL), HEARTH_OK);
 	assert_int_equal(load_all(r, &c), 2);
 	assert_int_equal(snapshot_verify(r, NULL), HEARTH_OK);
