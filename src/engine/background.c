@@ -56,7 +56,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	    .clock = e->clock,
 	    .dicts = e->dicts,
 	    .level = 1,
-	    .rate = hurry ? 0 : e->options.snapshot_rate,
+	    .rate = hurry ? 0 : atomic_load(&e->snapshot_rate),
 	    .cancel = &e->stopping,
 	    .flush_due = &e->flush_due,
 	};

@@ -71,6 +71,7 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the engine");
 	e->magic = ENGINE_MAGIC;
 	e->options = *options;
+	atomic_init(&e->snapshot_rate, options->snapshot_rate);
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->own_lock, NULL);
 	pthread_mutex_init(&e->flush_lock, NULL);
@@ -94,6 +95,22 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 		engine_close(&e);
 	*ret_engine = e;
 	return status;
+}
+
+void engine_tune(struct engine *e, const struct engine_options *next)
+{
+	struct engine_options *o = &e->options;
+	o->snapshot_interval = next->snapshot_interval;
+	o->snapshot_ratio = next->snapshot_ratio;
+	o->snapshot_rate = next->snapshot_rate;
+	atomic_store(&e->snapshot_rate, next->snapshot_rate);
+	o->keep = next->keep;
+	o->keep_days = next->keep_days;
+	atomic_store(&e->files.keep, next->keep);
+	atomic_store(&e->files.keep_days, next->keep_days);
+	o->fsync = next->fsync;
+	if (e->wal)
+		wal_set_fsync(e->wal, fsyncs[next->fsync]);
 }
 
 static enum hearth_status open_log(struct engine *e, struct hearth_error *ret_err)

@@ -102,6 +102,9 @@ enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err);
 void engine_close(struct engine **e);
 
 struct engine_worker *engine_get_worker(struct engine *e, unsigned index);
+/* From here on fsync, the snapshots' interval, ratio and rate, keep and keep_days are as in next; nothing else of it counts.
+ * The thread that calls engine_tick. */
+void engine_tune(struct engine *e, const struct engine_options *next);
 
 /* ---- a turn ---- */
 void engine_turn(struct engine_worker *w); /* a connection's batch begins: need is 0 */

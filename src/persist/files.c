@@ -395,11 +395,12 @@ static bool retire_segments(struct files *f)
 static bool retire(struct files *f)
 {
 	struct manifest *m = &f->manifest;
-	int64_t young = f->keep_days ? clock_wall_ms() - f->keep_days * DAY_MS : INT64_MAX;
+	unsigned days = atomic_load(&f->keep_days), keep = atomic_load(&f->keep);
+	int64_t young = days ? clock_wall_ms() - days * DAY_MS : INT64_MAX;
 	size_t unpinned = 0;
 	for (size_t i = 0; i < m->n_snapshots; i++)
 		unpinned += !m->snapshots[i].pinned;
-	for (size_t i = 0; i < m->n_snapshots && unpinned > f->keep;) {
+	for (size_t i = 0; i < m->n_snapshots && unpinned > keep;) {
 		if (m->snapshots[i].pinned || m->snapshots[i].wall_ms >= young) {
 			i++;
 			continue;

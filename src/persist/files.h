@@ -6,6 +6,7 @@
 #ifndef PERSIST_FILES_H
 #define PERSIST_FILES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <hearth/datadir.h>
@@ -31,14 +32,14 @@ struct files {
 	bool spare;    /* the spare file is there */
 	bool in_doubt; /* the last write of the manifest failed: nobody knows which one is there */
 	uint64_t next_generation;
-	uint64_t begun;      /* highest segment that has begun since the start */
-	unsigned keep;       /* snapshots */
-	unsigned keep_days;  /* younger ones than this stay, too */
-	bool fresh;          /* a new directory */
-	bool repaired;       /* one copy of the manifest was bad */
-	bool rebuilt;        /* both were */
-	uint64_t log_bytes;  /* of the segments, as last counted */
-	struct quota *quota; /* the bound on the directory; NULL = none */
+	uint64_t begun;        /* highest segment that has begun since the start */
+	atomic_uint keep;      /* snapshots; any thread may set it */
+	atomic_uint keep_days; /* younger ones than this stay, too; any thread may set it */
+	bool fresh;            /* a new directory */
+	bool repaired;         /* one copy of the manifest was bad */
+	bool rebuilt;          /* both were */
+	uint64_t log_bytes;    /* of the segments, as last counted */
+	struct quota *quota;   /* the bound on the directory; NULL = none */
 	/* Of the kernel, zeros where it has none. Read once: no descriptor may be left for it at a rotation. */
 	uint8_t boot_id[HEARTH_ID_SIZE];
 };

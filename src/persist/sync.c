@@ -176,10 +176,10 @@ static bool due(const struct wal *wal, int64_t last_us)
 	/* Headers and blocks without records are bytes too, but nobody waits for them. */
 	if (atomic_load(&wal->written) == durable)
 		return atomic_load(&wal->unsynced_since) != 0 &&
-		       (wal->log_done || (wal->options.fsync != WAL_OS && second));
-	if (wal->options.fsync == WAL_ALWAYS || wal->log_done)
+		       (wal->log_done || (wal_fsync(wal) != WAL_OS && second));
+	if (wal_fsync(wal) == WAL_ALWAYS || wal->log_done)
 		return true;
-	return wal->options.fsync == WAL_EVERYSEC && second;
+	return wal_fsync(wal) == WAL_EVERYSEC && second;
 }
 
 /* Whether nothing is to be done but what goes by the second. The lock is held. */

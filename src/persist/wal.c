@@ -48,9 +48,20 @@ void wal_break(struct wal *wal, const char *what, uint64_t segment)
 
 void wal_publish(struct wal *wal)
 {
-	uint64_t to = atomic_load(wal->options.fsync == WAL_ALWAYS ? &wal->durable : &wal->written);
+	uint64_t to = atomic_load(wal_fsync(wal) == WAL_ALWAYS ? &wal->durable : &wal->written);
 	if (atomic_load(&wal->published) < to)
 		atomic_store(&wal->published, to);
+}
+
+void wal_set_fsync(struct wal *wal, enum wal_fsync fsync)
+{
+	pthread_mutex_lock(&wal->lock);
+	atomic_store(&wal->fsync, fsync);
+	/* Replies that waited for a sync need not any more; or there is one to be made now. */
+	wal_publish(wal);
+	pthread_cond_signal(&wal->wake);
+	pthread_mutex_unlock(&wal->lock);
+	wal_tell(wal);
 }
 
 /* ---- blocks ---- */
@@ -389,7 +400,7 @@ static void note_behind(struct wal *wal)
 	int64_t since = atomic_load(&wal->unsynced_since);
 	/* Only records count: holding changes back for anything else would wait for a sync that nobody needs. */
 	bool behind = atomic_load(&wal->written) != atomic_load(&wal->durable);
-	if (wal->options.fsync == WAL_EVERYSEC && behind && since &&
+	if (wal_fsync(wal) == WAL_EVERYSEC && behind && since &&
 	    clock_mono_us() - since > WAL_BEHIND_MS * 1000)
 		atomic_store(&wal->held, true);
 }
@@ -463,7 +474,7 @@ static bool write_batch(struct wal *wal, bool some)
 		moved = true;
 	}
 	note_behind(wal);
-	if (moved && wal->options.fsync == WAL_ALWAYS) {
+	if (moved && wal_fsync(wal) == WAL_ALWAYS) {
 		pthread_mutex_lock(&wal->lock);
 		pthread_cond_signal(&wal->wake);
 		pthread_mutex_unlock(&wal->lock);
@@ -588,6 +599,7 @@ static void init(
 {
 	wal->magic = WAL_MAGIC;
 	wal->options = *options;
+	atomic_init(&wal->fsync, options->fsync);
 	wal->files = files;
 	wal->taken = start->last_seq;
 	wal->flush_due = start->flush_due;

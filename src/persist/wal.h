@@ -86,6 +86,8 @@ uint64_t wal_written(const struct wal *wal);
 uint64_t wal_durable(const struct wal *wal);
 /* The number up to which replies may leave under the policy. */
 uint64_t wal_published(const struct wal *wal);
+/* Another policy from here on; what it was opened with is in the options. Replies that left before keep what they had. */
+void wal_set_fsync(struct wal *wal, enum wal_fsync fsync);
 enum wal_state wal_state(const struct wal *wal);
 /* Whether there is a log that goes on, for a snapshot to go with. */
 bool wal_logs(const struct wal *wal);

@@ -51,6 +51,7 @@ enum wal_mode {
 struct wal {
 	uint32_t magic;
 	struct wal_options options;
+	_Atomic enum wal_fsync fsync; /* the policy now */
 	struct files *files;
 	struct ring *ring;
 	uint64_t limit, reserve; /* bytes after which a segment is left, and that are allocated for it */
@@ -130,6 +131,10 @@ void wal_break(struct wal *wal, const char *what, uint64_t segment);
 /* The header of a segment that begins behind `prev`; its CRC in *ret_crc. */
 void wal_make_header(const struct wal *wal, const struct wal_segment *segment, const struct wal_start *prev,
     int64_t flush_due, uint8_t out[SEGMENT_HEADER_SIZE], uint32_t *ret_crc);
+static inline enum wal_fsync wal_fsync(const struct wal *wal)
+{
+	return atomic_load_explicit(&wal->fsync, memory_order_relaxed);
+}
 /* Replies up to what is written or durable may leave. The lock is held. */
 void wal_publish(struct wal *wal);
 /* What a block may say is durable: as long as nothing of this life is, what the one before left. Its numbers end at

@@ -243,7 +243,30 @@ static void ask_pin(struct client *c, const char *number, bool pin)
 	}
 }
 
-static void run_line(struct client *c, const char *text)
+/* "set NAME VALUE"; alone it lists what can be set. */
+static void change(struct client *c, char *words)
+{
+	const struct server_hooks *h = &c->admin->server->hooks;
+	char why[SERVER_WHY_MAX], *value = strchr(words, ' ');
+	if (!*words) {
+		char *list = h->changeable ? h->changeable(h->arg) : NULL;
+		say(c, list ? list : "ERROR out of memory\n");
+		say(c, list ? "END\r\n" : "");
+		free(list);
+		return;
+	}
+	if (value)
+		*value++ = 0;
+	if (value && h->change && h->change(h->arg, words, value, why)) {
+		say(c, "OK\n");
+		return;
+	}
+	say(c, "ERROR ");
+	say(c, !value ? "a name and a value are wanted" : why);
+	say(c, "\n");
+}
+
+static void run_line(struct client *c, char *text)
 {
 	struct server *s = c->admin->server;
 	if (strcmp(text, "stats") == 0) {
@@ -260,6 +283,10 @@ static void run_line(struct client *c, const char *text)
 		ask_pin(c, text + 4, true);
 	} else if (strncmp(text, "unpin ", 6) == 0) {
 		ask_pin(c, text + 6, false);
+	} else if (strcmp(text, "set") == 0) {
+		change(c, text + 3);
+	} else if (strncmp(text, "set ", 4) == 0) {
+		change(c, text + 4);
 	} else if (strcmp(text, "version") == 0) {
 		say(c, "VERSION " HEARTH_VERSION " ");
 		say(c, dispatch_protocol());

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* admin: the socket in the data directory through which `hearth` talks to a running daemon. Lines in, lines
- * out, on the main thread: stats, snapshot, rotate, version. Whoever may enter the directory (0700) may use it. */
+ * out, on the main thread: stats, snapshot, rotate, pin, set, version. Whoever may enter the directory (0700) may use it. */
 #ifndef SERVER_ADMIN_H
 #define SERVER_ADMIN_H
 

@@ -224,7 +224,7 @@ static void choose_protocol(struct conn *c)
 enum conn_verdict dispatch_run(struct conn *c)
 {
 	struct worker *w = c->worker;
-	unsigned budget = w->server->options.turn_requests;
+	unsigned budget = SERVER_OPTION(w->server, turn_requests);
 	enum step s = STEP_DONE;
 
 	engine_turn(w->engine);

@@ -82,7 +82,7 @@ enum step dump_begin(struct conn *c, const struct request *req, enum reply_id *r
 	const struct request_slice *k = req->keys;
 	uint64_t v;
 	*ret_reply = REPLY_NONE;
-	if (c->worker->server->options.no_dump)
+	if (SERVER_OPTION(c->worker->server, no_dump))
 		*ret_reply = REPLY_NO_METADUMP;
 	else if (!parse_is(&k[1], "all") && !parse_is(&k[1], "hash") && !parse_uint(&k[1], 255, &v))
 		*ret_reply = REPLY_BAD_CLASS;
@@ -97,7 +97,7 @@ enum step dump_begin(struct conn *c, const struct request *req, enum reply_id *r
 enum step dump_begin_items(struct conn *c, const struct request *req, enum reply_id *ret_reply)
 {
 	uint64_t class, limit;
-	if (c->worker->server->options.no_dump)
+	if (SERVER_OPTION(c->worker->server, no_dump))
 		*ret_reply = REPLY_NO_DUMP;
 	else if (req->n_keys < 3)
 		*ret_reply = REPLY_BAD_LINE;

@@ -20,6 +20,9 @@ struct listener;
 
 #define SERVER_MAGIC 0x53525652u
 
+/* An option that server_tune may change, read by any thread. */
+#define SERVER_OPTION(s, field) __atomic_load_n(&(s)->options.field, __ATOMIC_RELAXED)
+
 struct server {
 	uint32_t magic;
 	struct server_options options;
@@ -33,6 +36,7 @@ struct server {
 	bool detail_on;          /* atomic */
 	bool observed; /* atomic: somebody is told what requests do to keys; written under the lock */
 	struct event *signals[4];
+	struct server_hooks hooks;
 	struct event *tick;
 	struct worker *workers;
 	unsigned n_workers;

@@ -22,7 +22,7 @@ enum step operator_flush(struct conn *c, int64_t delay, enum reply_id *ret_reply
 	int64_t due = delay > 0 ? engine_expiry(w, delay) : 0;
 
 	*ret_reply = REPLY_NO_FLUSH;
-	if (!c->worker->server->options.no_flush) {
+	if (!SERVER_OPTION(c->worker->server, no_flush)) {
 		/* A time in the past is now. */
 		enum store_result r = engine_flush(w, due > engine_now(w) ? due : 0);
 		if (r == STORE_WAIT)
@@ -38,7 +38,8 @@ static enum step run_flush(struct conn *c, const struct request *req, enum reply
 	int64_t delay = 0;
 	enum step s = STEP_DONE;
 
-	if (n_words(req) > 0 && !c->worker->server->options.no_flush && !parse_int(&req->keys[0], &delay)) {
+	if (n_words(req) > 0 && !SERVER_OPTION(c->worker->server, no_flush) &&
+	    !parse_int(&req->keys[0], &delay)) {
 		*ret_reply = REPLY_BAD_EXPTIME;
 		session_count(c, COUNTER_cmd_flush);
 	} else {
@@ -136,7 +137,7 @@ static enum reply_id run_debugtime(struct conn *c, const struct request *req)
 
 static enum step run_shutdown(struct conn *c, const struct request *req, enum reply_id *ret_reply)
 {
-	if (!c->worker->server->options.shutdown) {
+	if (!SERVER_OPTION(c->worker->server, shutdown)) {
 		*ret_reply = REPLY_NO_SHUTDOWN;
 		return STEP_DONE;
 	}

@@ -20,6 +20,7 @@
 #include "server/detail.h"
 #include "server/internal.h"
 #include "server/listener.h"
+#include "server/stats.h"
 #include "server/worker.h"
 
 #define SPARE_FDS     128     /* files, admin clients, event bases beside the connections */
@@ -118,6 +119,8 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	/* A terminal that goes away is no reason to stop. */
 	if (s->cluster)
 		cluster_reload(s->cluster);
+	if (s->hooks.reload)
+		s->hooks.reload(s->hooks.arg);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -203,6 +206,27 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 		return SERVER_SYSTEM;
 	}
 	return listener_bind(&s->listener, s, &s->port);
+}
+
+void server_set_hooks(struct server *s, const struct server_hooks *hooks)
+{
+	s->hooks = *hooks;
+}
+
+/* Workers read these as they go. */
+bool server_tune(struct server *s, const struct server_options *next)
+{
+	struct server_options *o = &s->options;
+	if (raise_files(next) != SERVER_OK)
+		return false;
+	__atomic_store_n(&o->max_conns, next->max_conns, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->turn_requests, next->turn_requests, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->no_flush, next->no_flush, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->no_dump, next->no_dump, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->no_watch, next->no_watch, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->shutdown, next->shutdown, __ATOMIC_RELAXED);
+	stats_set_verbosity(s, next->verbosity);
+	return true;
 }
 
 int server_port(const struct server *s)

@@ -60,6 +60,21 @@ enum server_status server_admin(struct server *s, int dirfd, const char *path);
 /* For engine_options: arg is the server. */
 void server_progress(void *arg);
 void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
+/* What an operator may ask of whoever owns the configuration; called on the main thread. */
+struct server_hooks {
+	void *arg;
+	void (*reload)(void *arg); /* SIGHUP */
+	/* One option, by its long name. False: ret_why, of SERVER_WHY_MAX bytes, says why not. */
+	bool (*change)(void *arg, const char *name, const char *value, char *ret_why);
+	/* STAT lines of what can be changed, for the caller to free; NULL: no memory. */
+	char *(*changeable)(void *arg);
+};
+#define SERVER_WHY_MAX 256
+void server_set_hooks(struct server *s, const struct server_hooks *hooks);
+/* From here on connections, requests a turn, and what is refused are as in next; nothing else of it counts. False, and told: no
+ * descriptors for so many connections; nothing has changed then. */
+bool server_tune(struct server *s, const struct server_options *next);
+
 /* Starts the workers and lets clients in. */
 enum server_status server_listen(struct server *s);
 /* Until TERM or INT; then takes nothing more and lets what was acknowledged leave. No worker runs afterwards.

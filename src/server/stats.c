@@ -105,7 +105,7 @@ static void print_process(struct print *p)
 	number(p, "pointer_size", 8 * sizeof(void *));
 	line(p, "rusage_user", "%ld.%06ld", (long)ru.ru_utime.tv_sec, (long)ru.ru_utime.tv_usec);
 	line(p, "rusage_system", "%ld.%06ld", (long)ru.ru_stime.tv_sec, (long)ru.ru_stime.tv_usec);
-	number(p, "max_connections", s->options.max_conns);
+	number(p, "max_connections", SERVER_OPTION(s, max_conns));
 	number(p, "curr_connections", __atomic_load_n(&s->curr_conns, __ATOMIC_RELAXED));
 	number(p, "total_connections", load(&s->total_conns));
 	number(p, "rejected_connections", load(&s->rejected_conns));

@@ -14,7 +14,7 @@ enum step watcher_begin(struct conn *c, const struct request *req, enum reply_id
 			return STEP_DONE;
 		kinds |= kind;
 	}
-	if (c->worker->server->options.no_watch)
+	if (SERVER_OPTION(c->worker->server, no_watch))
 		*ret_reply = REPLY_NO_WATCH;
 	else if (!out_empty(&c->out))
 		*ret_reply = REPLY_PIPELINED_WATCH;
