@@ -32,9 +32,9 @@ PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply
 ENGINE  = engine commands compress unpack background bound rotate start pin keep scrubber
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
 	observed watch watcher detail cluster binary binary_items stats admin server
-MAIN    = hearthd config process
+MAIN    = hearthd config config_file config_value process reload
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
-	target copy tar vault restore backup snapshot snapshots pin stats \
+	target copy tar vault restore backup snapshot snapshots pin set stats \
 	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
 	bench_progress bench_random bench_report bench_sizes bench_trace bench_value bench_worker
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* config: what the command line and the environment say. One table of options gives the parser, --help, and
- * whatever else shows options. Constant after config_read; the main thread's. */
+/* config: what a file, the environment and the command line say, each before the ones ahead of it. One table of options gives
+ * the parsers, --help, --print-config, and whatever else shows options. The main thread's.
+ *
+ * A file has one option a line: `long-name = value`, or as memcached's own on Debian, `-m 64`; `#` begins a comment. In the
+ * environment an option is HEARTH_ and its long name, capitals for small letters and _ for -. */
 #ifndef CONFIG_H
 #define CONFIG_H
 
@@ -22,7 +25,7 @@
 	X(OSERR, 71, "the system refuses memory, threads, or descriptors") \
 	X(IOERR, 74, "reading or writing files failed") \
 	X(BUSY, 75, "another daemon has the directory") \
-	X(CONFIG, 78, "the environment holds a value that makes no sense")
+	X(CONFIG, 78, "the configuration file or the environment holds what makes no sense")
 
 enum exit_code {
 #define EXIT_CODE(name, code, when) HEARTH_EXIT_##name = code,
@@ -30,20 +33,30 @@ enum exit_code {
 #undef EXIT_CODE
 };
 
+#define CONFIG_OPTIONS_MAX 128
+#define CONFIG_WHY_MAX     160
+
+enum config_source { CONFIG_PRESET, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_ARGUMENT, CONFIG_LIVE };
+enum config_action { CONFIG_SERVE, CONFIG_HELP, CONFIG_VERSION, CONFIG_LICENSE, CONFIG_CHECK, CONFIG_PRINT };
+
 struct config {
 	struct server_options server;
 	struct engine_options engine;
+	char *file;     /* --config; NULL = none */
 	char *data_dir; /* as named; NULL = the default */
 	char *user;
 	char *pid_file;
+	char *log_file; /* NULL = standard error */
 	bool daemon, lock_memory, core_dumps;
-	bool item_max_named;
 	int verbosity;
-	char without_effect[512]; /* names of options that are accepted only */
+	enum config_action action;
+	unsigned char source[CONFIG_OPTIONS_MAX]; /* enum config_source, of each option */
+	char without_effect[512];                 /* names of options that are accepted only */
 };
 
-/* True: go on. False: done, with *ret_code; what was wrong has been told in one line. */
-bool config_read(struct config *c, int argc, char **argv, int *ret_code);
+/* file: instead of the one that the options name, of which the absolute path is kept in c; NULL = that one. True: go on.
+ * False: done, with *ret_code; what was wrong has been told in one line. config_free(c) in any case. */
+bool config_read(struct config *c, int argc, char **argv, const char *file, int *ret_code);
 void config_free(struct config *c);
 /* The data directory's absolute path, for the caller to free; "none" becomes NULL with *ret_none. NULL: no
  * memory. */
@@ -53,9 +66,19 @@ char *config_data_dir(const struct config *c, int port, bool *ret_none);
  * false past the end. Texts are constant. */
 struct config_option {
 	char letter; /* 0 = none */
-	const char *name, *argument, *preset, *help, *environment;
+	const char *name, *argument, *preset, *help;
 };
 bool config_option(size_t i, struct config_option *ret_option);
 void config_help(FILE *out);
+
+/* ---- of a daemon that runs ---- */
+
+/* Whether the i-th option says the same in both, as far as it can say something. */
+bool config_same(const struct config *a, const struct config *b, size_t i);
+/* The i-th option, as --print-config shows it, for the caller to free; NULL: no memory. */
+char *config_value(const struct config *c, size_t i);
+/* One option by its long name; ret_i is its number. False: ret_why says why, and c is as it was. */
+bool config_change(
+    struct config *c, const char *name, const char *value, size_t *ret_i, char ret_why[CONFIG_WHY_MAX]);
 
 #endif

@@ -13,11 +13,13 @@
 #include "config.h"
 #include "engine/engine.h"
 #include "process.h"
+#include "reload.h"
 #include "server/server.h"
 
 struct daemon {
 	struct config config;
 	struct process process;
+	struct reload reload;
 	struct server *server;
 	char *path; /* of the data directory; NULL = keep nothing */
 	struct datadir *dir;
@@ -106,6 +108,7 @@ static int open_engine(struct daemon *d)
 	if (status != HEARTH_OK)
 		return failed(d, status, &err);
 	d->dir = NULL; /* the engine's now */
+	d->reload.engine = d->engine;
 	server_set_engine(d->server, d->engine);
 	return 0;
 }
@@ -158,17 +161,21 @@ int main(int argc, char **argv)
 	int code;
 
 	msg_init("hearthd", 0);
-	if (!config_read(&d.config, argc, argv, &code)) {
+	if (!config_read(&d.config, argc, argv, NULL, &code)) {
 		config_free(&d.config);
 		return code;
 	}
 	msg_set_verbosity(d.config.verbosity);
 	if ((code = process_init(&d.process, &d.config)) != 0)
 		goto out;
+	if ((code = process_open_log(&d.process, &d.config)) != 0)
+		goto out;
 	if ((code = process_background(&d.process, &d.config)) != 0)
 		goto out;
 	if ((code = exit_of_server(server_bind(&d.server, &d.config.server))) != 0)
 		goto out;
+	d.reload = (struct reload){&d.config, &d.process, d.server, NULL, argc, argv};
+	reload_hook(&d.reload);
 	if ((code = open_directory(&d)) != 0)
 		goto out;
 	if ((code = process_become_user(&d.process, &d.config, d.server, d.dirfd, d.fresh)) != 0)

@@ -55,12 +55,54 @@ static int allow_cores(void)
 
 int process_init(struct process *p, const struct config *c)
 {
-	*p = (struct process){.ready_fd = -1};
+	*p = (struct process){.ready_fd = -1, .told_fd = -1};
 	signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, not the end */
 	int code = find_user(p, c);
 	if (code == 0 && c->core_dumps)
 		code = allow_cores();
 	return code;
+}
+
+/* Appends, so that several lines at once, and whoever cuts the file off, do no harm. */
+static bool log_to(struct process *p, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+	bool ok = fd >= 0 && (!p->become || fchown(fd, p->uid, p->gid) == 0 || geteuid() != 0);
+	ok = ok && dup2(fd, STDERR_FILENO) >= 0;
+	if (!ok)
+		msg(MSG_ERROR, "--log-file %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+int process_open_log(struct process *p, const struct config *c)
+{
+	if (!c->log_file)
+		return 0;
+	p->told_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (!log_to(p, c->log_file))
+		return HEARTH_EXIT_IOERR;
+	if (!realpath(c->log_file, p->log_file))
+		p->log_file[0] = 0;
+	return 0;
+}
+
+void process_reopen_log(struct process *p)
+{
+	if (p->log_file[0])
+		log_to(p, p->log_file);
+}
+
+/* Where messages went before, once: whoever started it looks there. */
+static void point_to_log(struct process *p, int code)
+{
+	if (p->told_fd < 0)
+		return;
+	if (code != 0 && p->log_file[0])
+		dprintf(p->told_fd, "hearthd: error: stopped with code %d: %s says why\n", code, p->log_file);
+	close(p->told_fd);
+	p->told_fd = -1;
 }
 
 /* In the parent: until the child says its code, or dies. */
@@ -143,14 +185,14 @@ static bool write_file(const char *path, const char *text)
 	return ok;
 }
 
-static void detach(const struct config *c)
+static void detach(const struct process *p, const struct config *c)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return;
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
-	if (c->verbosity == 0)
+	if (c->verbosity == 0 && !p->log_file[0])
 		dup2(null, STDERR_FILENO);
 	close(null);
 	if (chdir("/") != 0)
@@ -183,13 +225,15 @@ void process_ready(struct process *p, const struct config *c, int port)
 		snprintf(text, sizeof text, "TCP INET: %d\n", port);
 		write_file(port_file, text);
 	}
+	point_to_log(p, 0);
 	to_parent(p, 0);
 	if (c->daemon)
-		detach(c);
+		detach(p, c);
 }
 
 void process_end(struct process *p, int code)
 {
+	point_to_log(p, code);
 	to_parent(p, code);
 	if (p->pid_file[0])
 		unlink(p->pid_file);

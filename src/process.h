@@ -13,10 +13,16 @@ struct process {
 	bool become;  /* another user is to be taken on */
 	unsigned uid, gid;
 	char pid_file[4096]; /* written by us; empty = none */
+	char log_file[4096]; /* absolute; empty = none */
+	int told_fd;         /* where messages went before the log file; -1 = nowhere else */
 };
 
 /* Looks the user up and sets the limits. 0 or an exit code. */
 int process_init(struct process *p, const struct config *c);
+/* --log-file: messages go there from here on. 0 or an exit code. */
+int process_open_log(struct process *p, const struct config *c);
+/* After its file was moved away; a failure is told, where messages went before. */
+void process_reopen_log(struct process *p);
 /* -d: returns in the child; the parent waits and leaves with the child's code. 0 or an exit code. */
 int process_background(struct process *p, const struct config *c);
 /* Gives the data directory, when it is new, and a UNIX socket to the user, and becomes that user. 0 or an

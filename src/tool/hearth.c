@@ -21,6 +21,7 @@ static const struct command COMMANDS[] = {
     {"pin", pin_main, "keep a snapshot until it is unpinned"},
     {"unpin", unpin_main, "let a pinned snapshot go with the others"},
     {"stats", stats_main, "print the counters of a running daemon"},
+    {"set", set_main, "change an option of a running daemon"},
     {"bench", bench_main, "load a server and measure it"},
 };
 #define N_COMMANDS (sizeof(COMMANDS) / sizeof(COMMANDS[0]))

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* stats: prints the counters of the daemon that runs on a directory, one `name value` a line or one JSON
- * object. */
+/* stats: prints the counters of the daemon that runs on a directory, or what can be set there, one `name value` a line or one
+ * JSON object. */
 #include <ctype.h>
 #include <string.h>
 #include "base/msg.h"
 #include "tool/client.h"
 #include "tool/json.h"
 #include "tool/options.h"
+#include "tool/stats.h"
 #include "tool/tool.h"
 
 enum { ROW_JSON };
@@ -55,10 +56,10 @@ static void print_row(struct out *out, struct json *j, char *name)
 		json_text(j, name, value);
 }
 
-static int ask(struct client *client, const char *directory, bool as_json)
+int stats_ask(struct client *client, const char *directory, const char *command, bool as_json)
 {
 	struct out out;
-	if (!client_send(client, "stats"))
+	if (!client_send(client, command))
 		return TOOL_NO_DAEMON;
 	if (!out_open(&out, 1)) {
 		msg(MSG_ERROR, "memory is short");
@@ -99,7 +100,7 @@ int stats_main(int argc, char **argv)
 	struct client *client;
 	int exit_code = client_open_admin(&client, args[0]);
 	if (exit_code == TOOL_OK)
-		exit_code = ask(client, args[0], as_json);
+		exit_code = stats_ask(client, args[0], "stats", as_json);
 	client_close(&client);
 	return exit_code;
 }

@@ -35,6 +35,7 @@ int pin_main(int argc, char **argv);
 int unpin_main(int argc, char **argv);
 int snapshot_main(int argc, char **argv);
 int stats_main(int argc, char **argv);
+int set_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 
 /* The heavier of two exit codes. */

@@ -7,6 +7,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "../../src/config.c"
+#include "../../src/config_file.c"
+#include "../../src/config_value.c"
 
 /* memcached 1.6.45's, with a value where one is needed. */
 static const struct {
@@ -53,7 +55,7 @@ static bool reads(struct config *c, int *code, const char *a, const char *b, con
 	while (argv[argc])
 		argc++;
 	config_free(c);
-	return config_read(c, argc, argv, code);
+	return config_read(c, argc, argv, NULL, code);
 }
 
 static void test_known(void **state)
@@ -85,7 +87,7 @@ static void test_refused(void **state)
 	    {"-I", "9223372036854775807g"}, {"-R", "0"}, {"-a", "8"}, {"--fsync", "never"},
 	    {"--fsync", "alway"}, {"--fsync", NULL}, {"--eviction", ""}, {"--keep", "0"},
 	    {"--snapshot-interval", "-1"}, {"--no-such", NULL}, {"-Q", NULL}, {"word", NULL},
-	    {"--strict=1", NULL}, {"--data-dir", ""}};
+	    {"--strict=2", NULL}, {"--data-dir", ""}};
 	struct config c = {0};
 	int code;
 
@@ -214,7 +216,7 @@ static void test_table(void **state)
 			assert_non_null(strstr(help, o.name));
 	}
 	assert_true(n > 40);
-	assert_non_null(strstr(help, "HEARTH_DATA_DIR"));
+	assert_non_null(strstr(help, "HEARTH_SNAPSHOT_INTERVAL"));
 	free(help);
 }
 

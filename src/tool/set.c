@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* set: changes an option of the daemon that runs on a directory, until it ends or reads its configuration again; or lists
+ * what can be changed. */
+#include <stdio.h>
+#include <string.h>
+#include "base/msg.h"
+#include "tool/client.h"
+#include "tool/options.h"
+#include "tool/stats.h"
+#include "tool/tool.h"
+
+enum { ROW_JSON };
+static const struct options_row ROWS[] = {[ROW_JSON] = {"json", NULL, "list as one JSON object"}};
+static const struct options_spec SPEC = {"set", "DIR [NAME VALUE]",
+    "Changes an option of the daemon on DIR while it runs; without a name, lists what can be changed.", ROWS,
+    1};
+
+#define LINE_LEN 256 /* as the daemon takes it */
+
+static int change(struct client *client, const char *directory, const char *name, const char *value)
+{
+	char line[LINE_LEN];
+	int n = snprintf(line, sizeof(line), "set %s %s", name, value);
+	if (n < 0 || (size_t)n >= sizeof(line) || strpbrk(line, "\r\n") || strchr(name, ' '))
+		return options_usage(&SPEC, "no name and value of an option: %s %s", name, value);
+	const char *reply = client_send(client, line) ? client_line(client) : NULL;
+	if (!reply)
+		return TOOL_NO_DAEMON;
+	if (strcmp(reply, "OK") == 0)
+		return TOOL_OK;
+	msg(MSG_ERROR, "%s: %s", directory, strncmp(reply, "ERROR ", 6) == 0 ? reply + 6 : reply);
+	return TOOL_USAGE;
+}
+
+int set_main(int argc, char **argv)
+{
+	struct options o;
+	const char *value;
+	bool as_json = false;
+	int row, n;
+	options_init(&o, &SPEC, argc, argv);
+	while ((row = options_next(&o, &value)) >= 0)
+		as_json = true;
+	if (row == OPTIONS_EXIT)
+		return o.exit;
+	char **args = options_arguments(&o, 1, 3, &n);
+	if (!args)
+		return TOOL_USAGE;
+	if (n == 2)
+		return options_usage(&SPEC, "%s: its value is missing", args[1]);
+	struct client *client;
+	int exit_code = client_open_admin(&client, args[0]);
+	if (exit_code == TOOL_OK)
+		exit_code = n == 1 ? stats_ask(client, args[0], "set", as_json)
+		                   : change(client, args[0], args[1], args[2]);
+	client_close(&client);
+	return exit_code;
+}
