@@ -57,13 +57,21 @@ is($code, 0, 'hearth --help exits 0');
 my @subs = qw(dump check restore backup snapshot pin unpin stats set bench);
 my @unnamed = grep { $help !~ /\b$_\b/ } @subs;
 is("@unnamed", '', 'it names each subcommand');
-my $all = $help;
+my ($listed) = $help =~ /^commands:\n(.*?)\n\n/ms;
+is(join(' ', $listed =~ /^  (\w+)/mg), "@subs", 'and these are all');
+my ($all, $main) = ($help, page_text('man/hearth.1'));
+my %page = (unpin => 'pin');
 for my $sub (@subs) {
 	($code, $help, $err) = run([program('hearth'), $sub, '--help']);
 	is($code, 0, "hearth $sub --help exits 0");
+	my $page = 'man/hearth-' . ($page{$sub} // $sub) . '.1';
+	ok(-e $page, "hearth $sub has a page of its own") or next;
 	$all .= $help;
+	same($help =~ s/--help\b//gr, page_text($page), "hearth $sub");
+	like(slurp('man/hearth.1'), qr/^\.It Cm .*\b$sub\b/m, 'which hearth(1) lists');
 }
-same($all, join('', map { page_text($_) } glob 'man/*.1'), 'hearth');
+
+same($all, join('', $main, map { page_text($_) } glob 'man/hearth-*.1'), 'hearth');
 
 my $version;
 for my $name (qw(hearthd hearth)) {

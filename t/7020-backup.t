@@ -191,7 +191,7 @@ is((hearth('backup', $full, '--to', fresh()))[0], 65, 'nor is somebody else\'s')
 is((hearth('backup', "$dir/none", '--to', fresh()))[0], 74, 'nor one that is not there');
 
 # ---- the recipes of the manual page ----
-my @recipes = slurp('man/hearth.1') =~ /^\.Dl (.*hearth backup .*)$/mg;
+my @recipes = join('', map { slurp($_) } glob 'man/hearth*.1') =~ /^\.Dl (.*hearth backup .*)$/mg;
 cmp_ok(scalar @recipes, '>=', 2, 'the page has recipes');
 for my $recipe (@recipes) {
 	my $place = scratch_dir();

@@ -44,7 +44,7 @@ static int print_help(void)
 	     "codes:");
 	for (size_t i = 0; i < N_EXITS; i++)
 		printf("  %-10d %s\n", EXITS[i].code, EXITS[i].text);
-	puts("\nhearth COMMAND --help lists the options of a command; hearth(1) has the rest.");
+	puts("\nhearth COMMAND --help lists the options of a command; hearth-COMMAND(1) explains them.");
 	return fflush(stdout) == 0 ? TOOL_OK : TOOL_IO;
 }
 
