@@ -3,6 +3,7 @@
  * scan's lock. */
 #include "persist/snap.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,7 +32,7 @@ struct chunk {
 struct snap {
 	const struct snap_options *options;
 	struct chunk *first, *last, *spare; /* under the scan's lock */
-	size_t pending;
+	size_t pending, most_pending;
 	bool no_memory;
 	struct snapshot_writer *writer;
 	struct snap_result result;
@@ -110,6 +111,8 @@ static bool visit(void *arg, const struct store_scan_item *item)
 	c->buf.tail += size;
 	c->items++;
 	snap->pending += size;
+	if (snap->pending > snap->most_pending)
+		snap->most_pending = snap->pending;
 	return true;
 }
 
@@ -349,6 +352,9 @@ enum hearth_status snap_run(
 		wal_run(options->wal, drop_job, &snap);
 	free_chunks(snap.first);
 	free_chunks(snap.spare);
+	/* The allocator would keep what an eviction storm made it take, for nobody. */
+	if (snap.most_pending > PENDING_LIFTS)
+		malloc_trim(0);
 	*ret_result = snap.result;
 	return status;
 }
