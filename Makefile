@@ -35,6 +35,7 @@ SERVER  = out conn worker inherited listener dispatch session retrieval storage 
 MAIN    = hearthd config config_file config_value process reload
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin set stats \
+	table contents live origin summary keys writer export filler reader reader_csv reader_ndjson reader_text import diff \
 	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
 	bench_progress bench_random bench_report bench_sizes bench_trace bench_value bench_worker
 
@@ -43,7 +44,7 @@ LIB_OBJS    = $(call objs,base,$(BASE)) $(call objs,format,$(FORMAT))
 DAEMON_OBJS = $(call objs,base,$(BASE_D)) $(call objs,store,$(STORE)) $(call objs,proto,$(PROTO)) \
 	$(call objs,persist,$(PERSIST)) $(call objs,engine,$(ENGINE)) $(call objs,server,$(SERVER))
 MAIN_OBJS   = $(patsubst %,$(BUILD)/%.o,$(MAIN))
-TOOL_OBJS   = $(call objs,tool,$(TOOL)) $(call objs,base,$(BASE_D))
+TOOL_OBJS   = $(call objs,tool,$(TOOL)) $(call objs,base,$(BASE_D)) $(call objs,proto,base64 uri)
 # The library goes to others, whose compiler may be another.
 $(LIB_OBJS) $(call objs,tool,$(TOOL)): private LTO =
 UNITS       = $(patsubst t/unit/%.c,$(BUILD)/t/%,$(sort $(wildcard t/unit/*.c)))
@@ -60,9 +61,9 @@ $(BUILD)/libdaemon.a: $(DAEMON_OBJS)
 $(BUILD)/hearthd: $(MAIN_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(HEARTHD_LDFLAGS) -o $@ $^ -levent_core -lzstd
 $(BUILD)/hearth: $(TOOL_OBJS) $(BUILD)/libhearth.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lzstd -lm
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lzstd -ljansson -lm
 $(BUILD)/t/tool_%: $(BUILD)/t/tool_%.o $(filter-out %/hearth.o,$(TOOL_OBJS)) $(BUILD)/libhearth.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lzstd -lm
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lzstd -ljansson -lm
 $(BUILD)/t/%: $(BUILD)/t/%.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_core -lcmocka -lzstd -lm
 $(BUILD)/t/%.o: t/unit/%.c Makefile

@@ -26,3 +26,9 @@ uint64_t hash_bytes(const struct hash_key *key, const void *data, size_t len)
 {
 	return XXH3_64bits_withSecret(data, len, key->secret, sizeof(key->secret));
 }
+
+struct hash_wide hash_wide(const struct hash_key *key, const void *data, size_t len)
+{
+	XXH128_hash_t h = XXH3_128bits_withSecret(data, len, key->secret, sizeof(key->secret));
+	return (struct hash_wide){h.low64, h.high64};
+}

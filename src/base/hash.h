@@ -17,4 +17,10 @@ struct hash_key {
 int hash_key_init(struct hash_key *key);
 uint64_t hash_bytes(const struct hash_key *key, const void *data, size_t len);
 
+/* Wide enough that two of billions of keys are not taken for one. */
+struct hash_wide {
+	uint64_t low, high;
+};
+struct hash_wide hash_wide(const struct hash_key *key, const void *data, size_t len);
+
 #endif

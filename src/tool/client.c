@@ -20,15 +20,18 @@
 #include "tool/tool.h"
 
 #define CLIENT_MAGIC 0x7c11e47u
-/* No line of the admin protocol comes near it; a longer one is no admin socket. */
+/* No line of the admin protocol, nor of memcached's answers, comes near it. */
 #define LINE_MAX_BYTES (64u * 1024)
+#define PATIENCE_S     60
+/* A large value is read in pieces of this size. */
+#define PIECE (256u * 1024)
 
 struct client {
 	uint32_t magic;
 	int fd;
 	char name[256];
 	struct buf in;
-	size_t taken; /* length of the line handed out last, newline included */
+	size_t taken; /* length of what was handed out last; of a line with its newline */
 };
 
 static bool unix_address(const char *path, struct client_address *ret_address)
@@ -114,6 +117,42 @@ static int connect_admin(const char *directory)
 	return fd;
 }
 
+static int take_socket(struct client **ret_client, int fd)
+{
+	struct client *c = calloc(1, sizeof(*c));
+	if (!c) {
+		close(fd);
+		msg(MSG_ERROR, "memory is short");
+		return TOOL_SYSTEM;
+	}
+	c->magic = CLIENT_MAGIC;
+	c->fd = fd;
+	*ret_client = c;
+	return TOOL_OK;
+}
+
+int client_open_server(struct client **ret_client, const struct client_address *address)
+{
+	const struct timeval patience = {.tv_sec = PATIENCE_S};
+	*ret_client = NULL;
+	int fd = client_connect(address);
+	if (fd < 0) {
+		msg(MSG_ERROR, "%s: %s", address->text, strerror(errno));
+		return TOOL_NO_DAEMON;
+	}
+	int exit_code = take_socket(ret_client, fd);
+	if (exit_code != TOOL_OK)
+		return exit_code;
+	snprintf((*ret_client)->name, sizeof((*ret_client)->name), "%s", address->text);
+	if (fcntl(fd, F_SETFL, 0) == 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) == 0)
+		return TOOL_OK;
+	msg(MSG_ERROR, "%s: %s", address->text, strerror(errno));
+	client_close(ret_client);
+	return TOOL_IO;
+}
+
 int client_try_admin(struct client **ret_client, const char *directory)
 {
 	*ret_client = NULL;
@@ -127,17 +166,10 @@ int client_try_admin(struct client **ret_client, const char *directory)
 		msg(MSG_ERROR, "%s/%s: %s", directory, DATADIR_ADMIN, strerror(err));
 		return TOOL_IO;
 	}
-	struct client *c = calloc(1, sizeof(*c));
-	if (!c) {
-		close(fd);
-		msg(MSG_ERROR, "memory is short");
-		return TOOL_SYSTEM;
-	}
-	c->magic = CLIENT_MAGIC;
-	c->fd = fd;
-	snprintf(c->name, sizeof(c->name), "%s/%s", directory, DATADIR_ADMIN);
-	*ret_client = c;
-	return TOOL_OK;
+	int exit_code = take_socket(ret_client, fd);
+	if (exit_code == TOOL_OK)
+		snprintf((*ret_client)->name, sizeof((*ret_client)->name), "%s/%s", directory, DATADIR_ADMIN);
+	return exit_code;
 }
 
 int client_open_admin(struct client **ret_client, const char *directory)
@@ -162,14 +194,19 @@ void client_close(struct client **client)
 	*client = NULL;
 }
 
-static bool send_all(struct client *c, const char *data, size_t len)
+static const char *failure(void)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK ? "no answer for a minute" : strerror(errno);
+}
+
+static bool send_all(struct client *c, const uint8_t *data, size_t len)
 {
 	while (len > 0) {
 		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			msg(MSG_ERROR, "%s: %s", c->name, strerror(errno));
+			msg(MSG_ERROR, "%s: %s", c->name, failure());
 			return false;
 		}
 		data += n;
@@ -181,17 +218,19 @@ static bool send_all(struct client *c, const char *data, size_t len)
 bool client_send(struct client *c, const char *line)
 {
 	CHECK_MAGIC(c, CLIENT_MAGIC);
-	return send_all(c, line, strlen(line)) && send_all(c, "\n", 1);
+	return send_all(c, (const uint8_t *)line, strlen(line)) && send_all(c, (const uint8_t *)"\n", 1);
+}
+
+bool client_send_bytes(struct client *c, const void *data, size_t len)
+{
+	CHECK_MAGIC(c, CLIENT_MAGIC);
+	return send_all(c, data, len);
 }
 
 /* More bytes behind what is there. */
 static bool receive(struct client *c)
 {
-	if (buf_len(&c->in) >= LINE_MAX_BYTES) {
-		msg(MSG_ERROR, "%s: a line without end", c->name);
-		return false;
-	}
-	if (!buf_reserve(&c->in, 4096)) {
+	if (!buf_reserve(&c->in, PIECE)) {
 		msg(MSG_ERROR, "memory is short");
 		return false;
 	}
@@ -201,7 +240,7 @@ static bool receive(struct client *c)
 	while (n < 0 && errno == EINTR);
 	if (n <= 0) {
 		msg(MSG_ERROR, "%s: %s", c->name,
-		    n < 0 ? strerror(errno) : "the daemon closed the connection");
+		    n < 0 ? failure() : "the connection was closed from the other side");
 		return false;
 	}
 	c->in.tail += (size_t)n;
@@ -216,6 +255,10 @@ char *client_line(struct client *c)
 	for (;;) {
 		char *line = (char *)c->in.data + c->in.head;
 		char *end = buf_len(&c->in) > 0 ? memchr(line, '\n', buf_len(&c->in)) : NULL;
+		if (!end && buf_len(&c->in) >= LINE_MAX_BYTES) {
+			msg(MSG_ERROR, "%s: a line without end", c->name);
+			return NULL;
+		}
 		if (!end) {
 			if (!receive(c))
 				return NULL;
@@ -227,4 +270,16 @@ char *client_line(struct client *c)
 			end[-1] = '\0';
 		return line;
 	}
+}
+
+uint8_t *client_bytes(struct client *c, size_t len)
+{
+	CHECK_MAGIC(c, CLIENT_MAGIC);
+	buf_consume(&c->in, c->taken);
+	c->taken = 0;
+	while (buf_len(&c->in) < len)
+		if (!receive(c))
+			return NULL;
+	c->taken = len;
+	return c->in.data + c->in.head;
 }

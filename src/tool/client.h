@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 /* Where a server listens. */
@@ -23,6 +24,10 @@ int client_connect(const struct client_address *address);
 
 struct client; /* a line-speaking connection, blocking */
 
+/* A server at its memcached port or socket, to talk to in lines and values: TOOL_OK, or after a message TOOL_NO_DAEMON. Who
+ * does not answer for a minute has failed. */
+int client_open_server(struct client **ret_client, const struct client_address *address);
+
 /* The admin socket of the daemon on a directory: TOOL_OK, or after a message TOOL_NO_DAEMON or TOOL_IO. */
 int client_open_admin(struct client **ret_client, const char *directory);
 /* The same, but without a daemon *ret_client is NULL, nothing is said, and the answer is TOOL_OK. */
@@ -30,8 +35,12 @@ int client_try_admin(struct client **ret_client, const char *directory);
 void client_close(struct client **client);
 /* Sends a line (without its newline). False after a message. */
 bool client_send(struct client *client, const char *line);
+/* Sends bytes as they are. False after a message. */
+bool client_send_bytes(struct client *client, const void *data, size_t len);
 /* The next line, without its newline, in a buffer that is the client's until the next call; NULL, after a
  * message, when the connection ended before it or failed. */
 char *client_line(struct client *client);
+/* The same for so many bytes. */
+uint8_t *client_bytes(struct client *client, size_t len);
 
 #endif

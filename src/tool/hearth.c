@@ -22,6 +22,10 @@ static const struct command COMMANDS[] = {
     {"unpin", unpin_main, "let a pinned snapshot go with the others"},
     {"stats", stats_main, "print the counters of a running daemon"},
     {"set", set_main, "change an option of a running daemon"},
+    {"keys", keys_main, "list the keys of files or of a server, or sum them up"},
+    {"export", export_main, "print the items of files or of a server as NDJSON, CSV or commands"},
+    {"import", import_main, "fill a server from what export writes, or from another server"},
+    {"diff", diff_main, "tell what two snapshots or data directories hold differently"},
     {"bench", bench_main, "load a server and measure it"},
 };
 #define N_COMMANDS (sizeof(COMMANDS) / sizeof(COMMANDS[0]))

@@ -457,6 +457,8 @@ int plan_make(
 		exit_code = try_older(plan, source, exit_code);
 	for (size_t i = 0; i < plan->losses.n; i++)
 		loss_report(&plan->losses.list[i]);
+	if (exit_code == TOOL_DATA && how == PLAN_ANY && plan->losses.n == 0)
+		return TOOL_OK;
 	if (exit_code == TOOL_DATA)
 		msg(MSG_ERROR, "%s: holds nothing that can be restored", source->path);
 	return exit_code;

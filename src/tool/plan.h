@@ -33,6 +33,7 @@ struct plan {
 
 enum plan_how {
 	PLAN_BEST,    /* as much as can be had; what is lost is reported on standard error */
+	PLAN_ANY,     /* the same, and a directory in which nothing was ever kept is no failure */
 	PLAN_AS_START /* what a start would load, to the letter; nothing is reported */
 };
 

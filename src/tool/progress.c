@@ -2,12 +2,15 @@
 /* progress: see progress.h. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "tool/progress.h"
 
 #define FIRST_US 1000000
 #define EVERY_US 200000
+#define BAR      20u
+#define DAY_S    86400.0
 
 void progress_begin(struct progress *p, const char *what, uint64_t all)
 {
@@ -15,9 +18,53 @@ void progress_begin(struct progress *p, const char *what, uint64_t all)
 	    .what = what, .all = all, .began_us = clock_mono_us(), .terminal = isatty(STDERR_FILENO) == 1};
 }
 
-void progress_add(struct progress *p, uint64_t bytes)
+void progress_begin_items(struct progress *p, const char *what, uint64_t all)
 {
-	p->done += bytes;
+	progress_begin(p, what, all);
+	p->items = true;
+}
+
+/* "48 s", "3 min", "2 h" */
+static void put_time(double seconds, char *out, size_t size)
+{
+	if (seconds < 100)
+		snprintf(out, size, "%.0f s", seconds);
+	else if (seconds < 6000)
+		snprintf(out, size, "%.0f min", seconds / 60);
+	else if (seconds < 4 * DAY_S)
+		snprintf(out, size, "%.0f h", seconds / 3600);
+	else
+		snprintf(out, size, "days");
+}
+
+void progress_line(const struct progress *p, int64_t us, char out[PROGRESS_WIDTH])
+{
+	const char *unit = p->items ? "items" : "MiB";
+	unsigned shift = p->items ? 0 : 20;
+	double seconds = us > 0 ? (double)us / 1e6 : 1e-6;
+	double rate = (double)(p->done >> shift) / seconds;
+	if (p->all == 0) {
+		snprintf(out, PROGRESS_WIDTH, "%s: %" PRIu64 " %s, %.0f %s/s", p->what, p->done >> shift,
+		    unit, rate, unit);
+		return;
+	}
+	/* What was to be done was an estimate: it may turn out to be more. */
+	uint64_t done = p->done < p->all ? p->done : p->all;
+	double share = (double)done / (double)p->all;
+	char bar[BAR + 1], left[16] = "?";
+	memset(bar, '-', BAR);
+	memset(bar, '#', (size_t)(share * BAR));
+	bar[BAR] = '\0';
+	if (done > 0)
+		put_time(seconds * (1 - share) / share, left, sizeof(left));
+	snprintf(out, PROGRESS_WIDTH, "%s [%s] %.0f %%, %" PRIu64 " %s, %.0f %s/s, %s left", p->what, bar,
+	    100 * share, p->done >> shift, unit, rate, unit, left);
+}
+
+void progress_add(struct progress *p, uint64_t more)
+{
+	char line[PROGRESS_WIDTH];
+	p->done += more;
 	if (!p->terminal)
 		return;
 	int64_t now = clock_mono_us();
@@ -25,12 +72,9 @@ void progress_add(struct progress *p, uint64_t bytes)
 		return;
 	p->shown_us = now;
 	p->visible = true;
-	double share = p->all > 0 && p->done < p->all ? 100.0 * (double)p->done / (double)p->all : 100.0;
-	fprintf(stderr, "%s: %" PRIu64 " MiB", p->what, p->done >> 20);
-	if (p->all > 0)
-		fprintf(stderr, " of %" PRIu64 ", %.0f %%", p->all >> 20, share);
+	progress_line(p, now - p->began_us, line);
 	/* The next message, or this line's next state, is written over it. */
-	fputs("\033[K\r", stderr);
+	fprintf(stderr, "%s\033[K\r", line);
 }
 
 void progress_end(struct progress *p)

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keys: lists the keys of files or of a running server, or sums them up. */
+#include "tool/json.h"
+#include "tool/options.h"
+#include "tool/origin.h"
+#include "tool/report.h"
+#include "tool/summary.h"
+#include "tool/tool.h"
+
+#define TOP_MAX 1000000u
+
+enum {
+	ROW_SERVER,
+	ROW_PREFIX,
+	ROW_EXPIRED,
+	ROW_PREFIXES,
+	ROW_DELIMITER,
+	ROW_SIZES,
+	ROW_TTL,
+	ROW_TOP,
+	ROW_JSON,
+	N_ROWS
+};
+static const struct options_row ROWS[N_ROWS] = {
+    [ROW_SERVER] = {"server", "HOST:PORT|PATH", "of a running server, or its unix socket"},
+    [ROW_PREFIX] = {"prefix", "PREFIX", "only keys that begin so"},
+    [ROW_EXPIRED] = {"expired", NULL, "of files, also what has expired"},
+    [ROW_PREFIXES] = {"prefixes", "N", "sum up by prefix, the N largest of them"},
+    [ROW_DELIMITER] = {"delimiter", "TEXT", "what ends a prefix (:)"},
+    [ROW_SIZES] = {"sizes", NULL, "sum up by size"},
+    [ROW_TTL] = {"ttl", NULL, "sum up by the time that is left"},
+    [ROW_TOP] = {"top", "N", "the N largest items"},
+    [ROW_JSON] = {"json", NULL, "one JSON object a key, or one for all that is summed up"},
+};
+static const struct options_spec SPEC = {"keys", "FILE|DIR",
+    "Lists the keys of a data directory, a snapshot, a log segment or a running server, or sums them up.",
+    ROWS, N_ROWS};
+
+struct keys {
+	struct origin origin;
+	struct item_wish wish;
+	struct summary_options options;
+	struct summary summary;
+	struct out out;
+	bool summed, json;
+};
+
+static void print_json(struct out *out, const struct item *item)
+{
+	struct json j = json_begin(out);
+	json_bytes(&j, "key", item->key, item->key_len);
+	json_u64(&j, "size", item->size);
+	json_u64(&j, "flags", item->flags);
+	json_i64(&j, "exp", item->expiry);
+	json_u64(&j, "cas", item->cas);
+	if (item->access)
+		json_i64(&j, "access", item->access);
+	if (item->binary_key)
+		json_bool(&j, "binary_key", true);
+	json_end(&j);
+}
+
+static int take(void *arg, const struct item *item)
+{
+	struct keys *k = arg;
+	if (k->summed)
+		return summary_add(&k->summary, item) ? TOOL_OK : report_no_memory();
+	if (k->json) {
+		print_json(&k->out, item);
+	} else {
+		summary_key(&k->out, item->key, item->key_len);
+		out_char(&k->out, '\n');
+	}
+	return k->out.error == 0 ? TOOL_OK : TOOL_IO;
+}
+
+static int run(struct keys *k)
+{
+	if (!out_open(&k->out, 1))
+		return report_no_memory();
+	int exit_code = k->summed ? summary_open(&k->summary, &k->options) : TOOL_OK;
+	if (exit_code == TOOL_OK) {
+		exit_code = origin_each(&k->origin, &k->wish, take, k);
+		/* What was damaged is left out and named; what could not be read to its end is no sum. */
+		if (k->summed && exit_code <= TOOL_DAMAGE)
+			summary_print(&k->summary, &k->out, k->json);
+	}
+	if (k->summed)
+		summary_close(&k->summary);
+	return out_close(&k->out) ? exit_code : TOOL_IO;
+}
+
+static bool take_option(struct keys *k, int row, const char *value)
+{
+	switch (row) {
+	case ROW_SERVER:
+		k->origin.server = value;
+		return true;
+	case ROW_PREFIX:
+		k->wish.prefix = value;
+		k->wish.prefix_len = strlen(value);
+		return true;
+	case ROW_EXPIRED:
+		return k->wish.expired = true;
+	case ROW_PREFIXES:
+		k->summed = true;
+		return options_number(&SPEC, row, value, 1, SUMMARY_PREFIXES_MAX, &k->options.prefixes);
+	case ROW_DELIMITER:
+		k->options.delimiter = value;
+		if (value[0] != '\0')
+			return true;
+		options_usage(&SPEC, "--delimiter is empty");
+		return false;
+	case ROW_SIZES:
+		return k->summed = k->options.sizes = true;
+	case ROW_TTL:
+		return k->summed = k->options.ttl = true;
+	case ROW_TOP:
+		k->summed = true;
+		return options_number(&SPEC, row, value, 1, TOP_MAX, &k->options.top);
+	default:
+		return k->json = true;
+	}
+}
+
+int keys_main(int argc, char **argv)
+{
+	struct options o;
+	const char *value;
+	struct keys k = {.options.delimiter = ":"};
+	int row, n;
+	options_init(&o, &SPEC, argc, argv);
+	while ((row = options_next(&o, &value)) >= 0) {
+		if (!take_option(&k, row, value))
+			return TOOL_USAGE;
+	}
+	if (row == OPTIONS_EXIT)
+		return o.exit;
+	char **args = options_arguments(&o, k.origin.server ? 0 : 1, k.origin.server ? 0 : 1, &n);
+	if (!args)
+		return TOOL_USAGE;
+	if (k.origin.server && k.wish.expired)
+		return options_usage(&SPEC, "a server has nothing that has expired: --expired is for files");
+	k.origin.path = args[0];
+	return run(&k);
+}
