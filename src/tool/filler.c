@@ -19,6 +19,8 @@
 #define WINDOW 256u
 /* Bytes that are gathered before they are sent. */
 #define GATHER (256u * 1024)
+/* memcached takes larger times for ones that have passed. */
+#define NARROW_TIME_MAX INT32_MAX
 /* So many refusals are told one by one. */
 #define TOLD_MAX 20u
 
@@ -34,6 +36,7 @@ struct filler {
 	const struct client_address *address;
 	struct filler_options options;
 	struct client *client;
+	bool narrow; /* a server that knows no times beyond January 2038 */
 	struct buf out;
 	struct sent window[WINDOW];
 	size_t n;
@@ -41,6 +44,16 @@ struct filler {
 	uint64_t items, bytes; /* handed in so far */
 	struct filler_counts counts;
 };
+
+/* Hearth has these counters, and takes all times. */
+static int look_at_server(struct filler *f)
+{
+	char *line = client_send_bytes(f->client, "stats persist\r\n", 15) ? client_line(f->client) : NULL;
+	f->narrow = true;
+	for (; line && strncmp(line, "STAT ", 5) == 0; line = client_line(f->client))
+		f->narrow = false;
+	return line ? TOOL_OK : TOOL_IO;
+}
 
 int filler_open(
     struct filler **ret_filler, const struct client_address *address, const struct filler_options *options)
@@ -54,6 +67,8 @@ int filler_open(
 	f->options = *options;
 	f->began_us = clock_mono_us();
 	int exit_code = client_open_server(&f->client, address);
+	if (exit_code == TOOL_OK)
+		exit_code = look_at_server(f);
 	if (exit_code == TOOL_OK)
 		*ret_filler = f;
 	else
@@ -168,8 +183,9 @@ static bool put_request(struct filler *f, const struct item *item)
 	else
 		len = base64_encode(key, item->key, len);
 	/* A time since 1970 is right whenever it arrives. */
+	int64_t time = f->narrow && item->expiry > NARROW_TIME_MAX ? NARROW_TIME_MAX : item->expiry;
 	int n = snprintf(line, sizeof(line), "ms %.*s %" PRIu64 "%s F%" PRIu32 " T%" PRId64 "%s\r\n",
-	    (int)len, (const char *)key, item->size, plain ? "" : " b", item->flags, item->expiry,
+	    (int)len, (const char *)key, item->size, plain ? "" : " b", item->flags, time,
 	    f->options.keep ? " ME" : "");
 	return buf_append(&f->out, line, (size_t)n) && buf_append(&f->out, item->value, (size_t)item->size) &&
 	       buf_append(&f->out, "\r\n", 2);

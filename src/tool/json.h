@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include "tool/out.h"
 
+/* libjansson has functions of some of these names, and would call ours for its own were they to be seen. */
+#pragma GCC visibility push(hidden)
+
 struct json {
 	struct out *out;
 	bool first;
@@ -52,5 +55,7 @@ bool json_is_utf8(const void *data, size_t len);
 /* The string with its quotes; data must be UTF-8. */
 void json_string(struct out *out, const void *data, size_t len);
 void json_base64(struct out *out, const void *data, size_t len);
+
+#pragma GCC visibility pop
 
 #endif

@@ -92,6 +92,7 @@ enum reader_event reader_line(struct reader *r, uint8_t **ret_text, size_t *ret_
 			return reader_failed(r, "the line is longer than 2 GiB");
 		if (!end && fill(r))
 			continue;
+		text = r->in.data + r->in.head; /* room for more may have moved it */
 		if (r->why[0] != '\0')
 			return READER_FAILED;
 		if (!end && len == 0)

@@ -65,6 +65,17 @@ sub line
 	return $line;
 }
 
+# The same of a metadump, whose lines end with \n alone, but for the last one.
+sub dump_line
+{
+	my ($self) = @_;
+	my $at;
+	while (($at = index $self->{input}, "\n") < 0) {
+		$self->fill or return undef;
+	}
+	return substr($self->{input}, 0, $at + 1, '') =~ s/\r?\n//r;
+}
+
 sub bytes
 {
 	my ($self, $n) = @_;
