@@ -216,7 +216,7 @@ static int take_names(struct live *l)
 {
 	int exit_code = TOOL_OK;
 	char *line = first_line(l);
-	/* Hearth says OK first, as memcached does. */
+	/* memcached says OK first since 1.6.45, and so does Hearth; older ones do not. */
 	if (line && strcmp(line, "OK") == 0)
 		line = client_line(l->names);
 	while (line && exit_code == TOOL_OK && strncmp(line, "key=", 4) == 0) {
