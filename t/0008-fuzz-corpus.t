@@ -7,7 +7,7 @@ use lib 't/lib';
 use Hearth::Process qw(build_dir run);
 use Test::More;
 
-for my $target (qw(record dict block segment snapshot manifest text binary)) {
+for my $target (qw(record dict block segment snapshot manifest text binary items)) {
 	my @files = glob "t/fuzz/corpus/$target/*";
 	cmp_ok(scalar @files, '>', 1, "$target: " . @files . ' inputs');
 	my ($code, $out, $err) = run([build_dir() . "/fuzz/$target", @files], seconds => 300);

@@ -173,6 +173,11 @@ enum reader_event reader_next(struct reader *r, struct item *ret_item)
 	enum reader_event event = READER_END;
 	*ret_item = (struct item){0};
 	r->why[0] = '\0';
+	/* So that there is a place to point to, also into nothing. */
+	if (!buf_reserve(&r->in, 1) || !buf_reserve(&r->fields, 1)) {
+		r->error = ENOMEM;
+		return reader_failed(r, "memory is short");
+	}
 	switch (r->format) {
 	case FORMAT_NDJSON:
 		event = reader_ndjson(r, ret_item);

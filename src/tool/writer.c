@@ -104,9 +104,12 @@ static void put_csv(struct writer *w, const struct item *item)
 static int64_t time_of(const struct writer *w, int64_t expiry)
 {
 	int64_t left = expiry - w->relative_to;
-	if (expiry == 0 || w->relative_to == 0 || left > FORMAT_RELATIVE_MAX)
-		return expiry;
-	return left > 0 ? left : -1;
+	if (expiry == 0)
+		return 0;
+	/* A time so long ago would be taken for one to come. */
+	if (expiry <= FORMAT_RELATIVE_MAX || (w->relative_to != 0 && left <= 0))
+		return -1;
+	return w->relative_to == 0 || left > FORMAT_RELATIVE_MAX ? expiry : left;
 }
 
 /* "set KEY FLAGS TIME LENGTH", or "ms KEY64 LENGTH b FFLAGS TTIME" where the key needs it. */
