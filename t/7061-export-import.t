@@ -205,6 +205,14 @@ for my $option (['--rate', 200], ['--byte-rate', 20_000]) {
 	cmp_ok($sum->{seconds}, '>=', 0.9, 'no faster than told');
 }
 
+# ---- on a terminal a line says how far it is; nowhere else ----
+($code, $out, $err) = run(['script', '-qec', join(' ', program('hearth'), 'import', '--rate', 100, '--server', at($target), "$dir/rate"), '/dev/null'], env => { TERM => 'xterm' });
+is($code, 0, 'import on a terminal') or diag $err;
+like($out, qr{importing \[#+-*\] \d+ %, \d+ KiB, \d+ KiB/s, \d+ s left\e\[K\r}, 'a bar, the rate and the time left');
+like($out, qr/\e\[K200 stored /, 'which is taken away in the end');
+($code, $out, $err) = run([program('hearth'), 'import', '--rate', 100, '--server', at($target), "$dir/rate"]);
+is("$code$err", '0', 'elsewhere nothing');
+
 # ---- what has expired, what is refused ----
 spew("$dir/expired", qq({"key":"e","value":"x","exp":1}\n{"key":"l","value":"x","exp":@{[time + 100]}}\n{"key":"t","value":"x","ttl":50}\n));
 ($sum) = import_ok(0, 'expired items', '--server', at($target), "$dir/expired");

@@ -11,6 +11,8 @@
 #define EVERY_US 200000
 #define BAR      20u
 #define DAY_S    86400.0
+/* Bytes that are better told in KiB. */
+#define SMALL (8u << 20)
 
 void progress_begin(struct progress *p, const char *what, uint64_t all)
 {
@@ -39,8 +41,9 @@ static void put_time(double seconds, char *out, size_t size)
 
 void progress_line(const struct progress *p, int64_t us, char out[PROGRESS_WIDTH])
 {
-	const char *unit = p->items ? "items" : "MiB";
-	unsigned shift = p->items ? 0 : 20;
+	bool small = (p->all > 0 ? p->all : p->done) < SMALL;
+	const char *unit = p->items ? "items" : small ? "KiB" : "MiB";
+	unsigned shift = p->items ? 0 : small ? 10 : 20;
 	double seconds = us > 0 ? (double)us / 1e6 : 1e-6;
 	double rate = (double)(p->done >> shift) / seconds;
 	if (p->all == 0) {

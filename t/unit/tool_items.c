@@ -168,6 +168,9 @@ static void the_line_says_how_long_it_takes(void **state)
 	(void)state;
 	progress_line(&p, 2000000, line);
 	assert_string_equal(line, "reading [#####---------------] 25 %, 100 MiB, 50 MiB/s, 6 s left");
+	p = (struct progress){.what = "reading", .all = 4u << 20, .done = 2u << 20};
+	progress_line(&p, 100000000, line);
+	assert_string_equal(line, "reading [##########----------] 50 %, 2048 KiB, 20 KiB/s, 2 min left");
 	p = (struct progress){.what = "importing", .all = 1000000, .done = 1000, .items = true};
 	progress_line(&p, 1000000, line);
 	assert_string_equal(
