@@ -43,11 +43,14 @@ for my $recipe (@recipes) {
 		is($client->ask("flush_all\r\n"), 'OK', 'somebody flushes everything');
 		$client->set('greeting', 'hello again');
 	}
-	my $shell = join('', map { s{/var/lib/}{$place/lib/}gr =~ s{/backup\b}{$place/backup}gr =~ s{10 minutes ago}{$then}r . "\n" } @lines);
+	my $shell = join('', map { s{/var/lib/}{$place/lib/}gr =~ s{/backup\b}{$place/backup}gr =~ s{10 minutes ago}{$then}r
+	    =~ s{127\.0\.0\.1:11211}{'127.0.0.1:' . $daemon->port}er . "\n" } @lines);
 	($code, my $out, $err) = run(['sh', '-c', $script . $shell], env => { PATH => "$place/bin:$ENV{PATH}" });
 	is($code, 0, "$title: $lines[0]") or diag "$shell$out$err";
 	$script .= join '', map { /^(\w+=.*)/ ? "$1\n" : '' } split /\n/, $shell;
 	like($out, qr/^now: a value of 11 bytes/m, 'it shows the key') if "@lines" =~ /--key greeting/;
+	like($out, qr/^0 stored .* 51 skipped/m, 'nothing is overwritten') if "@lines" =~ /import/;
+	like($out, qr/^ +50 +\d+ +[\d.]+  item:$/m, 'it shows the prefix') if "@lines" =~ /--prefixes/;
 	like($out, qr/^snapshot_interval|^snapshot-interval/m, 'it lists what can be set') if $title =~ /Change an option/;
 }
 is($client->get('greeting'), 'hello again', 'the daemon serves as before');
