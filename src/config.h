@@ -23,7 +23,7 @@
 	X(NOUSER, 67, "the user of -u does not exist") \
 	X(UNAVAILABLE, 69, "an address is in use or not to be had") \
 	X(OSERR, 71, "the system refuses memory, threads, or descriptors") \
-	X(IOERR, 74, "reading or writing files failed") \
+	X(IOERR, 74, "reading or writing files failed, or took longer than --stop-timeout") \
 	X(BUSY, 75, "another daemon has the directory") \
 	X(CONFIG, 78, "the configuration file or the environment holds what makes no sense")
 
@@ -48,6 +48,8 @@ struct config {
 	char *pid_file;
 	char *log_file; /* NULL = standard error */
 	bool daemon, lock_memory, core_dumps;
+	int json;             /* messages are JSON: place in text|json */
+	int64_t stop_timeout; /* seconds */
 	int verbosity;
 	enum config_action action;
 	unsigned char source[CONFIG_OPTIONS_MAX]; /* enum config_source, of each option */

@@ -158,7 +158,7 @@ SKIP: {
 		if (defined $code) {
 			$seen{refused}++;
 			$book->problem("$what: ended with $code: $err") unless $documented{$code} && $code;
-			my @lines = grep { !/^hearthd: (?:running as root|data directory |recovered )/ } split /\n/, $err;
+			my @lines = grep { !/^(?:\S+Z )?hearthd: (?:running as root|data directory |recovered )/ } split /\n/, $err;
 			$book->problem("$what: not one line: $err") if @lines != 1;
 		} elsif ($err =~ /left out/) {
 			$seen{'left out'}++;

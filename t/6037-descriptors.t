@@ -81,7 +81,7 @@ sub one
 	if (defined $code) {
 		$seen{refused}++;
 		my $err = $daemon->errors;
-		my @lines = grep { !/^hearthd: (?:running as root|data directory |recovered )/ } split /\n/, $err;
+		my @lines = grep { !/^(?:\S+Z )?hearthd: (?:running as root|data directory |recovered )/ } split /\n/, $err;
 		# With so few, the loader of shared objects itself fails: 127.
 		$ledger->problem("$what: ended with $code: $err") unless $code == 71 || $code == 74 || $code == 69
 		    || ($code == 127 && $limit < 6);

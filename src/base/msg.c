@@ -1,22 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* msg: see msg.h. The program's name is set once before threads start; the verbosity may change at any time.
- * A message is built on the stack and leaves in one write(2), so that lines of several threads do not mix. */
+/* msg: see msg.h. The program's name and the form are set before threads start; the verbosity may change at any
+ * time. A message is built on the stack and leaves in one write(2), so that lines of several threads do not mix. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/msg.h"
 
 #define TEXT_MAX 1024
-/* A byte becomes four at most ("\x1b"). */
-#define LINE_MAX_BYTES (64 + 4 * TEXT_MAX)
+/* A byte becomes four at most ("\x1b"), and five in JSON ("\\x1b"). */
+#define ESCAPED_MAX    (4 * TEXT_MAX)
+#define HEAD_MAX       192
+#define LINE_MAX_BYTES (HEAD_MAX + 5 * TEXT_MAX + 4)
+
+enum form { PLAIN, TIMED, JSON };
+
+/* Priorities are syslog's. */
+static const struct {
+	const char *prefix, *name;
+	int priority;
+} levels[] = {[MSG_ERROR] = {"error: ", "error", 3},
+    [MSG_WARN] = {"warning: ", "warning", 4},
+    [MSG_INFO] = {"", "info", 6},
+    [MSG_DEBUG] = {"", "debug", 7}};
 
 static const char *program_name = "hearth";
 static atomic_int verbosity_now;
+static enum form form;
+static bool to_journal;
 
 void msg_init(const char *program, int verbosity)
 {
@@ -27,6 +45,29 @@ void msg_init(const char *program, int verbosity)
 void msg_set_verbosity(int verbosity)
 {
 	atomic_store_explicit(&verbosity_now, verbosity, memory_order_relaxed);
+}
+
+/* Whether standard error is the stream that the service manager connected with the journal. */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char own[64];
+	struct stat st;
+	if (!stream || fstat(STDERR_FILENO, &st) != 0)
+		return false;
+	snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(own, stream) == 0;
+}
+
+void msg_begin_log(bool json)
+{
+	form = json ? JSON : TIMED;
+	to_journal = is_journal();
+}
+
+bool msg_is_json(void)
+{
+	return form == JSON;
 }
 
 /* Length of the well-formed UTF-8 sequence of more than one byte at s, 0 if there is none. C1 controls
@@ -68,10 +109,53 @@ static size_t escape(char *out, const char *text)
 	return used;
 }
 
+/* What escape() made, within the quotes of JSON. */
+static size_t quote(char *out, const char *text, size_t len)
+{
+	size_t used = 0;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '"' || text[i] == '\\')
+			out[used++] = '\\';
+		out[used++] = text[i];
+	}
+	return used;
+}
+
+/* Universal time, to the millisecond. */
+static void stamp(char *out, size_t size)
+{
+	struct timespec now;
+	struct tm tm;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (!gmtime_r(&now.tv_sec, &tm))
+		memset(&tm, 0, sizeof tm);
+	size_t used = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + used, size - used, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
+/* What stands before the text. The journal knows the time and the program. */
+static size_t head(char out[HEAD_MAX], enum msg_level level)
+{
+	char time[48] = "", priority[8] = "";
+	int n;
+	if (form != PLAIN)
+		stamp(time, sizeof time);
+	if (to_journal)
+		snprintf(priority, sizeof priority, "<%d>", levels[level].priority);
+	if (form == JSON)
+		n = snprintf(out, HEAD_MAX,
+		    "%s{\"time\":\"%s\",\"level\":\"%s\",\"program\":\"%.40s\",\"pid\":%ld,\"message\":\"",
+		    priority, time, levels[level].name, program_name, (long)getpid());
+	else if (to_journal)
+		n = snprintf(out, HEAD_MAX, "%s%s", priority, levels[level].prefix);
+	else
+		n = snprintf(out, HEAD_MAX, "%s%s%.40s: %s", time, form == TIMED ? " " : "", program_name,
+		    levels[level].prefix);
+	return (size_t)n;
+}
+
 void msg(enum msg_level level, const char *fmt, ...)
 {
-	static const char *const prefix[] = {
-	    [MSG_ERROR] = "error: ", [MSG_WARN] = "warning: ", [MSG_INFO] = "", [MSG_DEBUG] = ""};
 	if (level == MSG_DEBUG && atomic_load_explicit(&verbosity_now, memory_order_relaxed) < 1)
 		return;
 	/* Zeros behind the text's end, so that a sequence cut off there is not read on into old bytes. */
@@ -84,9 +168,16 @@ void msg(enum msg_level level, const char *fmt, ...)
 		return;
 	memset(text + strlen(text), 0, 4);
 
-	char line[LINE_MAX_BYTES];
-	int head = snprintf(line, 60, "%.40s: %s", program_name, prefix[level]);
-	size_t used = (size_t)head + escape(line + head, text);
+	char escaped[ESCAPED_MAX], line[LINE_MAX_BYTES];
+	size_t len = escape(escaped, text), used = head(line, level);
+	if (form == JSON) {
+		used += quote(line + used, escaped, len);
+		line[used++] = '"';
+		line[used++] = '}';
+	} else {
+		memcpy(line + used, escaped, len);
+		used += len;
+	}
 	line[used++] = '\n';
 	ssize_t written = write(STDERR_FILENO, line, used);
 	(void)written; /* nowhere to complain to */

@@ -4,11 +4,17 @@
 #ifndef BASE_MSG_H
 #define BASE_MSG_H
 
+#include <stdbool.h>
+
 enum msg_level { MSG_ERROR, MSG_WARN, MSG_INFO, MSG_DEBUG };
 
 /* verbosity: 0 shows errors, warnings and infos; 1 and more shows MSG_DEBUG too (-v). */
 void msg_init(const char *program, int verbosity);
 void msg_set_verbosity(int verbosity);
+/* From here on lines are those of a log: with a time in front, or JSON, an object a line. Where standard error is the
+ * journal's ($JOURNAL_STREAM) a priority is in front ("<4>") instead of the time. Before any other thread runs. */
+void msg_begin_log(bool json);
+bool msg_is_json(void);
 void msg(enum msg_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
