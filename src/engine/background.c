@@ -286,10 +286,14 @@ void background_stop(struct engine *e)
 	pthread_cond_signal(&e->wake_evictor);
 	pthread_cond_signal(&e->wake_snapshots);
 	pthread_mutex_unlock(&e->lock);
+	atomic_store(&e->stop_waits, "the log's new segment");
 	rotate_wait(e);
+	atomic_store(&e->stop_waits, "the scrub, which reads a file");
 	scrubber_stop(e);
+	atomic_store(&e->stop_waits, "the snapshot that is being written");
 	if (e->snapshotter_running)
 		pthread_join(e->snapshotter, NULL);
+	atomic_store(&e->stop_waits, "");
 	if (e->evictor_running)
 		pthread_join(e->evictor, NULL);
 	e->snapshotter_running = e->evictor_running = false;

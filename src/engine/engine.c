@@ -62,6 +62,19 @@ static enum hearth_status open_store(struct engine *e, struct hearth_error *ret_
 	return HEARTH_OK;
 }
 
+/* What hearthd(8) says of -m. */
+uint64_t engine_memory_beside(const struct engine_options *o, bool persist)
+{
+	uint64_t fixed =
+	    (uint64_t)o->workers * (50u << 10) + (o->compress ? (uint64_t)o->workers * (400u << 10) : 0);
+	uint64_t serving = room_ring(o->memory, o->workers) + (UINT64_C(2) << 20);
+	uint64_t loading = (UINT64_C(64) << 20) + (uint64_t)cores() * (UINT64_C(2) << 20) +
+	                   (o->item_max > UINT64_C(8) << 20 ? 2 * o->item_max : 0);
+	if (!persist)
+		return fixed;
+	return fixed + (serving > loading ? serving : loading);
+}
+
 enum hearth_status engine_open(struct engine **ret_engine, const struct engine_options *options,
     struct datadir *dir, struct hearth_error *ret_err)
 {
@@ -226,6 +239,12 @@ enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err)
 	if (e->wal)
 		wal_note_time(e->wal);
 	return e->wal ? wal_stop(e->wal, ret_err) : HEARTH_OK;
+}
+
+const char *engine_stop_waits(const struct engine *e)
+{
+	CHECK_MAGIC(e, ENGINE_MAGIC);
+	return atomic_load(&e->stop_waits);
 }
 
 void engine_close(struct engine **ref)

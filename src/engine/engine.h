@@ -88,6 +88,8 @@ struct engine_recovery {
 /* What max_disk must be at least, and what is enough for memory full of values that do not compress; bytes. */
 uint64_t engine_least_disk(const struct engine_options *options);
 uint64_t engine_enough_disk(const struct engine_options *options);
+/* Bytes of memory that it takes at most beside options->memory, clients' buffers and what snapshots pack left out. */
+uint64_t engine_memory_beside(const struct engine_options *options, bool persist);
 
 /* Makes the store and, with dir (taken over on success; NULL = keep nothing), reads the manifest. Refusals
  * change no byte. */
@@ -99,6 +101,9 @@ enum hearth_status engine_recover(
 /* Stops snapshots and eviction, writes and syncs what is queued, marks the manifest clean. HEARTH_IO when the
  * disk refused. Workers must have stopped. */
 enum hearth_status engine_stop(struct engine *e, struct hearth_error *ret_err);
+/* What engine_stop waits for: NULL when it has not been called, empty when it is the log, which says so itself. Any thread,
+ * until engine_close. */
+const char *engine_stop_waits(const struct engine *e);
 void engine_close(struct engine **e);
 
 struct engine_worker *engine_get_worker(struct engine *e, unsigned index);

@@ -53,6 +53,7 @@ struct engine {
 	struct engine_worker *workers; /* options.workers, and the engine's own behind them */
 	struct engine_recovery recovery;
 	struct recover_result *recovered;
+	const char *_Atomic stop_waits; /* see engine_stop_waits */
 	_Atomic int64_t flush_due;
 	pthread_mutex_t own_lock;   /* of the engine's own worker */
 	pthread_mutex_t flush_lock; /* outside of the store's locks: slot and log in one order */

@@ -4,6 +4,12 @@
  * background threads running. */
 #include "engine/private.h"
 
+#include <errno.h>
+#include "base/notify.h"
+
+#define TELL_MS  1000 /* a service manager hears so often that the start goes on */
+#define PATIENCE 60   /* seconds that it is to wait then */
+
 struct waiter {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -28,15 +34,25 @@ static void snapshot_done(
 /* Expiries or marks in memory are others than those on disk: a snapshot has them, and no older one is used again. */
 static enum hearth_status snapshot_first(struct engine *e)
 {
-	struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+	struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	clock_init_cond(&w.wake);
 	enum hearth_status status = engine_snapshot(e, snapshot_done, &w);
 	if (status != HEARTH_OK && status != HEARTH_BUSY)
-		return status;
+		goto out;
 	pthread_mutex_lock(&w.lock);
-	while (!w.done)
-		pthread_cond_wait(&w.wake, &w.lock);
+	while (!w.done) {
+		struct timespec until = clock_deadline(TELL_MS);
+		if (pthread_cond_timedwait(&w.wake, &w.lock, &until) != ETIMEDOUT)
+			continue;
+		notify_status("loaded; writing the changed expiry times and marks");
+		notify_extend(PATIENCE);
+		notify_alive();
+	}
 	pthread_mutex_unlock(&w.lock);
-	return w.status;
+	status = w.status;
+out:
+	pthread_cond_destroy(&w.wake);
+	return status;
 }
 
 /* A flush kills what the files hold; one that was pending is pending still. */

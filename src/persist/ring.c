@@ -11,6 +11,7 @@
 #include <time.h>
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/nodump.h"
 
 #define RING_MAGIC 0x52494e47u
 #define ALIGN      16u
@@ -79,6 +80,7 @@ struct ring *ring_open(
 		free(ring);
 		return NULL;
 	}
+	nodump(ring->mem, ring->size);
 	ring->magic = RING_MAGIC;
 	ring->seq = last_seq;
 	ring->unpin = unpin;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/msg.h"
+#include "base/nodump.h"
 #include "base/schedule.h"
 #include "base/vfs.h"
 #include "persist/room.h"
@@ -678,6 +679,7 @@ enum hearth_status wal_open(struct wal **ret_wal, const struct wal_options *opti
 	init(wal, options, files, start);
 	wal->ring = ring_open(options->ring_bytes, start->last_seq, options->unpin, options->unpin_arg);
 	wal->out = malloc(WAL_OUT + BLOCK_HEADER_SIZE);
+	nodump(wal->out, WAL_OUT + BLOCK_HEADER_SIZE);
 	if (!wal->ring || !wal->out || !keys_init(&wal->keys)) {
 		hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the log's ring");
 		goto fail;

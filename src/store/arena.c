@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "base/check.h"
+#include "base/nodump.h"
 
 static size_t region_size(uint64_t memory)
 {
@@ -51,6 +52,7 @@ int arena_init(struct arena *a, uint64_t memory, uint64_t most)
 		return -1;
 	}
 	a->base = base;
+	nodump(base, n * a->region_size);
 	if (memory >= HUGE_FROM)
 		arena_advise(base, n * a->region_size);
 	memset(a->region, 0, n * sizeof(*a->region));

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include "base/check.h"
+#include "base/nodump.h"
 
 #define LARGE_MAGIC 0x4c415247u
 
@@ -91,11 +92,12 @@ static struct store_large *allocate(size_t len, struct large_spares *spares)
 {
 	size_t size = sizeof(struct store_large) + len;
 	struct store_large *spare = size >= SPARE_FROM ? take_spare(spares, len) : NULL;
-	if (!spare)
-		return malloc(size);
-	struct store_large *large = realloc(spare, size);
+	struct store_large *large = spare ? realloc(spare, size) : malloc(size);
 	if (!large)
 		free(spare);
+	/* With the allocator's own words in front, so that blocks side by side are one mapping for the kernel. */
+	else
+		nodump((uint8_t *)large - 2 * sizeof(size_t), size + 2 * sizeof(size_t));
 	return large;
 }
 
