@@ -21,7 +21,7 @@ HEARTHD_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) $(if $(LTO)
 
 # The floors, bottom up: src/README.md is the map.
 BASE    = check crc32c buf vfs
-BASE_D  = hash clock msg schedule
+BASE_D  = hash clock msg notify schedule
 FORMAT  = status record records dict keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
@@ -31,8 +31,8 @@ PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply
 	rate life scrub quota room
 ENGINE  = engine commands compress unpack background bound rotate start pin keep scrubber
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
-	observed watch watcher detail cluster binary binary_items stats admin server
-MAIN    = hearthd config config_file config_value process reload
+	observed watch watcher detail cluster binary binary_items stats admin alive server
+MAIN    = hearthd config config_file config_value process reload cgroup stop
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
 	target copy tar vault restore backup snapshot snapshots pin set stats \
 	table contents live origin summary keys writer export filler reader reader_csv reader_ndjson reader_text import diff \

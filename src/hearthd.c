@@ -15,6 +15,7 @@
 #include "process.h"
 #include "reload.h"
 #include "server/server.h"
+#include "stop.h"
 
 struct daemon {
 	struct config config;
@@ -145,11 +146,14 @@ static int recover(struct daemon *d)
 	return 0;
 }
 
-/* Everything that was acknowledged is written and synced. */
-static int stop_engine(struct daemon *d, int code)
+/* Nobody is served any more, then everything that was acknowledged is written and synced. */
+static int stop_serving(struct daemon *d, int code)
 {
 	struct hearth_error err = {0};
+	struct stop *stop = stop_begin(d->engine, d->config.stop_timeout, d->process.pid_file);
+	server_stop(d->server);
 	enum hearth_status status = engine_stop(d->engine, &err);
+	stop_end(&stop);
 	if (status != HEARTH_OK)
 		return failed(d, status, &err);
 	return code;
@@ -191,7 +195,7 @@ int main(int argc, char **argv)
 	process_ready(&d.process, &d.config, server_port(d.server));
 	server_serve(d.server);
 stop:
-	code = stop_engine(&d, code);
+	code = stop_serving(&d, code);
 out:
 	engine_close(&d.engine);
 	server_close(&d.server);

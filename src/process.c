@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,9 +18,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/msg.h"
+#include "base/notify.h"
+#include "cgroup.h"
 
 static int find_user(struct process *p, const struct config *c)
 {
@@ -53,13 +58,29 @@ static int allow_cores(void)
 	return HEARTH_EXIT_OSERR;
 }
 
+/* The kernel would end the daemon once it holds more than its control group may. */
+static void check_memory(const struct config *c)
+{
+	char file[CGROUP_FILE_MAX];
+	bool persist = !c->data_dir || strcmp(c->data_dir, "none") != 0;
+	uint64_t limit, beside = engine_memory_beside(&c->engine, persist);
+	if (cgroup_memory_limit(&limit, file) && c->engine.memory + beside > limit)
+		msg(MSG_WARN,
+		    "-m %" PRIu64 " and %" PRIu64 " MiB that may come on top are more than the %" PRIu64
+		    " MiB of %s: the kernel may end the daemon",
+		    c->engine.memory >> 20, (beside >> 20) + 1, limit >> 20, file);
+}
+
 int process_init(struct process *p, const struct config *c)
 {
 	*p = (struct process){.ready_fd = -1, .told_fd = -1};
+	msg_begin_log(c->json);
 	signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, not the end */
 	int code = find_user(p, c);
 	if (code == 0 && c->core_dumps)
 		code = allow_cores();
+	if (code == 0)
+		check_memory(c);
 	return code;
 }
 
@@ -83,6 +104,7 @@ int process_open_log(struct process *p, const struct config *c)
 	p->told_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (!log_to(p, c->log_file))
 		return HEARTH_EXIT_IOERR;
+	msg_begin_log(c->json); /* it may have been the journal */
 	if (!realpath(c->log_file, p->log_file))
 		p->log_file[0] = 0;
 	return 0;
@@ -120,8 +142,10 @@ int process_background(struct process *p, const struct config *c)
 {
 	int ends[2];
 
-	if (!c->daemon)
+	if (!c->daemon) {
+		notify_open();
 		return 0;
+	}
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		goto fail;
 	pid_t pid = fork();
@@ -141,10 +165,49 @@ int process_background(struct process *p, const struct config *c)
 		goto fail;
 	if (pid > 0)
 		_exit(0);
+	notify_open();
 	return 0;
 fail:
 	msg(MSG_ERROR, "-d: %s", strerror(errno));
 	return HEARTH_EXIT_OSERR;
+}
+
+static bool drop_capabilities(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	struct __user_cap_data_struct left[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	/* Also those that would be inherited, which a change of user leaves. */
+	if (syscall(SYS_capset, &head, none) != 0 || syscall(SYS_capget, &head, left) != 0)
+		return false;
+	for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+		if (left[i].effective || left[i].permitted || left[i].inheritable)
+			return false;
+	}
+	return true;
+}
+
+/* Nothing of root is left, and no program that this one could start would bring it back. errno says why not. */
+static bool drop_privileges(const struct process *p, const char *user)
+{
+	uid_t real, effective, saved;
+	gid_t groups[3];
+	/* Bounds first, while it may: what is not there fails, and that ends the loop. */
+	for (unsigned cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
+		;
+	if (initgroups(user, p->gid) != 0 || setresgid(p->gid, p->gid, p->gid) != 0 ||
+	    setresuid(p->uid, p->uid, p->uid) != 0 || !drop_capabilities() ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return false;
+	if (getresuid(&real, &effective, &saved) != 0 || getresgid(&groups[0], &groups[1], &groups[2]) != 0)
+		return false;
+	errno = EPERM;
+	for (unsigned i = 0; i < 3; i++) {
+		if (groups[i] != p->gid)
+			return false;
+	}
+	return real == p->uid && effective == p->uid && saved == p->uid && setuid(0) != 0;
 }
 
 int process_become_user(struct process *p, const struct config *c, struct server *s, int dirfd, bool fresh)
@@ -156,8 +219,9 @@ int process_become_user(struct process *p, const struct config *c, struct server
 			    strerror(errno));
 			return HEARTH_EXIT_IOERR;
 		}
-		if (initgroups(c->user, p->gid) != 0 || setgid(p->gid) != 0 || setuid(p->uid) != 0) {
-			msg(MSG_ERROR, "-u %s: %s", c->user, strerror(errno));
+		if (!drop_privileges(p, c->user)) {
+			msg(MSG_ERROR, "-u %s: root's rights cannot be given up: %s", c->user,
+			    strerror(errno));
 			return HEARTH_EXIT_OSERR;
 		}
 		if (c->core_dumps)
@@ -227,6 +291,11 @@ void process_ready(struct process *p, const struct config *c, int port)
 	}
 	point_to_log(p, 0);
 	to_parent(p, 0);
+	if (port > 0)
+		notify_started("serving on port %d", port);
+	else
+		notify_started(
+		    "serving on %s", c->server.unix_path ? c->server.unix_path : "inherited sockets");
 	if (c->daemon)
 		detach(p, c);
 }
@@ -237,4 +306,5 @@ void process_end(struct process *p, int code)
 	to_parent(p, code);
 	if (p->pid_file[0])
 		unlink(p->pid_file);
+	notify_close();
 }

@@ -14,6 +14,7 @@
 #include "server/worker.h"
 
 struct admin;
+struct alive;
 struct cluster;
 struct detail;
 struct listener;
@@ -35,9 +36,10 @@ struct server {
 	struct cluster *cluster; /* NULL without --cluster-file */
 	bool detail_on;          /* atomic */
 	bool observed; /* atomic: somebody is told what requests do to keys; written under the lock */
-	struct event *signals[4];
+	struct event *signals[5];
 	struct server_hooks hooks;
 	struct event *tick;
+	struct alive *alive; /* NULL when no service manager watches */
 	struct worker *workers;
 	unsigned n_workers;
 	int port;
@@ -51,7 +53,7 @@ struct server {
 	bool accepting;
 	bool loading;
 	uint64_t load_done, load_all, load_items;
-	int64_t load_told_us;              /* the main thread's */
+	int64_t load_began_us, load_told_us, load_notified_us; /* the main thread's */
 	uint64_t reset_counters[COUNTERS]; /* atomic: what was counted before `stats reset` */
 	bool stop_asked;                   /* atomic */
 };

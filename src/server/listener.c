@@ -40,6 +40,7 @@ struct listener {
 	struct server *server;
 	struct bound bound[LISTENER_MAX];
 	unsigned n;
+	bool inherited; /* the sockets: they are the parent's */
 	unsigned next_worker;
 	struct event *resume;
 	int64_t paused_us;
@@ -248,6 +249,7 @@ static enum server_status bind_unix(struct listener *l, const char *path, unsign
 static enum server_status take_inherited(struct listener *l, unsigned n, int *ret_port)
 {
 	*ret_port = 0;
+	l->inherited = true;
 	for (unsigned i = 0; i < n; i++) {
 		char name[64];
 		bool is_unix;
@@ -415,6 +417,10 @@ void listener_stop(struct listener *l)
 	set_accepting(l, false);
 	if (l->resume)
 		event_del(l->resume);
+	/* Who comes now is refused at once, while the last changes are still on their way to the disk. With a parent's sockets
+	 * he waits for the next daemon. */
+	for (unsigned i = 0; !l->inherited && i < l->n; i++)
+		shutdown(l->bound[i].fd, SHUT_RDWR);
 }
 
 void listener_close(struct listener **listener)

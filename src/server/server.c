@@ -14,8 +14,10 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msg.h"
+#include "base/notify.h"
 #include "engine/engine.h"
 #include "server/admin.h"
+#include "server/alive.h"
 #include "server/cluster.h"
 #include "server/detail.h"
 #include "server/internal.h"
@@ -23,9 +25,11 @@
 #include "server/stats.h"
 #include "server/worker.h"
 
-#define SPARE_FDS     128     /* files, admin clients, event bases beside the connections */
-#define TELL_EVERY_US 2000000 /* progress of loading, where there is no terminal */
-#define BAR_WIDTH     40
+#define SPARE_FDS       128     /* files, admin clients, event bases beside the connections */
+#define TELL_EVERY_US   2000000 /* progress of loading, where there is no terminal */
+#define BAR_WIDTH       40
+#define NOTIFY_EVERY_US 1000000 /* progress of loading, for a service manager */
+#define LOAD_SECONDS    60      /* that a load may take until it says something again */
 
 /* ---- the list of connections ---- */
 
@@ -117,10 +121,12 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	(void)sig;
 	(void)what;
 	/* A terminal that goes away is no reason to stop. */
+	notify_reloading();
 	if (s->cluster)
 		cluster_reload(s->cluster);
 	if (s->hooks.reload)
 		s->hooks.reload(s->hooks.arg);
+	notify_ready();
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -136,7 +142,8 @@ static bool add_signals(struct server *s)
 	static const struct {
 		int number;
 		event_callback_fn call;
-	} all[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGUSR2, on_snapshot}, {SIGHUP, on_hangup}};
+	} all[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGUSR1, on_stop}, {SIGUSR2, on_snapshot},
+	    {SIGHUP, on_hangup}};
 
 	_Static_assert(
 	    sizeof all / sizeof all[0] == sizeof s->signals / sizeof s->signals[0], "a place for each");
@@ -259,23 +266,43 @@ void server_progress(void *arg)
 		worker_progress(&s->workers[i]);
 }
 
+/* Seconds that are left if it goes on as it did until now. */
+static uint64_t seconds_left(const struct server *s, uint64_t done, uint64_t all, int64_t now)
+{
+	double passed = (double)(now - s->load_began_us) / 1e6;
+	return done > 0 && all > done ? (uint64_t)(passed * (double)(all - done) / (double)done) + 1 : 0;
+}
+
+static void draw_bar(unsigned percent, uint64_t items, bool end)
+{
+	char bar[BAR_WIDTH + 1];
+	memset(bar, '.', BAR_WIDTH);
+	memset(bar, '#', percent * BAR_WIDTH / 100);
+	bar[BAR_WIDTH] = 0;
+	fprintf(stderr, "\rloading [%s] %3u%% %" PRIu64 " items%s", bar, percent, items, end ? "\n" : "");
+}
+
 static void tell_loading(struct server *s, uint64_t done, uint64_t all, uint64_t items)
 {
 	unsigned percent = all > 0 ? (unsigned)(done * 100.0 / (double)all) : 0;
 	int64_t now = clock_mono_us();
 
-	if (isatty(STDERR_FILENO)) {
-		char bar[BAR_WIDTH + 1];
-		memset(bar, '.', BAR_WIDTH);
-		memset(bar, '#', (percent > 100 ? 100 : percent) * BAR_WIDTH / 100);
-		bar[BAR_WIDTH] = 0;
-		fprintf(stderr, "\rloading [%s] %3u%% %" PRIu64 " items%s", bar, percent, items,
-		    done >= all ? "\n" : "");
-	} else if (s->load_told_us == 0) {
-		s->load_told_us = now; /* a short load says nothing but its end */
+	if (percent > 100)
+		percent = 100;
+	if (s->load_began_us == 0)
+		s->load_began_us = s->load_told_us = now; /* a short load says nothing but its end */
+	uint64_t left = seconds_left(s, done, all, now);
+	if (isatty(STDERR_FILENO) && !msg_is_json()) {
+		draw_bar(percent, items, done >= all);
 	} else if (now - s->load_told_us >= TELL_EVERY_US) {
 		s->load_told_us = now;
-		msg(MSG_INFO, "loading: %u%%, %" PRIu64 " items", percent, items);
+		msg(MSG_INFO, "loading: %u%%, %" PRIu64 " items, %" PRIu64 " s left", percent, items, left);
+	}
+	notify_alive();
+	if (now - s->load_notified_us >= NOTIFY_EVERY_US) {
+		s->load_notified_us = now;
+		notify_status("loading %u %%, %" PRIu64 " s left", percent, left);
+		notify_extend(LOAD_SECONDS);
 	}
 }
 
@@ -290,6 +317,7 @@ void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t
 	event_base_loop(s->base, EVLOOP_NONBLOCK);
 	if (__atomic_load_n(&s->stop_asked, __ATOMIC_SEQ_CST)) {
 		/* Loading writes nothing, so there is nothing to finish. */
+		notify_stopping();
 		msg(MSG_INFO, "stopped while loading");
 		admin_close(&s->admin);
 		listener_close(&s->listener);
@@ -339,7 +367,8 @@ enum server_status server_listen(struct server *s)
 	if (status == SERVER_OK)
 		status = listener_listen(s->listener);
 	s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
-	if (status == SERVER_OK && (!s->tick || event_add(s->tick, &second) != 0)) {
+	bool timers = s->tick && event_add(s->tick, &second) == 0 && alive_start(&s->alive, s);
+	if (status == SERVER_OK && !timers) {
 		msg(MSG_ERROR, "no timer: %s", strerror(errno));
 		status = SERVER_SYSTEM;
 	}
@@ -360,6 +389,12 @@ void server_serve(struct server *s)
 	CHECK_MAGIC(s, SERVER_MAGIC);
 	while (!__atomic_load_n(&s->stop_asked, __ATOMIC_SEQ_CST))
 		event_base_loop(s->base, EVLOOP_ONCE);
+}
+
+void server_stop(struct server *s)
+{
+	CHECK_MAGIC(s, SERVER_MAGIC);
+	alive_stop(&s->alive);
 	listener_stop(s->listener);
 	stop_workers(s);
 }
@@ -371,6 +406,7 @@ void server_close(struct server **server)
 	if (!s)
 		return;
 	CHECK_MAGIC(s, SERVER_MAGIC);
+	alive_stop(&s->alive);
 	admin_close(&s->admin);
 	listener_close(&s->listener);
 	unsigned n = s->n_workers;

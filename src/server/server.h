@@ -77,9 +77,10 @@ bool server_tune(struct server *s, const struct server_options *next);
 
 /* Starts the workers and lets clients in. */
 enum server_status server_listen(struct server *s);
-/* Until TERM or INT; then takes nothing more and lets what was acknowledged leave. No worker runs afterwards.
- */
+/* Until TERM, INT or USR1. */
 void server_serve(struct server *s);
+/* Takes nothing more and lets what was acknowledged leave. No worker runs afterwards. */
+void server_stop(struct server *s);
 /* Also when only some of the steps above were done. */
 void server_close(struct server **server);
 

@@ -40,6 +40,26 @@ void worker_tell(struct worker *w)
 	wake(w);
 }
 
+void worker_ask(struct worker *w)
+{
+	__atomic_add_fetch(&w->asked, 1, __ATOMIC_RELAXED);
+	wake(w);
+}
+
+bool worker_has_answered(const struct worker *w)
+{
+	return __atomic_load_n(&w->answered, __ATOMIC_RELAXED) ==
+	       __atomic_load_n(&w->asked, __ATOMIC_RELAXED);
+}
+
+/* A line that is written only when somebody asks. */
+static void answer(struct worker *w)
+{
+	unsigned asked = __atomic_load_n(&w->asked, __ATOMIC_RELAXED);
+	if (asked != w->answered)
+		__atomic_store_n(&w->answered, asked, __ATOMIC_RELAXED);
+}
+
 bool worker_get_chunk(struct worker *w, struct buf *b)
 {
 	CHECK(b->data == NULL);
@@ -248,6 +268,7 @@ static void *worker_main(void *arg)
 			run_watchers(w);
 		engine_turn_end(w->engine);
 		run_parked(w);
+		answer(w);
 	}
 	server_silence_conns(w->server, w);
 	drain(w);

@@ -54,6 +54,8 @@ struct worker {
 	               */
 	bool stopping;        /* atomic */
 	bool arrived;         /* atomic: there are arrivals */
+	unsigned asked;       /* atomic: so often it was asked whether it goes round; the main thread's */
+	unsigned answered;    /* atomic: what it saw of that last */
 	pthread_mutex_t lock; /* guards the arrivals */
 	struct worker_arrival *arrivals;
 	size_t n_arrivals, size_arrivals;
@@ -68,6 +70,9 @@ void worker_hand_over(struct worker *w, int fd, bool is_unix);
 void worker_progress(struct worker *w);
 /* A watcher of its is told something. */
 void worker_tell(struct worker *w);
+/* Asks it whether it goes round, and whether it has since. */
+void worker_ask(struct worker *w);
+bool worker_has_answered(const struct worker *w);
 /* Asks it to end: nothing more is read, what is acknowledged leaves. */
 void worker_stop(struct worker *w);
 void worker_join(struct worker *w);
