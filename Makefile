@@ -117,23 +117,6 @@ demo:
 	$(MAKE) -j$(JOBS) all
 	HEARTH_BUILD=$(BUILD) etc/demo
 
-install: all
-	install -d $(addprefix $(DESTDIR),$(PREFIX)/sbin $(PREFIX)/bin $(PREFIX)/lib $(PREFIX)/include/hearth \
-		$(addprefix $(MANDIR)/man,$(SECTIONS)) $(UNITDIR))
-	install -m 755 $(BUILD)/hearthd $(DESTDIR)$(PREFIX)/sbin/hearthd
-	install -m 755 $(BUILD)/hearth $(DESTDIR)$(PREFIX)/bin/hearth
-	install -m 644 $(BUILD)/libhearth.a $(DESTDIR)$(PREFIX)/lib/libhearth.a
-	install -m 644 include/hearth/*.h $(DESTDIR)$(PREFIX)/include/hearth
-	for s in $(SECTIONS); do install -m 644 man/*.$$s $(DESTDIR)$(MANDIR)/man$$s || exit; done
-	sed 's|@SBINDIR@|$(PREFIX)/sbin|; s|@SYSCONFDIR@|$(SYSCONFDIR)|' etc/hearthd.service \
-		>$(DESTDIR)$(UNITDIR)/hearthd.service
-# Data directories stay.
-uninstall:
-	rm -f $(addprefix $(DESTDIR),$(PREFIX)/sbin/hearthd $(PREFIX)/bin/hearth $(PREFIX)/lib/libhearth.a \
-		$(UNITDIR)/hearthd.service) \
-		$(foreach s,$(SECTIONS),$(patsubst man/%,$(DESTDIR)$(MANDIR)/man$(s)/%,$(wildcard man/*.$(s))))
-	rm -rf $(DESTDIR)$(PREFIX)/include/hearth
-
 format:
 	clang-format -i $(SOURCES)
 lint:
@@ -144,6 +127,6 @@ lint:
 clean:
 	rm -rf build
 
-.PHONY: all units prove check check-long traps asan ubsan tsan cov demo install uninstall format lint clean
+.PHONY: all units prove check check-long traps asan ubsan tsan cov demo format lint clean
 .SECONDARY:
-include t/crash/crash.mk t/fuzz/fuzz.mk t/bench/bench.mk $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+include etc/install.mk t/crash/crash.mk t/fuzz/fuzz.mk t/bench/bench.mk $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-3-Clause
-# make install into a staging directory: everything is there and works from there; another program builds against the
-# library; make uninstall leaves nothing.
+# make install into a staging directory: everything is there and works from there; another program finds the library by
+# pkg-config and builds against it; bash completes what --help lists; make uninstall leaves nothing of its own and all else.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -21,13 +21,17 @@ my $root = "$stage/opt/hearth";
 my @files = map { s{^\Q$stage\E/opt/}{}r } split /\n/, `find $stage -type f | sort`;
 for my $file (qw(hearth/sbin/hearthd hearth/bin/hearth hearth/lib/libhearth.a hearth/include/hearth/segment.h
     hearth/share/man/man8/hearthd.8 hearth/share/man/man1/hearth.1 hearth/share/man/man5/hearth-log.5
-    hearth/share/man/man5/hearth-snapshot.5 hearth/share/man/man7/hearth-protocol.7 hearth/share/man/man7/hearth-recovery.7 units/hearthd.service)) {
+    hearth/share/man/man5/hearth-snapshot.5 hearth/share/man/man7/hearth-protocol.7 hearth/share/man/man7/hearth-recovery.7
+    units/hearthd.service units/hearthd@.service units/hearthd.socket hearth/lib/pkgconfig/hearth.pc hearth/lib/sysusers.d/hearth.conf
+    hearth/lib/tmpfiles.d/hearth.conf hearth/share/bash-completion/completions/hearth hearth/share/bash-completion/completions/hearthd)) {
 	ok((grep { $_ eq $file } @files), $file);
 }
 my $unit = slurp("$stage/opt/units/hearthd.service");
 like($unit, qr{^ExecStart=/opt/hearth/sbin/hearthd\b}m, 'the unit starts the installed program');
 unlike($unit, qr/@\w+@/, 'and has no place left open');
-like($unit, qr{^EnvironmentFile=-/opt/etc/default/hearthd}m, 'and reads its options from SYSCONFDIR');
+like($unit, qr{ --config=/opt/etc/hearth/hearth\.conf$}m, 'and reads its options from SYSCONFDIR');
+my @pages = map { s{.*/}{}r } glob 'man/*.[1-8]';
+is(scalar(grep { my $page = $_; !grep { m{/\Q$page\E$} } @files } @pages), 0, 'each page of the manual is there: ' . @pages);
 
 my $daemon = Hearth::Daemon->start(program => "$root/sbin/hearthd");
 $daemon->client->set('k', 'installed');
@@ -56,15 +60,70 @@ int main(int argc, char **argv)
 	return 0;
 }
 C
-($code, $out, $err) = run(['gcc', '-Wall', '-Werror', "-I$root/include", '-o', "$dir/count", "$dir/count.c",
-	"$root/lib/libhearth.a", '-lzstd', '-pthread']);
+# The stage is not where it believes to be, but for this.
+my %found = (PKG_CONFIG_PATH => "$root/lib/pkgconfig", PKG_CONFIG_SYSROOT_DIR => $stage);
+($code, my $flags, $err) = run(['pkg-config', '--cflags', '--libs', 'hearth'], env => \%found);
+is($code, 0, 'pkg-config knows the library') or diag $err;
+($code, $out) = run(['pkg-config', '--modversion', 'hearth'], env => \%found);
+like(slurp('Makefile'), qr/^VERSION\s*= \Q$out\E/m, 'and its version');
+($code, $out, $err) = run(['gcc', '-Wall', '-Werror', '-o', "$dir/count", "$dir/count.c", split ' ', $flags]);
 is($code, 0, 'a program builds against the library') or diag $err;
 my ($log) = map { s{.*/}{}r } grep { -s } glob $daemon->dir . '/log-*';
 ($code, $out) = run(["$dir/count", $daemon->dir, $log]);
 is($out, "1\n", 'and reads a live log');
 is($daemon->stop, 0, 'stops in order');
 
+# ---- completion ----
+# What bash would offer behind these words.
+sub offered
+{
+	my (@words) = @_;
+	my $script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _$1; printf "%s\n" "${COMPREPLY[@]}"';
+	my ($c, $o, $e) = run(['bash', '-c', $script, 'bash', "$root/share/bash-completion/completions/$words[0]", @words],
+		env => { PATH => "$root/sbin:$root/bin:$ENV{PATH}" });
+	is($e, '', "@words: no complaint");
+	return join ' ', sort split ' ', $o;
+}
+# The long options of a --help.
+sub listed { my (@command) = @_; my ($c, $o) = run([@command, '--help']); return map { s/^\s*(?:-\w,)?\s+//r } $o =~ /^(\s*(?:-\w,)?\s+--[a-z][a-z-]*)/mg; }
+
+my @long = listed("$root/sbin/hearthd");
+cmp_ok(scalar @long, '>', 40, 'hearthd lists options');
+is(join(' ', sort split ' ', offered('hearthd', '--') =~ s/=//gr), join(' ', sort @long), 'hearthd: all are offered');
+is(offered('hearthd', '--log-f'), '--log-format=', 'one that takes a value, with its =');
+is(offered('hearthd', '--fsync', '=', ''), 'always everysec os', 'choices');
+is(offered('hearthd', '--fsync', '=', 'a'), 'always', 'that begin so');
+is(offered('hearthd', '--fsync', 'o'), 'os', 'also without =');
+is(offered('hearthd', '--user', 'roo'), 'root', 'users');
+my ($c, $help) = run(["$root/bin/hearth", '--help']);
+my ($commands) = $help =~ /^commands:\n(.*?)\n\n/ms;
+my @commands = $commands =~ /^  ([a-z]+) /mg;
+cmp_ok(scalar @commands, '>', 8, 'hearth lists commands');
+is(offered('hearth', ''), join(' ', sort '--help', '--version', @commands), 'hearth: all are offered');
+is(offered('hearth', $_, '--'), join(' ', sort(listed("$root/bin/hearth", $_))), "hearth $_: so are its options") for @commands;
+is(offered('hearth', 'bench', '--protocol', 'b'), 'binary', 'a choice of a command');
+is(offered('hearth', 'dump', "$dir/cou"), "$dir/count $dir/count.c", 'files');
+
+# ---- away again ----
+my %foreign = ('hearth/include/hearth/mine.h' => 1, 'etc/hearth/other.conf' => 1);
+for (keys %foreign) {
+	system 'mkdir', '-p', "$stage/opt/$_" =~ s{/[^/]*$}{}r;
+	spew("$stage/opt/$_", "mine\n");
+}
+my $config = "$stage/opt/etc/hearth/hearth.conf";
+my $changed = slurp($config) . "# mine\n";
+spew($config, $changed);
+($code, $out, $err) = make('install');
+is($code, 0, 'installed once more') or diag $err;
+is(slurp($config), $changed, 'a configuration that was changed stays as it is');
 ($code, $out, $err) = make('uninstall');
 is($code, 0, 'make uninstall') or diag $err;
-is(`find $stage -type f`, '', 'leaves nothing');
+is(join(' ', map { s{^\Q$stage\E/opt/}{}r } split /\n/, `find $stage -type f | sort`), join(' ', sort keys %foreign, 'etc/hearth/hearth.conf'),
+	'leaves what is not its own, and the changed configuration');
+unlink $config, map { "$stage/opt/$_" } keys %foreign;
+make('install');
+($code, $out, $err) = make('uninstall');
+is($code, 0, 'installed and taken away') or diag $err;
+is(`find $stage -type f`, '', 'nothing is left');
+ok(!-e "$stage/opt/hearth/include/hearth" && !-e "$stage/opt/etc/hearth", 'nor a directory of its own');
 done_testing();
