@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # bash completion for hearthd and hearth. Names are asked of the programs themselves: what --help lists, and the choices that a
-# wrong value is answered with. Nothing else is ever run: --help stands behind all that is asked.
+# wrong value is answered with. Nothing else is ever run: --help or --check-config stands behind all that is asked.
 
 # The long options in a --help text, those that take a value with "=" for hearthd.
 _hearth_options()
@@ -11,7 +11,7 @@ _hearth_options()
 # What hearthd would take for an option: "must be one of a|b".
 _hearthd_choices()
 {
-	hearthd "$1=" --help 2>&1 >/dev/null | sed -nE 's/.*must be (one of )?([a-z0-9=|, -]+)( or .*)?$/\2/p' | tr '|,' '  '
+	hearthd "$1=" --check-config 2>&1 >/dev/null | sed -nE 's/.*must be (one of )?([a-z0-9=|, -]+)( or .*)?$/\2/p' | tr '|,' '  '
 }
 
 # What an option of a subcommand takes, where its --help names choices: "--protocol text|meta".

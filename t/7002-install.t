@@ -90,7 +90,7 @@ sub listed { my (@command) = @_; my ($c, $o) = run([@command, '--help']); return
 my @long = listed("$root/sbin/hearthd");
 cmp_ok(scalar @long, '>', 40, 'hearthd lists options');
 is(join(' ', sort split ' ', offered('hearthd', '--') =~ s/=//gr), join(' ', sort @long), 'hearthd: all are offered');
-is(offered('hearthd', '--log-f'), '--log-format=', 'one that takes a value, with its =');
+is(offered('hearthd', '--log-fo'), '--log-format=', 'one that takes a value, with its =');
 is(offered('hearthd', '--fsync', '=', ''), 'always everysec os', 'choices');
 is(offered('hearthd', '--fsync', '=', 'a'), 'always', 'that begin so');
 is(offered('hearthd', '--fsync', 'o'), 'os', 'also without =');
