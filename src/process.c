@@ -142,10 +142,10 @@ int process_background(struct process *p, const struct config *c)
 {
 	int ends[2];
 
-	if (!c->daemon) {
-		notify_open();
+	/* In the process that the manager knows: it is the one that WATCHDOG_PID names. */
+	notify_open();
+	if (!c->daemon)
 		return 0;
-	}
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		goto fail;
 	pid_t pid = fork();
@@ -165,7 +165,6 @@ int process_background(struct process *p, const struct config *c)
 		goto fail;
 	if (pid > 0)
 		_exit(0);
-	notify_open();
 	return 0;
 fail:
 	msg(MSG_ERROR, "-d: %s", strerror(errno));
@@ -290,12 +289,13 @@ void process_ready(struct process *p, const struct config *c, int port)
 		write_file(port_file, text);
 	}
 	point_to_log(p, 0);
-	to_parent(p, 0);
+	/* Before the process that the manager knows is gone. */
 	if (port > 0)
 		notify_started("serving on port %d", port);
 	else
 		notify_started(
 		    "serving on %s", c->server.unix_path ? c->server.unix_path : "inherited sockets");
+	to_parent(p, 0);
 	if (c->daemon)
 		detach(p, c);
 }

@@ -56,12 +56,15 @@ $daemon->stop;
 # ---- a name of the abstract space, in the background ----
 my $abstract = Hearth::Notify->new(abstract => "hearth-test-$$");
 my $dir = scratch_dir();
-my ($code, $out, $err) = run([program('hearthd'), '-d', '-P', "$dir/pid", '-s', "$dir/sock", '--data-dir', "$dir/data", $> == 0 ? ('-u', 'root') : ()],
-	env => { NOTIFY_SOCKET => $abstract->address });
+# As a manager starts it, the watchdog is for the process that it knows.
+my ($code, $out, $err) = run(['perl', '-e', '$ENV{WATCHDOG_PID} = $$; exec @ARGV', program('hearthd'), '-d', '-P', "$dir/pid", '-s', "$dir/sock", '--data-dir', "$dir/data", $> == 0 ? ('-u', 'root') : ()],
+	env => { NOTIFY_SOCKET => $abstract->address, WATCHDOG_USEC => 800_000 });
 is($code, 0, '-d') or diag $err;
+ok((grep { /READY=1/ } $abstract->all), 'who started it returns when the manager has been told');
 my $ready = $abstract->await(qr/READY=1/) // '';
 ($pid) = slurp("$dir/pid") =~ /(\d+)/;
 like($ready, qr{^READY=1\nMAINPID=$pid\nSTATUS=serving on \Q$dir\E/sock\n\z}, 'an abstract socket; with -d it names the process that serves');
+ok($abstract->await(qr/WATCHDOG=1/), 'which the watchdog hears, too');
 kill 'USR1', $pid;
 ok($abstract->await(qr/STOPPING=1/), 'USR1 stops it, too');
 wait_until('its end', sub { !kill 0, $pid });

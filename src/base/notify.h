@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* Reads the environment, and clears it there: what this process starts is not to speak for it. In the process that will
- * serve, before it has threads. */
+/* Reads the environment, and clears it there: what this process starts is not to speak for it. In the process that the
+ * manager has started, before it has threads; a child of it may go on with all of this. */
 void notify_open(void);
 void notify_close(void);
 
