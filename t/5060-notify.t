@@ -101,7 +101,21 @@ is(scalar(grep { /WATCHDOG/ } $manager->all), 0, 'WATCHDOG_PID of another proces
 $other->stop;
 
 SKIP: {
-	skip 'strace and a sanitizer do not go together', 3 if sanitizer();
+	skip 'strace and a sanitizer do not go together', 6 if sanitizer();
+
+	# ---- a start that writes a snapshot before it serves ----
+	my $slow = Hearth::Daemon->start(env => \%env);
+	is($slow->client->set('k', 'v'), 'STORED', 'an item without an expiry');
+	$slow->stop;
+	$manager->forget;
+	$slow->{prefix} = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=fsync,fdatasync', '-e',
+		'inject=fsync,fdatasync:delay_enter=2500000'];
+	$slow->up(args => ['--restart-mode', 'ttl-cap=1000']);
+	ok($manager->await(qr/^STATUS=loaded; writing the changed expiry times and marks\n/, 1), 'a cap on expiry, and a slow disk: it says what it does');
+	ok((grep { /^EXTEND_TIMEOUT_USEC=/ } $manager->all), 'and asks for time');
+	$slow->kill9;
+
+	# ---- a worker that does not go round ----
 	my $watched = watched('own');
 	$manager->await(qr/WATCHDOG/);
 	my $strace = spawn(['strace', '-qq', '-o', '/dev/null', '-p', $watched->thread('worker-1'), '-e', 'trace=epoll_wait', '-e',
