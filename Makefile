@@ -25,16 +25,16 @@ BASE_D  = hash clock msg notify schedule
 FORMAT  = status record records dict keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
-STORE   = arena index ghost item ahead large policy lane change rewrite put touch mark unpack load reclaim shrink scan walk store
+STORE   = arena index ghost item ahead large policy lane change rewrite put touch mark unpack load reclaim shrink scan walk drop store
 PROTO   = command base64 meta parse reply binary uri
 PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply dicts load window replay hole lost report recover \
 	rate life scrub quota room
-ENGINE  = engine commands compress unpack background bound rotate start pin keep scrubber
+ENGINE  = engine commands compress unpack background bound rotate drop start pin keep scrubber
 SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
 	observed watch watcher detail cluster binary binary_items stats admin alive server
 MAIN    = hearthd config config_file config_value process reload cgroup stop
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
-	target copy tar vault restore backup snapshot snapshots pin set stats \
+	target copy tar vault restore backup snapshot snapshots drop pin set stats \
 	table contents live origin summary keys writer export filler reader reader_csv reader_ndjson reader_text import diff \
 	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
 	bench_progress bench_random bench_report bench_sizes bench_trace bench_value bench_worker

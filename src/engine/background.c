@@ -65,6 +65,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	int64_t began = clock_mono_us();
 	store_thread_set_now(t, clock_now(e->clock));
 	enum hearth_status status = HEARTH_TOO_LARGE;
+	uint64_t evicted = store_evicted_count(e->store);
 	if (bound_admit(e)) {
 		status = snap_run(&so, ret, &err);
 		bound_taken(e, status, ret);
@@ -75,6 +76,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	e->snapshots += status == HEARTH_OK;
 	e->snapshot_errors += status != HEARTH_OK;
 	if (status == HEARTH_OK) {
+		e->evicted_published = evicted;
 		e->last_number = ret->number;
 		e->last_items = ret->items;
 		e->last_bytes = ret->bytes;
@@ -288,6 +290,8 @@ void background_stop(struct engine *e)
 	pthread_mutex_unlock(&e->lock);
 	atomic_store(&e->stop_waits, "the log's new segment");
 	rotate_wait(e);
+	atomic_store(&e->stop_waits, "the drop of a prefix");
+	drop_wait(e);
 	atomic_store(&e->stop_waits, "the scrub, which reads a file");
 	scrubber_stop(e);
 	atomic_store(&e->stop_waits, "the snapshot that is being written");

@@ -268,6 +268,8 @@ static enum store_result touch(
 		if (result != STORE_OK)
 			return result;
 		result = store_touch(w->thread, key, expiry, secured, emit, arg, &out);
+		if (result == STORE_DROPPED)
+			continue;
 		/* The item was not kept on disk and now is: its value goes there. */
 		if (result != STORE_MORE_ROOM || out.needed <= secured)
 			break;
@@ -359,7 +361,7 @@ enum store_result engine_put(struct engine_worker *w, const struct store_key *ke
 		result = store_put(w->thread, key, &own, secured, &out);
 		if (result == STORE_MORE_ROOM)
 			secured = out.needed;
-		held = result == STORE_PACKED;
+		held = result == STORE_PACKED || result == STORE_DROPPED;
 	} while (result == STORE_MORE_ROOM || unpack_item(w, key, &result));
 	/* The store took it over, but where it was not called, or had the value there unpacked first. */
 	bool left = held || result == STORE_REFUSED || result == STORE_WAIT;
@@ -381,6 +383,21 @@ enum store_result engine_delete(struct engine_worker *w, const struct store_key 
 		return result;
 	result = store_delete(w->thread, key, compare, &out);
 	return removed(w, result, out.seq);
+}
+
+enum store_result engine_drop_key(struct engine_worker *w, const struct store_key *key)
+{
+	struct store_outcome out;
+	enum store_result result = secure_removal(w, key->len, 0);
+	if (result != STORE_OK)
+		return result;
+	result = store_drop_key(w->thread, key, &out);
+	return removed(w, result, out.seq);
+}
+
+enum store_result engine_drop_room(struct engine_worker *w)
+{
+	return secure_removal(w, 0, 0);
 }
 
 enum store_result engine_arith(struct engine_worker *w, const struct store_key *key,
@@ -420,6 +437,8 @@ static enum store_result mark_item(struct engine_worker *w, const struct store_k
 	enum store_result result;
 	for (;;) {
 		result = mark_once(w, key, &own, secured, emit, arg, &out);
+		if (result == STORE_DROPPED)
+			continue;
 		if ((result == STORE_REFUSED || result == STORE_NO_MEMORY) && invalidates)
 			return engine_delete(w, key, mark->compare);
 		/* Without memory for a copy it is marked where it is. */

@@ -47,10 +47,10 @@ static enum hearth_status open_store(struct engine *e, struct hearth_error *ret_
 		e->store = store_open(&so);
 	}
 	e->clock = clock_open(0);
-	e->workers = calloc(e->options.workers + 1, sizeof(*e->workers));
+	e->workers = calloc(engine_workers(e), sizeof(*e->workers));
 	if (!e->store || !e->clock || !e->workers)
 		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "no memory for the store");
-	for (unsigned i = 0; i <= e->options.workers; i++) {
+	for (unsigned i = 0; i < engine_workers(e); i++) {
 		struct engine_worker *w = &e->workers[i];
 		w->magic = ENGINE_WORKER_MAGIC;
 		w->engine = e;
@@ -170,6 +170,8 @@ static void fill_recovery(struct engine *e, double seconds)
 	e->recovery.left_out_bytes = r->left_out_bytes;
 	e->recovery.damaged = r->damaged;
 	e->recovery.downtime = (double)r->life.down_ms / 1e3;
+	/* What was not taken in is on disk yet, as what is evicted. */
+	e->evicted_published = e->recovery.dropped ? UINT64_MAX : 0;
 	e->recovery.empty = r->empty;
 	e->recovery.clock = r->life.odd ? r->life.what : NULL;
 	e->recovery.clock_back = r->life.back_ms / 1000;
@@ -257,11 +259,12 @@ void engine_close(struct engine **ref)
 	if (e->compress)
 		compress_stop(&e->compress);
 	background_stop(e);
+	drop_free(e);
 	if (e->wal)
 		wal_close(&e->wal);
 	if (e->persist)
 		files_close(&e->files);
-	for (unsigned i = 0; e->workers && i <= e->options.workers; i++)
+	for (unsigned i = 0; e->workers && i < engine_workers(e); i++)
 		if (e->workers[i].thread)
 			store_thread_close(&e->workers[i].thread);
 	unpack_close(e);

@@ -196,6 +196,31 @@ enum hearth_status engine_rotate(struct engine *e,
 enum hearth_status engine_pin(struct engine *e, uint64_t number, bool pin,
     void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes),
     void *arg);
+/* What a drop is to do, */
+struct engine_drop_order {
+	const void *prefix; /* copied */
+	size_t len;         /* 1 to 250 */
+	bool dry;           /* it only counts */
+	bool purge;         /* no file of the directory is to hold what was dropped */
+};
+/* and how far it is. */
+struct engine_dropped {
+	bool ended;
+	bool writing;          /* all is deleted; it waits for a snapshot */
+	unsigned permille;     /* of the keys it has looked at */
+	uint64_t items, bytes; /* deleted, or counted; bytes of key and value */
+	uint64_t snapshot;     /* that it has taken; 0 = none was needed */
+	/* At the end. HEARTH_BUSY: the daemon stops; HEARTH_TOO_LARGE: pinned snapshots are in a purge's way; HEARTH_IO,
+	 * HEARTH_NOMEM. What has been deleted until then stays so. */
+	enum hearth_status status;
+	char note[320]; /* why; empty = all is done, and durable under every policy */
+};
+typedef void engine_told(void *arg, const struct engine_dropped *state);
+/* Deletes all items whose keys begin with a prefix, and that are there when it begins; requests go on. told is called from
+ * a thread of its own, now and then and at the end. One at a time, one thread asks. HEARTH_OK (told will be called),
+ * HEARTH_BUSY (one is under way), HEARTH_END (no data directory), HEARTH_IO (the disk fails or is full), HEARTH_NOMEM. */
+enum hearth_status engine_drop(
+    struct engine *e, const struct engine_drop_order *order, engine_told *told, void *arg);
 /* Tests only. */
 void engine_jump(struct engine *e, int64_t seconds);
 

@@ -33,6 +33,7 @@ struct engine_worker {
 };
 
 struct keep_prefix;
+struct drop;
 
 struct snapshot_request {
 	void (*done)(void *arg, enum hearth_status status, uint64_t number, uint64_t items, uint64_t bytes);
@@ -50,7 +51,7 @@ struct engine {
 	struct files files;
 	bool persist;
 	struct wal *wal;
-	struct engine_worker *workers; /* options.workers, and the engine's own behind them */
+	struct engine_worker *workers; /* options.workers, and the engine's own behind them: see engine_own */
 	struct engine_recovery recovery;
 	struct recover_result *recovered;
 	const char *_Atomic stop_waits; /* see engine_stop_waits */
@@ -92,6 +93,9 @@ struct engine {
 	_Atomic bool rotating;
 	void (*rotation_done)(void *arg, enum hearth_status status, uint64_t segment, uint64_t last);
 	void *rotation_arg;
+	struct drop *drop; /* the last one; of the thread that asks, like the rotation */
+	uint64_t
+	    evicted_published; /* when the last snapshot began: what was evicted since may be on disk; under lock */
 	uint64_t snapshots, snapshot_errors, last_number, last_items, last_bytes, last_us;
 	int64_t last_time; /* wall seconds */
 	int64_t last_try;  /* monotonic seconds */
@@ -128,7 +132,7 @@ static inline struct unpacking unpack_begin(struct engine_worker *w, store_emit 
 }
 bool unpack_emit(void *arg, const struct store_view *view);
 enum store_result unpack_done(struct unpacking *u, const struct store_key *key, enum store_result result);
-/* After STORE_PACKED: the value is not packed any more, or gone, and the call may be repeated. False: *result is what else
+/* After STORE_PACKED: the value is not packed any more, or gone, and the call may be repeated, as after STORE_DROPPED. False: *result is what else
  * it came to. */
 bool unpack_item(struct engine_worker *w, const struct store_key *key, enum store_result *result);
 /* Before workers serve: what they need to pack or unpack. False: no memory, or no thread. */
@@ -164,12 +168,30 @@ bool background_start(struct engine *e);
 void background_stop(struct engine *e);
 /* Until the last rotation has ended, before the log does. */
 void rotate_wait(struct engine *e);
+/* The same for a drop, which ends soon when the engine stops. */
+void drop_wait(struct engine *e);
+void drop_free(struct engine *e);
+/* Deletes what goes with the drop that is under way: STORE_OK, NOT_FOUND, EXISTS (it stays), WAIT, REFUSED. */
+enum store_result engine_drop_key(struct engine_worker *w, const struct store_key *key);
+/* Room for the number that a drop begins with: STORE_OK, WAIT. */
+enum store_result engine_drop_room(struct engine_worker *w);
 /* store -> engine: regions run short. */
 void background_wake_evictor(void *arg);
 
 static inline struct engine_worker *engine_own(struct engine *e)
 {
 	return &e->workers[e->options.workers];
+}
+
+/* That of the thread that drops a prefix. */
+static inline struct engine_worker *engine_dropper(struct engine *e)
+{
+	return &e->workers[e->options.workers + 1];
+}
+
+static inline unsigned engine_workers(const struct engine *e)
+{
+	return e->options.workers + 2;
 }
 
 #endif

@@ -74,6 +74,8 @@ static bool unpack_value(void *arg, uint32_t dict, const uint8_t *packed, size_t
 
 bool unpack_item(struct engine_worker *w, const struct store_key *key, enum store_result *result)
 {
+	if (*result == STORE_DROPPED)
+		return true;
 	if (*result != STORE_PACKED)
 		return false;
 	*result = store_unpack(w->thread, key, unpack_value, w);
@@ -88,7 +90,7 @@ bool unpack_open(struct engine *e)
 {
 	if (!e->options.compress && dict_count(e->dicts) == 0)
 		return true;
-	for (unsigned i = 0; i <= e->options.workers; i++) {
+	for (unsigned i = 0; i < engine_workers(e); i++) {
 		e->workers[i].packing = compress_worker_new(e->options.compress);
 		if (!e->workers[i].packing)
 			return false;
@@ -100,7 +102,7 @@ bool unpack_open(struct engine *e)
 
 void unpack_close(struct engine *e)
 {
-	for (unsigned i = 0; e->workers && i <= e->options.workers; i++)
+	for (unsigned i = 0; e->workers && i < engine_workers(e); i++)
 		if (e->workers[i].packing)
 			compress_worker_free(&e->workers[i].packing);
 }
@@ -115,7 +117,7 @@ void unpack_get_stats(const struct engine *e, struct engine_packing *ret)
 	*ret = (struct engine_packing){.on = e->compress, .dictionaries = dict_count(e->dicts)};
 	if (e->compress)
 		ret->trainings = compress_trainings(e->compress);
-	for (unsigned i = 0; i <= e->options.workers && e->workers[i].packing; i++) {
+	for (unsigned i = 0; i < engine_workers(e) && e->workers[i].packing; i++) {
 		const struct compress_worker *cw = e->workers[i].packing;
 		ret->unpacked += load(&cw->unpacked);
 		ret->errors += load(&cw->errors);

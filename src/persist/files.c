@@ -444,6 +444,22 @@ enum hearth_status files_give_up(struct files *f, struct hearth_error *ret_err)
 	return status == HEARTH_OK ? files_sweep(f, ret_err) : status;
 }
 
+enum hearth_status files_purge(struct files *f, uint64_t number, struct hearth_error *ret_err)
+{
+	struct manifest *m = &f->manifest;
+	bool ok = true;
+	for (size_t i = 0; ok && i < m->n_snapshots;) {
+		if (m->snapshots[i].pinned || m->snapshots[i].number >= number)
+			i++;
+		else
+			ok = retire_snapshot(m, i);
+	}
+	if (!ok || !retire_segments(f))
+		return hearth_fail(ret_err, HEARTH_NOMEM, DATADIR_MANIFEST, 0, "no memory for the manifest");
+	enum hearth_status status = write_at_any_price(f, ret_err);
+	return status == HEARTH_OK ? files_sweep(f, ret_err) : status;
+}
+
 uint64_t files_superfluous(struct files *f)
 {
 	const struct manifest *m = &f->manifest;
@@ -574,7 +590,13 @@ bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, u
 
 enum hearth_status files_packed(struct files *f, uint64_t number, struct hearth_error *ret_err)
 {
-	return put_in_place(f, DATADIR_LOG, number, ret_err);
+	const struct manifest *m = &f->manifest;
+	for (size_t i = 0; i < m->n_segments; i++)
+		if (m->segments[i].number == number)
+			return put_in_place(f, DATADIR_LOG, number, ret_err);
+	/* A purge does not wait for who packs; a name must not come back. */
+	files_drop_temporary(f, DATADIR_LOG, number);
+	return hearth_fail(ret_err, HEARTH_END, DATADIR_MANIFEST, 0, "no such segment");
 }
 
 enum hearth_status files_raise_high_water(struct files *f, uint64_t high, struct hearth_error *ret_err)

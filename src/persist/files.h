@@ -96,12 +96,15 @@ enum hearth_status files_pin(struct files *f, uint64_t number, bool pin, struct 
  * only it needs. Of a generation that is marked as not to be trusted the newest goes, too, and then its log. HEARTH_END: there
  * is nothing to give up. */
 enum hearth_status files_give_up(struct files *f, struct hearth_error *ret_err);
+/* Gives up all snapshots with a lower number than this that are not pinned, whatever keep says, with the log that only they
+ * need, and removes the files. HEARTH_IO: some may be there yet, and go with the next snapshot. */
+enum hearth_status files_purge(struct files *f, uint64_t number, struct hearth_error *ret_err);
 /* What a snapshot taken now would make superfluous if none but pinned ones were kept: bytes. */
 uint64_t files_superfluous(struct files *f);
 /* The oldest segment that only an older snapshot needs and whose number is above `after`: worth packing. With where it ends
  * by its successor's header. False when there is none. */
 bool files_next_to_pack(struct files *f, uint64_t after, uint64_t *ret_number, uint64_t *ret_end);
-/* Puts the packed copy ("<name>.tmp") in its place. */
+/* Puts the packed copy ("<name>.tmp") in its place. HEARTH_END: the segment has been retired meanwhile, and so is its copy. */
 enum hearth_status files_packed(struct files *f, uint64_t number, struct hearth_error *ret_err);
 /* Raises the durable mark to at least `high`. */
 enum hearth_status files_raise_high_water(struct files *f, uint64_t high, struct hearth_error *ret_err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* admin: the admin socket, see admin.h. A client that waits for a snapshot or a rotation is answered from the main
- * thread, which the snapshot's or rotation's thread wakes: results wait in a list under a lock. A client that went
+/* admin: the admin socket, see admin.h. A client that waits for a snapshot, a rotation or a drop is answered from the
+ * main thread, which the thread that does it wakes: results wait in a list under a lock. A client that went
  * away in between is not found then. */
 #include "server/admin.h"
 
@@ -27,7 +27,7 @@
 #include "server/stats.h"
 
 #define ADMIN_MAGIC  0x41444d4eu
-#define LINE_LEN     256
+#define LINE_LEN     640 /* a key in hexadecimal digits, and words */
 #define CLIENTS_MAX  64
 #define NAME_IN_PROC 64
 
@@ -35,17 +35,20 @@ struct client {
 	struct admin *admin;
 	uint64_t id; /* never used twice */
 	int fd;
-	bool waits; /* for a snapshot or a rotation */
+	bool waits; /* for a snapshot, a rotation or a drop */
 	struct buf in, out;
 	struct event *read_event, *write_event;
 	TAILQ_ENTRY(client) list;
 };
 
-/* The end of a snapshot or a rotation, on its way to the client that asked. */
+enum result_kind { RESULT_SNAPSHOT, RESULT_PIN, RESULT_ROTATION, RESULT_DROP };
+
+/* The end of a snapshot, a pin, a rotation or a drop, on its way to the client that asked; of a drop how far it is, too. */
 struct result {
 	struct admin *admin;
 	uint64_t client;
-	bool rotation, pin;
+	enum result_kind kind;
+	struct engine_dropped dropped;
 	enum hearth_status status;
 	uint64_t number, items, bytes; /* of a snapshot */
 	uint64_t last;                 /* of a rotation; number is the segment's */
@@ -194,7 +197,7 @@ static void ask_rotation(struct client *c)
 
 	if (!r)
 		return;
-	r->rotation = true;
+	r->kind = RESULT_ROTATION;
 	enum hearth_status status = engine_rotate(c->admin->server->engine, rotation_done, r);
 	if (status == HEARTH_OK) {
 		c->waits = true;
@@ -204,6 +207,84 @@ static void ask_rotation(struct client *c)
 	say(c, status == HEARTH_BUSY  ? "ERROR a rotation is under way\n"
 	       : status == HEARTH_END ? "ERROR no data directory\n"
 	                              : "ERROR no thread for it\n");
+}
+
+/* From the drop's thread. What the client waits for was made when it asked; a line in between is left out without memory. */
+static void drop_told(void *arg, const struct engine_dropped *state)
+{
+	struct result *r = arg;
+
+	if (!state->ended) {
+		struct result *end = r;
+		if (!(r = malloc(sizeof *r)))
+			return;
+		*r = *end;
+	}
+	r->dropped = *state;
+	deliver(r);
+}
+
+static void tell_drop(struct client *c, const struct result *r)
+{
+	const struct engine_dropped *d = &r->dropped;
+	char text[400], name[DATADIR_NAME_SIZE] = "-";
+
+	if (d->snapshot)
+		datadir_name(DATADIR_SNAPSHOT, d->snapshot, name);
+	if (!d->ended)
+		snprintf(text, sizeof text, "PROGRESS %u %" PRIu64 " %s\n", d->permille, d->items,
+		    d->writing ? "snapshot" : "keys");
+	else if (d->note[0])
+		snprintf(text, sizeof text, "ERROR %s (%" PRIu64 " items deleted)\n", d->note, d->items);
+	else
+		snprintf(text, sizeof text, "OK %" PRIu64 " %" PRIu64 " %s\n", d->items, d->bytes, name);
+	say(c, text);
+}
+
+/* "PREFIX [dry | purge]", the prefix in hexadecimal digits. */
+static bool parse_drop(const char *text, uint8_t prefix[STORE_KEY_MAX], struct engine_drop_order *ret)
+{
+	size_t digits = strspn(text, "0123456789abcdef");
+	unsigned byte;
+
+	*ret = (struct engine_drop_order){.prefix = prefix, .len = digits / 2};
+	if (digits == 0 || digits % 2 || digits / 2 > STORE_KEY_MAX)
+		return false;
+	for (size_t i = 0; i < ret->len; i++) {
+		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+			return false;
+		prefix[i] = (uint8_t)byte;
+	}
+	text += digits;
+	ret->dry = strcmp(text, " dry") == 0;
+	ret->purge = strcmp(text, " purge") == 0;
+	return !*text || ret->dry || ret->purge;
+}
+
+static void ask_drop(struct client *c, const char *text)
+{
+	uint8_t prefix[STORE_KEY_MAX];
+	struct engine_drop_order order;
+	struct result *r;
+
+	if (!parse_drop(text, prefix, &order)) {
+		say(c, "ERROR not a prefix of 1 to 250 bytes\n");
+		return;
+	}
+	if (!(r = promise(c)))
+		return;
+	r->kind = RESULT_DROP;
+	enum hearth_status status = engine_drop(c->admin->server->engine, &order, drop_told, r);
+	if (status == HEARTH_OK) {
+		c->waits = true;
+		return;
+	}
+	free(r);
+	say(c, status == HEARTH_BUSY  ? "ERROR a drop is under way\n"
+	       : status == HEARTH_END ? "ERROR no data directory\n"
+	       : status == HEARTH_IO
+	           ? "ERROR nothing is dropped: the disk fails or is full, and no deletion would last\n"
+	           : "ERROR no thread for it\n");
 }
 
 static void ask_snapshot(struct client *c)
@@ -235,7 +316,7 @@ static void ask_pin(struct client *c, const char *number, bool pin)
 	}
 	if (!(r = promise(c)))
 		return;
-	r->pin = true;
+	r->kind = RESULT_PIN;
 	c->waits = engine_pin(c->admin->server->engine, n, pin, snapshot_done, r) == HEARTH_OK;
 	if (!c->waits) {
 		free(r);
@@ -279,6 +360,8 @@ static void run_line(struct client *c, char *text)
 		ask_snapshot(c);
 	} else if (strcmp(text, "rotate") == 0) {
 		ask_rotation(c);
+	} else if (strncmp(text, "drop ", 5) == 0) {
+		ask_drop(c, text + 5);
 	} else if (strncmp(text, "pin ", 4) == 0) {
 		ask_pin(c, text + 4, true);
 	} else if (strncmp(text, "unpin ", 6) == 0) {
@@ -349,6 +432,26 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	flush(arg);
 }
 
+static void tell_result(struct client *c, const struct result *r)
+{
+	c->waits = r->kind == RESULT_DROP && !r->dropped.ended;
+	switch (r->kind) {
+	case RESULT_SNAPSHOT:
+		tell_snapshot(c, r);
+		break;
+	case RESULT_PIN:
+		tell_pin(c, r);
+		break;
+	case RESULT_ROTATION:
+		tell_rotation(c, r);
+		break;
+	case RESULT_DROP:
+		tell_drop(c, r);
+		break;
+	}
+	run_lines(c);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	struct admin *a = arg;
@@ -370,14 +473,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		TAILQ_FOREACH(c, &a->clients, list)
 		{
 			if (c->id == r->client) {
-				c->waits = false;
-				if (r->rotation)
-					tell_rotation(c, r);
-				else if (r->pin)
-					tell_pin(c, r);
-				else
-					tell_snapshot(c, r);
-				run_lines(c);
+				tell_result(c, r);
 				break;
 			}
 		}

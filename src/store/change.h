@@ -22,6 +22,10 @@ void change_leave(struct store *s, const struct change_site *site);
 uint64_t change_note(struct store_thread *t, const struct store_change *change);
 /* Leaves a tombstone and removes what is there. Returns the tombstone's number. */
 uint64_t change_remove(struct store_thread *t, const struct store_key *key, struct change_site *site);
+/* Whether the item goes with a drop that has begun (drop.c): then nothing new may be made of it. */
+bool change_dropped(const struct store *s, const struct item *it);
+/* Deletes one that does, and counts it. Returns the tombstone's number. */
+uint64_t change_drop(struct store_thread *t, const struct store_key *key, struct change_site *site);
 /* What a reply that shows a miss has to wait for. */
 uint64_t change_gone(const struct store *s, const struct change_site *site);
 uint64_t change_cas(const struct item *it);

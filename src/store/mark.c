@@ -59,6 +59,10 @@ static enum store_result first_look(struct store_thread *t, const struct store_k
 		ret->expired = site->expired && !invalidates;
 		return STORE_NOT_FOUND;
 	}
+	if (!mark->unlogged && change_dropped(t->store, site->it)) {
+		ret->seq = change_drop(t, key, site);
+		return STORE_DROPPED;
+	}
 	ret->seq = item_seq(site->it);
 	ret->cas = change_cas(site->it);
 	if (mark->compare && ret->cas != mark->compare)

@@ -72,6 +72,8 @@ struct store {
 	struct reclaim_entry *entries;
 	uint32_t sweep_at, shrink_at;
 	struct store_scan scan;
+	struct store_drop *drop;          /* written with all shards locked, read with one */
+	_Atomic uint64_t evictions_reset; /* those before stats reset */
 	_Atomic uint64_t evictions, expired, expired_unfetched, evicted_unfetched, reclaims, cleans,
 	    load_evictions, flushed;
 };

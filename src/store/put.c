@@ -210,6 +210,11 @@ static enum store_result concat(struct store_thread *t, const struct store_key *
 		struct change_site site;
 		struct original o;
 		change_enter(t, key, &site);
+		if (site.it && change_dropped(s, site.it)) {
+			ret->seq = change_drop(t, key, &site);
+			change_leave(s, &site);
+			return STORE_DROPPED;
+		}
 		if (!site.it) {
 			if (!put->vivify)
 				ret->seq = change_remove(t, key, &site);
@@ -284,7 +289,7 @@ enum store_result store_put(struct store_thread *t, const struct store_key *key,
 		result = concat_or_store(t, key, put, &spec, secured, ret);
 	else
 		result = store_value(t, key, put, &spec, ret);
-	if (result == STORE_MORE_ROOM || result == STORE_PACKED)
+	if (result == STORE_MORE_ROOM || result == STORE_PACKED || result == STORE_DROPPED)
 		return result; /* the large value stays the caller's for the next try */
 	if (spec.large)
 		large_unref(&spec.large);
@@ -411,7 +416,10 @@ enum store_result store_arith(struct store_thread *t, const struct store_key *ke
 	if (!change_room(t, item_round(sizeof(struct item) + key->len + 24 + DIGITS_MAX)))
 		return STORE_NO_MEMORY;
 	change_enter(t, key, &site);
-	if (site.it) {
+	if (site.it && change_dropped(s, site.it)) {
+		result = STORE_DROPPED;
+		ret->seq = change_drop(t, key, &site);
+	} else if (site.it) {
 		ret->seq = item_seq(site.it);
 		result = calculate(&site, arith, &ret->number);
 		if (result == STORE_OK)

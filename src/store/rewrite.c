@@ -109,6 +109,9 @@ static uint64_t note_rewrite(struct store_thread *t, const struct store_key *key
 static bool unchanged(
     const struct store *s, const struct rewrite *rw, const struct original *o, const struct change_site *site)
 {
+	/* A drop may have begun since the first look. */
+	if (site->it && !is_quiet(rw) && change_dropped(s, site->it))
+		return false;
 	return site->it && (!is_quiet(rw) || store_place(s, site->it) == o->place) &&
 	       item_seq(site->it) == o->spec.seq && item_expiry(site->it) == o->spec.expiry &&
 	       (item_state(site->it) & ~(unsigned)ITEM_FETCHED) == (o->spec.state & ~(unsigned)ITEM_FETCHED);

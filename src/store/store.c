@@ -469,11 +469,16 @@ uint64_t store_expired_count(const struct store *s)
 	return atomic_load_explicit(&s->expired, memory_order_relaxed);
 }
 
+uint64_t store_evicted_count(const struct store *s)
+{
+	return atomic_load(&s->evictions);
+}
+
 void store_get_stats(struct store *s, struct store_stats *st)
 {
 	*st = (struct store_stats){
 	    .memory = s->memory,
-	    .evictions = s->evictions,
+	    .evictions = s->evictions - s->evictions_reset,
 	    .expired = s->expired,
 	    .expired_unfetched = s->expired_unfetched,
 	    .flushed = s->flushed,
@@ -510,7 +515,8 @@ void store_get_stats(struct store *s, struct store_stats *st)
 
 void store_reset_stats(struct store *s)
 {
-	s->evictions = s->flushed = s->expired = s->expired_unfetched = s->evicted_unfetched = 0;
+	s->evictions_reset = s->evictions;
+	s->flushed = s->expired = s->expired_unfetched = s->evicted_unfetched = 0;
 	for (unsigned i = 0; i < s->n_lanes; i++) {
 		pthread_mutex_lock(&s->lanes[i].lock);
 		s->lanes[i].total_items = 0;

@@ -228,6 +228,28 @@ void store_scan_unlock(struct store *s);
  * visited once; none is a hit. */
 bool store_walk(struct store_thread *t, uint32_t *shard, store_visit_key *visit, void *arg, bool *ret_again);
 
+/* ---- dropping a prefix ---- */
+struct store_drop {
+	const void *prefix; /* the caller's, until store_drop_end */
+	size_t len;
+	uint64_t upto; /* items with a higher number stay */
+	/* Deleted: by store_drop_key, and by who would have changed them. Bytes of key and value. */
+	_Atomic uint64_t items, bytes;
+};
+/* Takes a number, for which room is secured: an item that has a lower one, and such a key, is from here on not changed any
+ * more but deleted (STORE_DROPPED). One drop at a time. */
+void store_drop_begin(struct store_thread *t, struct store_drop *drop);
+void store_drop_end(struct store_thread *t);
+/* Lists what is to go, as store_walk does; what has expired or was flushed, too, as a snapshot may have it yet. */
+bool store_drop_list(
+    struct store_thread *t, uint32_t *shard, store_visit_key *visit, void *arg, bool *ret_again);
+uint32_t store_drop_parts(const struct store *s);
+/* STORE_OK: deleted; NOT_FOUND: it was not there any more, and has a tombstone; EXISTS: stored anew, it stays. */
+enum store_result store_drop_key(
+    struct store_thread *t, const struct store_key *key, struct store_outcome *ret);
+/* Items evicted so far, whatever `stats reset` says, but for those while loading. */
+uint64_t store_evicted_count(const struct store *s);
+
 struct store_stats {
 	uint64_t items, total_items, bytes, memory, memory_used;
 	uint64_t evictions, flushed, expired, expired_unfetched, evicted_unfetched, reclaims, cleans;

@@ -21,6 +21,11 @@ enum store_result store_touch(struct store_thread *t, const struct store_key *ke
 		bool has_field = item_state(site.it) & ITEM_HAS_EXPIRY;
 		bool hidden = item_state(site.it) & ITEM_NOT_KEPT;
 		bool keep = hidden && !past && !store_not_kept(s, key, expiry, t->now);
+		if (keep && change_dropped(s, site.it)) {
+			ret->seq = change_drop(t, key, &site);
+			change_leave(s, &site);
+			return STORE_DROPPED;
+		}
 		bool in_place = past || ((has_field || expiry == 0) && !keep);
 		if (keep && item_value_len(site.it) > secured) {
 			ret->needed = item_value_len(site.it);

@@ -28,6 +28,7 @@ enum store_result {
 	STORE_MORE_ROOM, /* the emit callback wanted more room: make it and repeat the call */
 	STORE_REFUSED,   /* the disk failed and changes are refused: SERVER_ERROR, memory is untouched */
 	STORE_PACKED,    /* nothing has happened: the value must be unpacked first (store_unpack) */
+	STORE_DROPPED, /* the item was to go and has gone, with its tombstone: repeat the call, it is a miss now */
 };
 
 enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPEND, STORE_CAS };

@@ -416,23 +416,6 @@ static void dump_source(struct dump *d, const char *path)
 	source_close(&s);
 }
 
-/* As keys are printed: \xNN is a byte, everything else is itself. Returns the length; out has room for the text. */
-static size_t take_escapes(uint8_t *out, const char *text)
-{
-	size_t n = 0;
-	unsigned byte;
-	int used;
-	while (*text) {
-		used = 0;
-		if (sscanf(text, "\\x%2x%n", &byte, &used) == 1 && used == 4)
-			text += used;
-		else
-			byte = (uint8_t)*text++;
-		out[n++] = (uint8_t)byte;
-	}
-	return n;
-}
-
 static void take_option(struct dump *d, int row, const char *value)
 {
 	switch (row) {
@@ -444,7 +427,7 @@ static void take_option(struct dump *d, int row, const char *value)
 		break;
 	case ROW_KEY:
 		d->key = (uint8_t *)value; /* the argument's own bytes; never longer */
-		d->key_len = take_escapes(d->key, value);
+		d->key_len = options_bytes(d->key, value);
 		break;
 	case ROW_PREFIX:
 		d->prefix = value;

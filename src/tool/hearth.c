@@ -18,6 +18,7 @@ static const struct command COMMANDS[] = {
     {"restore", restore_main, "make a new data directory from a snapshot or a data directory"},
     {"backup", backup_main, "copy a data directory, whose daemon may be running"},
     {"snapshot", snapshot_main, "have a running daemon write a snapshot"},
+    {"drop", drop_main, "delete all items whose keys begin with a prefix"},
     {"pin", pin_main, "keep a snapshot until it is unpinned"},
     {"unpin", unpin_main, "let a pinned snapshot go with the others"},
     {"stats", stats_main, "print the counters of a running daemon"},

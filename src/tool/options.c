@@ -105,3 +105,19 @@ bool options_number(
 	*ret_n = n;
 	return true;
 }
+
+size_t options_bytes(uint8_t *out, const char *text)
+{
+	size_t n = 0;
+	unsigned byte;
+	int used;
+	while (*text) {
+		used = 0;
+		if (sscanf(text, "\\x%2x%n", &byte, &used) == 1 && used == 4)
+			text += used;
+		else
+			byte = (uint8_t)*text++;
+		out[n++] = (uint8_t)byte;
+	}
+	return n;
+}

@@ -46,6 +46,9 @@ char **options_arguments(struct options *o, int min, int max, int *ret_n);
 /* Says what is wrong with the usage, points to --help; returns TOOL_USAGE. */
 int options_usage(const struct options_spec *spec, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* A key as keys are printed: \xNN is a byte, everything else is itself. Returns the length; out has room for the text, and may
+ * be the text. */
+size_t options_bytes(uint8_t *out, const char *text);
 /* An option's whole number within [min, max]. False after a message. */
 bool options_number(
     const struct options_spec *spec, int row, const char *text, uint64_t min, uint64_t max, uint64_t *ret_n);

@@ -33,6 +33,7 @@ int dump_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int restore_main(int argc, char **argv);
 int backup_main(int argc, char **argv);
+int drop_main(int argc, char **argv);
 int pin_main(int argc, char **argv);
 int unpin_main(int argc, char **argv);
 int snapshot_main(int argc, char **argv);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* drop: has the daemon that runs on a directory delete all items whose keys begin with a prefix, shows how far it is, and
+ * prints how many there were. */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/msg.h"
+#include "tool/client.h"
+#include "tool/json.h"
+#include "tool/options.h"
+#include "tool/tool.h"
+#include <hearth/datadir.h>
+#include <hearth/record.h>
+
+enum { ROW_PREFIX, ROW_PURGE, ROW_DRY, ROW_JSON, N_ROWS };
+static const struct options_row ROWS[] = {
+    [ROW_PREFIX] = {"prefix", "PREFIX", "what the keys begin with (\\xNN is a byte)"},
+    [ROW_PURGE] = {"purge", NULL, "then take a snapshot and remove older ones, with their log"},
+    [ROW_DRY] = {"dry-run", NULL, "delete nothing: count them"},
+    [ROW_JSON] = {"json", NULL, "one JSON object"},
+};
+static const struct options_spec SPEC = {
+    "drop", "DIR", "Has the daemon on DIR delete all items whose keys begin with a prefix.", ROWS, N_ROWS};
+
+struct drop {
+	const char *directory;
+	uint8_t prefix[RECORD_KEY_MAX];
+	size_t len;
+	bool given[N_ROWS];
+};
+
+static void show_progress(const char *line)
+{
+	unsigned permille;
+	uint64_t items;
+	char word[16];
+	if (sscanf(line, "PROGRESS %u %" SCNu64 " %15s", &permille, &items, word) != 3)
+		return;
+	if (strcmp(word, "snapshot") == 0)
+		fprintf(stderr, "%" PRIu64 " items deleted, a snapshot is being written", items);
+	else
+		fprintf(stderr, "looked at %u.%u %% of the keys, %" PRIu64 " items", permille / 10,
+		    permille % 10, items);
+	/* The next message, or this line's next state, is written over it. */
+	fputs("\033[K\r", stderr);
+}
+
+static bool print_answer(const struct drop *d, uint64_t items, uint64_t bytes, const char *snapshot)
+{
+	bool dry = d->given[ROW_DRY], purged = d->given[ROW_PURGE];
+	struct out out;
+	if (!out_open(&out, 1))
+		return false;
+	if (d->given[ROW_JSON]) {
+		struct json j = json_begin(&out);
+		json_bytes(&j, "prefix", d->prefix, d->len);
+		json_u64(&j, "items", items);
+		json_u64(&j, "bytes", bytes);
+		json_bool(&j, "deleted", !dry);
+		json_bool(&j, "purged", purged);
+		if (*snapshot == '-')
+			json_null(&j, "snapshot");
+		else
+			json_text(&j, "snapshot", snapshot);
+		json_end(&j);
+		return out_close(&out);
+	}
+	out_escaped(&out, d->prefix, d->len);
+	out_text(&out, ": ");
+	out_u64(&out, items);
+	out_text(&out, items == 1 ? " item, " : " items, ");
+	out_u64(&out, bytes);
+	out_text(&out, dry ? " bytes would be deleted" : " bytes deleted");
+	if (purged)
+		out_text(&out, "; older snapshots and their log are removed");
+	out_char(&out, '\n');
+	return out_close(&out);
+}
+
+/* What a recovery put aside is for a person to look at, and to remove. */
+static void warn_of_copies(const struct drop *d)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/" DATADIR_SET_ASIDE, d->directory);
+	DIR *dir = opendir(path);
+	const struct dirent *e;
+	while (dir && (e = readdir(dir)) != NULL) {
+		if (e->d_name[0] != '.')
+			msg(MSG_WARN, "%s/%s was set aside as damaged and may hold what is purged", path,
+			    e->d_name);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static int refused(const struct drop *d, const char *line)
+{
+	msg(MSG_ERROR, "%s: %s", d->directory, strncmp(line, "ERROR ", 6) == 0 ? line + 6 : line);
+	bool busy = strstr(line, "under way") || strstr(line, "pinned") || strstr(line, "ERROR loading");
+	return busy ? TOOL_BUSY : TOOL_IO;
+}
+
+static int ask(struct client *client, const struct drop *d)
+{
+	char line[2 * RECORD_KEY_MAX + 32] = "drop ", snapshot[DATADIR_NAME_SIZE];
+	size_t at = strlen(line);
+	for (size_t i = 0; i < d->len; i++, at += 2)
+		snprintf(line + at, sizeof(line) - at, "%02x", d->prefix[i]);
+	snprintf(line + at, sizeof(line) - at, "%s",
+	    d->given[ROW_DRY]     ? " dry"
+	    : d->given[ROW_PURGE] ? " purge"
+	                          : "");
+	bool terminal = isatty(STDERR_FILENO) == 1;
+	const char *reply = client_send(client, line) ? client_line(client) : NULL;
+	while (reply && strncmp(reply, "PROGRESS ", 9) == 0) {
+		if (terminal)
+			show_progress(reply);
+		reply = client_line(client);
+	}
+	if (terminal)
+		fputs("\033[K", stderr);
+	if (!reply)
+		return TOOL_NO_DAEMON;
+	uint64_t items, bytes;
+	_Static_assert(DATADIR_NAME_SIZE >= 24, "the width below");
+	if (sscanf(reply, "OK %" SCNu64 " %" SCNu64 " %23s", &items, &bytes, snapshot) != 3)
+		return refused(d, reply);
+	if (d->given[ROW_PURGE])
+		warn_of_copies(d);
+	return print_answer(d, items, bytes, snapshot) ? TOOL_OK : TOOL_IO;
+}
+
+/* Of its own length; the option's text is longer where it has escapes. */
+static bool take_prefix(struct drop *d, const char *text)
+{
+	uint8_t *bytes = malloc(strlen(text) + 1);
+	if (!bytes)
+		return false;
+	d->len = options_bytes(bytes, text);
+	if (d->len <= sizeof(d->prefix))
+		memcpy(d->prefix, bytes, d->len);
+	free(bytes);
+	return true;
+}
+
+static int check_usage(const struct drop *d)
+{
+	if (!d->given[ROW_PREFIX])
+		return options_usage(&SPEC, "--prefix is missing");
+	if (d->len == 0)
+		return options_usage(&SPEC, "an empty prefix is one of all keys: flush_all drops them");
+	if (d->len > sizeof(d->prefix))
+		return options_usage(
+		    &SPEC, "the prefix has %zu bytes: no key has more than %d", d->len, RECORD_KEY_MAX);
+	if (d->given[ROW_DRY] && d->given[ROW_PURGE])
+		return options_usage(&SPEC, "--dry-run deletes nothing that could be purged");
+	return TOOL_OK;
+}
+
+int drop_main(int argc, char **argv)
+{
+	struct options o;
+	struct drop d = {0};
+	const char *value;
+	int row, n;
+	options_init(&o, &SPEC, argc, argv);
+	while ((row = options_next(&o, &value)) >= 0) {
+		d.given[row] = true;
+		if (row == ROW_PREFIX && !take_prefix(&d, value)) {
+			msg(MSG_ERROR, "memory is short");
+			return TOOL_SYSTEM;
+		}
+	}
+	if (row == OPTIONS_EXIT)
+		return o.exit;
+	int exit_code = check_usage(&d);
+	if (exit_code != TOOL_OK)
+		return exit_code;
+	char **args = options_arguments(&o, 1, 1, &n);
+	if (!args)
+		return TOOL_USAGE;
+	d.directory = args[0];
+	struct client *client;
+	exit_code = client_open_admin(&client, d.directory);
+	if (exit_code == TOOL_OK)
+		exit_code = ask(client, &d);
+	client_close(&client);
+	return exit_code;
+}
