@@ -16,7 +16,7 @@
 #include "base/schedule.h"
 
 #define TURN    64u    /* keys deleted before others go first */
-#define AHEAD   4096u  /* numbers that may wait for the log thread: the ring is there for requests */
+#define AHEAD   1024u  /* numbers that may wait for the log thread: the ring is there for requests */
 #define TOLD_US 200000 /* how far it is, so often */
 #define WAIT_NS 1000000
 #define KEYS    (64u << 10) /* of one shard, bytes, to begin with */
@@ -115,15 +115,16 @@ static bool list_part(struct drop *d, uint32_t *part, bool *ret_more)
 static bool delete_key(struct drop *d, const uint8_t *data, uint8_t len)
 {
 	const struct store_key key = store_key(d->engine->store, data, len);
-	enum store_result result;
-	while ((result = engine_drop_key(d->worker, &key)) == STORE_WAIT) {
+	enum store_result result = STORE_WAIT;
+	/* Asked for each: a deletion that cannot be logged would cost the whole directory its trust (heal.c). */
+	while (goes_on(d) && (result = engine_drop_key(d->worker, &key)) == STORE_WAIT) {
 		engine_turn_end(d->worker);
 		pause_shortly();
 		tell(d);
-		if (!goes_on(d))
-			return false;
 		engine_turn(d->worker);
 	}
+	if (d->state.status != HEARTH_OK)
+		return false;
 	if (result == STORE_REFUSED)
 		return fail(d, HEARTH_IO, "given up: the disk fails or is full");
 	return true;

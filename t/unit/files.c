@@ -170,7 +170,57 @@ static void a_pinned_snapshot_stays(void **state)
 	place_end(&p);
 }
 
+static void a_purge_leaves_what_is_pinned_and_what_is_newer(void **state)
+{
+	(void)state;
+	struct place p = place_make(9);
+	static const uint64_t firsts[] = {1, 100, 200, 300};
+	for (unsigned i = 0; i < 4; i++)
+		files_begin_segment(&p.f, add_segment(&p, firsts[i]), firsts[i]);
+	publish(&p, 50);
+	publish(&p, 150);
+	publish(&p, 250);
+	publish(&p, 350);
+	assert_int_equal(files_pin(&p.f, 2, true, NULL), HEARTH_OK);
+	assert_int_equal(files_purge(&p.f, 3, NULL), HEARTH_OK);
+	for (uint64_t i = 1; i <= 4; i++) {
+		assert_int_equal(there(&p, DATADIR_SNAPSHOT, i), i != 1);
+		assert_int_equal(there(&p, DATADIR_LOG, i), i != 1);
+	}
+	files_pin(&p.f, 2, false, NULL);
+	assert_int_equal(files_purge(&p.f, 4, NULL), HEARTH_OK);
+	for (uint64_t i = 1; i <= 4; i++) {
+		assert_int_equal(there(&p, DATADIR_SNAPSHOT, i), i == 4);
+		assert_int_equal(there(&p, DATADIR_LOG, i), i == 4);
+	}
+	place_end(&p);
+}
+
+/* Who packs does not know that the segment has been purged meanwhile. */
+static void a_packed_copy_of_what_is_gone_does_not_bring_its_name_back(void **state)
+{
+	(void)state;
+	struct place p = place_make(1);
+	static const uint64_t firsts[] = {1, 100};
+	for (unsigned i = 0; i < 2; i++)
+		files_begin_segment(&p.f, add_segment(&p, firsts[i]), firsts[i]);
+	publish(&p, 150);
+	assert_false(there(&p, DATADIR_LOG, 1));
+	for (uint64_t i = 1; i <= 2; i++) {
+		char name[FILES_NAME_SIZE];
+		files_temporary_name(DATADIR_LOG, i, name);
+		close(openat(p.s.fd, name, O_WRONLY | O_CREAT, 0600));
+		assert_int_equal(files_packed(&p.f, i, NULL), i == 1 ? HEARTH_END : HEARTH_OK);
+		assert_false(unit_exists(p.s.fd, name));
+	}
+	assert_false(there(&p, DATADIR_LOG, 1));
+	assert_true(there(&p, DATADIR_LOG, 2));
+	place_end(&p);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_purge_leaves_what_is_pinned_and_what_is_newer),
+    cmocka_unit_test(a_packed_copy_of_what_is_gone_does_not_bring_its_name_back),
     cmocka_unit_test(a_snapshot_retires_what_lies_before_it),
     cmocka_unit_test(kept_snapshots_keep_their_segments),
     cmocka_unit_test(the_segment_that_is_written_stays),
