@@ -61,6 +61,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 	    .rate = hurry ? 0 : atomic_load(&e->snapshot_rate),
 	    .cancel = &e->stopping,
 	    .flush_due = &e->flush_due,
+	    .written = &e->snapshot_written,
 	};
 	int64_t began = clock_mono_us();
 	store_thread_set_now(t, clock_now(e->clock));
@@ -133,6 +134,7 @@ static void *snapshot_main(void *arg)
 		e->requests = NULL;
 		e->snapshot_wanted = false;
 		e->snapshot_running = true;
+		atomic_store(&e->snapshot_written, 0);
 		pthread_mutex_unlock(&e->lock);
 		enum hearth_status status = make_snapshot(e, t, &result);
 		answer(requests, status, &result);
@@ -175,6 +177,17 @@ static bool has_outgrown(struct engine *e, uint64_t grown)
 		return false;
 	store_get_stats(e->store, &st);
 	return grown >= st.bytes / 100 * percent;
+}
+
+void background_next(struct engine *e, struct engine_stats *ret)
+{
+	const struct engine_options *o = &e->options;
+	int64_t since = clock_mono_us() / 1000000 - e->last_try;
+	ret->snapshot_interval = o->snapshot_interval;
+	ret->snapshot_wait = o->snapshot_interval > since ? o->snapshot_interval - since : 0;
+	uint64_t bytes = ret->bytes > RATIO_LOG_MIN ? ret->bytes : RATIO_LOG_MIN;
+	ret->snapshot_log_bytes = bytes / 100 * o->snapshot_ratio;
+	ret->log_since_snapshot = wal_bytes_since_mark(e->wal);
 }
 
 static bool snapshot_due(struct engine *e)

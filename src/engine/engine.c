@@ -336,6 +336,8 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 	ret->last_snapshot_time = e->last_time;
 	ret->last_snapshot_us = e->last_us;
 	ret->snapshot_running = e->snapshot_running;
+	ret->snapshot_written = e->snapshot_running ? atomic_load(&e->snapshot_written) : 0;
+	background_next(e, ret);
 	pthread_mutex_unlock(&e->lock);
 }
 

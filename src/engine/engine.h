@@ -255,6 +255,10 @@ struct engine_stats {
 	int64_t last_snapshot_time; /* wall seconds; 0 never */
 	uint64_t last_snapshot_us;
 	bool snapshot_running;
+	uint64_t snapshot_written; /* items of the one that runs */
+	/* When the next one comes: after so many seconds, and so many bytes of the log; 0 = not for that. */
+	int64_t snapshot_interval, snapshot_wait;
+	uint64_t snapshot_log_bytes, log_since_snapshot;
 	bool degraded; /* the disk fails or is full: see state */
 	const char *state;
 	char state_reason[128];

@@ -87,6 +87,7 @@ struct engine {
 	_Atomic bool stopping;
 	struct snapshot_request *requests, *pins;
 	bool snapshot_running;
+	_Atomic uint64_t snapshot_written; /* items of the one that runs */
 	/* A rotation; the thread that asks for one is the one that waits for the last. */
 	pthread_t rotator;
 	bool rotator_started;
@@ -163,6 +164,8 @@ bool bound_wants_snapshot(struct engine *e);
 /* wal -> engine: the bound is near. */
 void bound_near(void *arg);
 void bound_tick(struct engine *e);
+/* When the next snapshot is due. The lock is held. */
+void background_next(struct engine *e, struct engine_stats *ret);
 /* Starts and ends the background threads. */
 bool background_start(struct engine *e);
 void background_stop(struct engine *e);

@@ -185,6 +185,9 @@ static enum hearth_status write_ready(struct snap *snap, bool all, struct hearth
 		enum hearth_status status = snapshot_writer_block(
 		    snap->writer, c->buf.data + c->buf.head, buf_len(&c->buf), c->items, upto, ret_err);
 		snap->result.items += c->items;
+		if (snap->options->written)
+			atomic_store_explicit(
+			    snap->options->written, snap->result.items, memory_order_relaxed);
 		give_back(snap, c);
 		if (status != HEARTH_OK)
 			return status;

@@ -20,6 +20,7 @@ struct snap_options {
 	uint64_t rate;                /* bytes a second that are written at most, 0 = no limit */
 	_Atomic bool *cancel;
 	_Atomic int64_t *flush_due; /* the pending delayed flush */
+	_Atomic uint64_t *written;  /* items so far, for who asks how far it is; NULL = nobody */
 };
 
 struct snap_result {

@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "server/dispatch.h"
 #include "server/internal.h"
+#include "server/sample.h"
 #include "server/stats.h"
 
 #define ADMIN_MAGIC  0x41444d4eu
@@ -347,6 +348,22 @@ static void change(struct client *c, char *words)
 	say(c, "\n");
 }
 
+static void show_hotkeys(struct client *c, const char *seconds)
+{
+	struct server *s = c->admin->server;
+	char *end;
+	unsigned long n = strtoul(seconds, &end, 10);
+
+	if (__atomic_load_n(&s->loading, __ATOMIC_RELAXED))
+		say(c, "ERROR loading\n");
+	else if (*seconds < '0' || *seconds > '9' || *end || n > SAMPLE_SECONDS_MAX)
+		say(c, "ERROR not a number of seconds\n");
+	else if (!sample_switch(s, (unsigned)n) || !sample_print(s, &c->out))
+		say(c, "ERROR out of memory\n");
+	else
+		say(c, "END\r\n");
+}
+
 static void run_line(struct client *c, char *text)
 {
 	struct server *s = c->admin->server;
@@ -356,6 +373,8 @@ static void run_line(struct client *c, char *text)
 			say(c, "ERROR out of memory\n");
 		else
 			say(c, "END\r\n");
+	} else if (strncmp(text, "hotkeys ", 8) == 0) {
+		show_hotkeys(c, text + 8);
 	} else if (strcmp(text, "snapshot") == 0) {
 		ask_snapshot(c);
 	} else if (strcmp(text, "rotate") == 0) {

@@ -4,10 +4,15 @@
 #include "server/session.h"
 
 #include <string.h>
+#include "server/sample.h"
 
 static struct store_key make_key(struct conn *c, const struct binary_request *req)
 {
-	return engine_key(c->worker->engine, req->key.data, (uint8_t)req->key.len);
+	struct store_key key = engine_key(c->worker->engine, req->key.data, (uint8_t)req->key.len);
+	struct sampler *sampler = sample_on(c->worker);
+	if (sampler)
+		sample_keys(sampler, &key, 1);
+	return key;
 }
 
 /* ---- get, gat, touch ---- */

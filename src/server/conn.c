@@ -15,6 +15,7 @@
 #include "server/dispatch.h"
 #include "server/internal.h"
 #include "server/io.h"
+#include "server/sample.h"
 #include "server/worker.h"
 
 static void listen_on(struct conn *c)
@@ -116,6 +117,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		conn_close(c);
 		return;
 	}
+	struct sampler *sampler = sample_on(c->worker);
+	c->began = sampler ? sample_begin(sampler) : 0;
 	conn_run(c);
 }
 
@@ -148,6 +151,10 @@ static void send_out(struct conn *c)
 	uint64_t bytes;
 	enum out_result r = out_send(&c->out, c->fd, c->worker->engine, &bytes);
 	counter_add(c->worker->counters, COUNTER_bytes_written, bytes);
+	if (r == OUT_SENT && c->began) {
+		sample_answered(c->worker, c->began);
+		c->began = 0;
+	}
 	if (r == OUT_SENT)
 		settle(c);
 	else if (r == OUT_BLOCKED)

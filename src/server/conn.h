@@ -64,6 +64,7 @@ struct conn {
 	int64_t last_command;    /* seconds, Hearth time */
 	bool is_unix;
 	bool partial;    /* a request has begun to arrive */
+	uint64_t began;  /* of a turn that is timed (sample.h); 0 = it is not */
 	uint8_t leaving; /* enum conn_leaving: why it is closed */
 };
 TAILQ_HEAD(conn_queue, conn);

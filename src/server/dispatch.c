@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
+#include "server/sample.h"
 #include "server/session.h"
 
 #define BATCH 16
@@ -129,6 +130,9 @@ static void prepare(struct conn *c, struct item *it)
 	bool meta = req->command->shape == COMMAND_META || req->command->shape == COMMAND_META_STORE;
 	if (meta && req->meta.key_len)
 		it->keys[0].binary = true;
+	struct sampler *sampler = sample_on(c->worker);
+	if (sampler)
+		sample_keys(sampler, it->keys, it->n_keys);
 }
 
 /* The lookups of a batch stand still for memory three times each: shard, bucket, item. Fetched for all keys at once, each

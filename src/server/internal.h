@@ -56,6 +56,7 @@ struct server {
 	int64_t load_began_us, load_told_us, load_notified_us; /* the main thread's */
 	uint64_t reset_counters[COUNTERS]; /* atomic: what was counted before `stats reset` */
 	bool stop_asked;                   /* atomic */
+	int64_t sample_until_us;           /* 0 = nobody asks for samples; under the lock */
 };
 
 static inline bool detail_is_on(const struct server *s)

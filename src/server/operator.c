@@ -8,6 +8,7 @@
 #include "base/msg.h"
 #include "server/cluster.h"
 #include "server/detail.h"
+#include "server/sample.h"
 #include "server/stats.h"
 
 /* Words without the last one when that was noreply. */
@@ -180,6 +181,20 @@ static enum step run_config(struct conn *c, const struct request *req, enum repl
 	                                                                               : STEP_CLOSE;
 }
 
+/* With a number it is on for so many seconds, and shows what there is either way. */
+static enum step run_hotkeys(struct conn *c, const struct request *req, enum reply_id *ret_reply)
+{
+	struct server *s = c->worker->server;
+	uint64_t seconds;
+	*ret_reply = REPLY_BAD_FORMAT;
+	if (req->n_keys > 2 || (req->n_keys == 2 && !parse_uint(&req->keys[1], SAMPLE_SECONDS_MAX, &seconds)))
+		return STEP_DONE;
+	*ret_reply = REPLY_END;
+	if (req->n_keys == 2 && !sample_switch(s, (unsigned)seconds))
+		return STEP_CLOSE;
+	return sample_print(s, &c->out.copied) && session_room(c, SESSION_ROOM) ? STEP_DONE : STEP_CLOSE;
+}
+
 /* `stats` and its sub-commands, matched whole. */
 static enum step run_stats(struct conn *c, const struct request *req, enum reply_id *ret_reply)
 {
@@ -199,6 +214,8 @@ static enum step run_stats(struct conn *c, const struct request *req, enum reply
 		*ret_reply = REPLY_RESET;
 	} else if (strcmp(word, "detail") == 0) {
 		return run_detail(c, req, ret_reply);
+	} else if (strcmp(word, "hotkeys") == 0) {
+		return run_hotkeys(c, req, ret_reply);
 	} else if (strcmp(word, "cachedump") == 0) {
 		return dump_begin_items(c, req, ret_reply);
 	} else if (stats_find(word, &part)) {

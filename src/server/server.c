@@ -22,6 +22,7 @@
 #include "server/detail.h"
 #include "server/internal.h"
 #include "server/listener.h"
+#include "server/sample.h"
 #include "server/stats.h"
 #include "server/worker.h"
 
@@ -135,6 +136,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	engine_tick(s->engine);
+	sample_tick(s);
 }
 
 static bool add_signals(struct server *s)

@@ -441,6 +441,11 @@ static void print_log(struct print *p)
 	number(p, "snapshots", e->snapshots);
 	number(p, "snapshot_errors", e->snapshot_errors);
 	line(p, "snapshot_running", "%s", yes(e->snapshot_running));
+	number(p, "snapshot_written_items", e->snapshot_written);
+	number(p, "snapshot_interval", (uint64_t)e->snapshot_interval);
+	number(p, "snapshot_due_seconds", (uint64_t)e->snapshot_wait);
+	number(p, "snapshot_due_log_bytes", e->snapshot_log_bytes);
+	number(p, "log_since_snapshot", e->log_since_snapshot);
 	number(p, "last_snapshot", e->last_snapshot);
 	number(p, "last_snapshot_items", e->last_snapshot_items);
 	number(p, "last_snapshot_bytes", e->last_snapshot_bytes);

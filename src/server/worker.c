@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "server/dispatch.h"
 #include "server/internal.h"
+#include "server/sample.h"
 
 #define DRAIN_US ((int64_t)5 * 1000000) /* how long replies may still wait for the log after TERM */
 
@@ -354,6 +355,7 @@ void worker_close(struct worker *w)
 	if (w->wake_fd >= 0)
 		close(w->wake_fd);
 	dispatch_free_batch(w->batch);
+	sample_free(w);
 	pthread_mutex_destroy(&w->lock);
 	w->magic = 0;
 }

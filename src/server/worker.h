@@ -17,6 +17,7 @@
 
 struct batch;
 struct engine;
+struct sampler;
 struct engine_worker;
 struct server;
 
@@ -40,7 +41,9 @@ struct worker {
 	struct event *second; /* NULL without -o idle_timeout */
 	struct batch *batch;  /* dispatch's working memory */
 	struct conn_queue ready, parked, waiting;
-	unsigned watchers; /* of its connections */
+	struct sampler *sampling; /* atomic: NULL, or the next one, while somebody asks (sample.h) */
+	struct sampler *sampler;  /* once somebody has asked */
+	unsigned watchers;        /* of its connections */
 	uint64_t counters[COUNTERS];
 	uint8_t *pool[WORKER_POOL];
 	unsigned pooled;
