@@ -10,7 +10,7 @@ use Test::More;
 
 # System headers that belong to a library which the table must allow.
 my %library = ('event2/' => 'libevent', 'event.h' => 'libevent', 'zstd' => 'libzstd', 'xxhash' => 'libxxhash',
-	'openssl/' => 'OpenSSL', 'jansson' => 'libjansson');
+	'openssl/' => 'OpenSSL', 'jansson' => 'libjansson', 'curses.h' => 'ncurses');
 
 # From the table's rows: path below src => { floor, use => { word => 1 } }.
 sub read_table

@@ -54,7 +54,7 @@ page_text('man/hearth-protocol.7');
 
 ($code, $help, $err) = run([program('hearth'), '--help']);
 is($code, 0, 'hearth --help exits 0');
-my @subs = qw(dump check restore backup snapshot drop pin unpin stats set keys export import diff bench);
+my @subs = qw(dump check restore backup snapshot drop pin unpin stats set keys export import diff top bench);
 my @unnamed = grep { $help !~ /\b$_\b/ } @subs;
 is("@unnamed", '', 'it names each subcommand');
 my ($listed) = $help =~ /^commands:\n(.*?)\n\n/ms;

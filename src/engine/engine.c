@@ -113,8 +113,11 @@ enum hearth_status engine_open(struct engine **ret_engine, const struct engine_o
 void engine_tune(struct engine *e, const struct engine_options *next)
 {
 	struct engine_options *o = &e->options;
+	/* Who asks for stats reads them, too. */
+	pthread_mutex_lock(&e->lock);
 	o->snapshot_interval = next->snapshot_interval;
 	o->snapshot_ratio = next->snapshot_ratio;
+	pthread_mutex_unlock(&e->lock);
 	o->snapshot_rate = next->snapshot_rate;
 	atomic_store(&e->snapshot_rate, next->snapshot_rate);
 	o->keep = next->keep;

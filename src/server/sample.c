@@ -244,8 +244,8 @@ bool sample_print(struct server *s, struct buf *out)
 {
 	char text[300];
 	pthread_mutex_lock(&s->lock);
-	int64_t until = s->sample_until_us, now = clock_mono_us();
 	struct sum *sum = collect(s);
+	int64_t until = s->sample_until_us, now = clock_mono_us();
 	pthread_mutex_unlock(&s->lock);
 	if (!sum)
 		return false;

@@ -97,7 +97,7 @@ int client_connect(const struct client_address *address)
 }
 
 /* A path of any length fits a socket's address by way of a descriptor of its directory. */
-static int connect_admin(const char *directory)
+int client_connect_admin(const char *directory)
 {
 	int dir = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
@@ -156,7 +156,7 @@ int client_open_server(struct client **ret_client, const struct client_address *
 int client_try_admin(struct client **ret_client, const char *directory)
 {
 	*ret_client = NULL;
-	int fd = connect_admin(directory);
+	int fd = client_connect_admin(directory);
 	if (fd < 0) {
 		int err = errno;
 		struct stat st;

@@ -22,6 +22,9 @@ bool client_resolve(const char *text, struct client_address *ret_address);
 /* A connected, non-blocking socket with Nagle's delay off; -1 and errno. */
 int client_connect(const struct client_address *address);
 
+/* The socket of the admin protocol of the daemon on a directory; -1 and errno. */
+int client_connect_admin(const char *directory);
+
 struct client; /* a line-speaking connection, blocking */
 
 /* A server at its memcached port or socket, to talk to in lines and values: TOOL_OK, or after a message TOOL_NO_DAEMON. Who

@@ -27,6 +27,7 @@ static const struct command COMMANDS[] = {
     {"export", export_main, "print the items of files or of a server as NDJSON, CSV or commands"},
     {"import", import_main, "fill a server from what export writes, or from another server"},
     {"diff", diff_main, "tell what two snapshots or data directories hold differently"},
+    {"top", top_main, "show live what a daemon does"},
     {"bench", bench_main, "load a server and measure it"},
 };
 #define N_COMMANDS (sizeof(COMMANDS) / sizeof(COMMANDS[0]))

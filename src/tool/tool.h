@@ -39,6 +39,7 @@ int unpin_main(int argc, char **argv);
 int snapshot_main(int argc, char **argv);
 int stats_main(int argc, char **argv);
 int set_main(int argc, char **argv);
+int top_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 int keys_main(int argc, char **argv);
 int export_main(int argc, char **argv);
