@@ -15,7 +15,8 @@
 #include "tool/top_screen.h"
 #include "tool/top_view.h"
 
-#define ANSWER_MS  2000
+#define SCREEN_MS  2000 /* so long an answer is waited for: keys wait, too */
+#define LINES_MS   10000
 #define PLAIN_KEYS 10u
 
 enum { ROW_SERVER, ROW_INTERVAL, ROW_ONCE, ROW_PLAIN, ROW_JSON, ROW_NO_SAMPLES, N_ROWS };
@@ -38,6 +39,7 @@ struct top {
 	struct top_target target;
 	double interval;
 	bool once, plain, json, samples;
+	int patience_ms;
 	struct top_stats before, now;
 	bool has_before;
 	struct top_view view;
@@ -75,7 +77,7 @@ static bool look(struct top *t)
 		snprintf(t->why, sizeof(t->why), "memory is short");
 		return false;
 	}
-	bool ok = top_stats_ask(&t->target, sample > 3600 ? 3600 : sample, ANSWER_MS, fresh, t->why);
+	bool ok = top_stats_ask(&t->target, sample > 3600 ? 3600 : sample, t->patience_ms, fresh, t->why);
 	if (ok) {
 		t->before = t->now;
 		t->now = *fresh;
@@ -264,6 +266,7 @@ static int run(struct top *t)
 	bool screen = !t->plain && !t->json && !t->once && isatty(0) == 1 && isatty(1) == 1;
 	catch_signals();
 	if (screen && top_screen_open()) {
+		t->patience_ms = SCREEN_MS;
 		run_screen(t);
 		top_screen_close();
 	} else {
@@ -291,6 +294,7 @@ int top_main(int argc, char **argv)
 	}
 	t->interval = 1;
 	t->samples = true;
+	t->patience_ms = LINES_MS;
 	int exit_code = TOOL_USAGE;
 	options_init(&o, &SPEC, argc, argv);
 	while ((row = options_next(&o, &value)) >= 0)
