@@ -9,6 +9,7 @@ use lib 't/lib';
 use Hearth::Client;
 use Hearth::Daemon;
 use Hearth::Process qw(program run sanitizer scratch_dir slurp spawn reap tree_digest wait_until);
+use Hearth::Screen;
 use JSON::PP;
 use Test::More;
 use Time::HiRes qw(time);
@@ -331,6 +332,26 @@ for my $compress (0, 1) {
 	diag "stopped in the middle: $left left; told: " . ($rest =~ s/\n/ /gr);
 	is($left, 0, 'what was told to be done is') if defined $said;
 	is($daemon->stop, 0, 'stopped');
+}
+
+# ---- on a terminal it says how far it is ----
+{
+	my $daemon = Hearth::Daemon->start(args => \@quiet);
+	my $c = $daemon->client;
+	my $seen = 0;
+	for my $try (1 .. 5) {
+		fill($daemon, 100000, $user, $value);
+		my $s = Hearth::Screen->run([program('hearth'), 'drop', '--prefix', 'user:', $daemon->dir], columns => 120);
+		wait_until('it to begin', sub { $c->stats->{curr_items} < 100000 });
+		# It is to be in the middle for longer than it takes until it speaks.
+		kill 'STOP', $daemon->pid;
+		select undef, undef, undef, 0.3;
+		kill 'CONT', $daemon->pid;
+		is($s->ended, 0, 'it ends');
+		like($s->text, qr/^user:: 100000 items, \d+ bytes deleted\n\n*\z/, 'what is left is the result alone');
+		last if $seen = $s->{raw} =~ /looked at \d+\.\d % of the keys, \d+ items, \d+ a second, \d+ s left/;
+	}
+	ok($seen, 'rate and time left');
 }
 
 # ---- a disk that fails ----

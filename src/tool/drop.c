@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/msg.h"
 #include "tool/client.h"
 #include "tool/json.h"
@@ -32,18 +33,25 @@ struct drop {
 	bool given[N_ROWS];
 };
 
-static void show_progress(const char *line)
+static void show_deleting(unsigned permille, uint64_t items, double seconds)
+{
+	fprintf(stderr, "looked at %u.%u %% of the keys, %" PRIu64 " items, %.0f a second", permille / 10,
+	    permille % 10, items, seconds > 0 ? (double)items / seconds : 0);
+	if (permille > 0)
+		fprintf(stderr, ", %.0f s left", seconds * (1000 - permille) / permille);
+}
+
+static void show_progress(const char *line, int64_t began_us)
 {
 	unsigned permille;
 	uint64_t items;
 	char word[16];
-	if (sscanf(line, "PROGRESS %u %" SCNu64 " %15s", &permille, &items, word) != 3)
+	if (sscanf(line, "PROGRESS %u %" SCNu64 " %15s", &permille, &items, word) != 3 || permille > 1000)
 		return;
 	if (strcmp(word, "snapshot") == 0)
 		fprintf(stderr, "%" PRIu64 " items deleted, a snapshot is being written", items);
 	else
-		fprintf(stderr, "looked at %u.%u %% of the keys, %" PRIu64 " items", permille / 10,
-		    permille % 10, items);
+		show_deleting(permille, items, (double)(clock_mono_us() - began_us) / 1e6);
 	/* The next message, or this line's next state, is written over it. */
 	fputs("\033[K\r", stderr);
 }
@@ -114,10 +122,11 @@ static int ask(struct client *client, const struct drop *d)
 	    : d->given[ROW_PURGE] ? " purge"
 	                          : "");
 	bool terminal = isatty(STDERR_FILENO) == 1;
+	int64_t began_us = clock_mono_us();
 	const char *reply = client_send(client, line) ? client_line(client) : NULL;
 	while (reply && strncmp(reply, "PROGRESS ", 9) == 0) {
 		if (terminal)
-			show_progress(reply);
+			show_progress(reply, began_us);
 		reply = client_line(client);
 	}
 	if (terminal)
