@@ -104,6 +104,7 @@ static int open_engine(struct daemon *d)
 	o->progress = server_progress;
 	o->progress_arg = d->server;
 	o->loading = server_loading;
+	o->settling = server_settling;
 	o->loading_arg = d->server;
 	enum hearth_status status = engine_open(&d->engine, o, d->dir, &err);
 	if (status != HEARTH_OK)

@@ -101,7 +101,7 @@ is(scalar(grep { /WATCHDOG/ } $manager->all), 0, 'WATCHDOG_PID of another proces
 $other->stop;
 
 SKIP: {
-	skip 'strace and a sanitizer do not go together', 6 if sanitizer();
+	skip 'strace and a sanitizer do not go together', 9 if sanitizer();
 
 	# ---- a start that writes a snapshot before it serves ----
 	my $slow = Hearth::Daemon->start(env => \%env);
@@ -114,6 +114,16 @@ SKIP: {
 	ok($manager->await(qr/^STATUS=loaded; writing the changed expiry times and marks\n/, 1), 'a cap on expiry, and a slow disk: it says what it does');
 	ok((grep { /^EXTEND_TIMEOUT_USEC=/ } $manager->all), 'and asks for time');
 	$slow->kill9;
+	# Stopped in the middle of that.
+	$manager->forget;
+	$slow->{pid} = spawn([$slow->command], err => $slow->{errors}, env => \%env);
+	$manager->await(qr/^STATUS=loaded; writing/);
+	is($slow->stop, 0, 'TERM is obeyed meanwhile');
+	ok(!(grep { /READY/ } $manager->all), 'before it was ready');
+	$slow->{prefix} = [];
+	$slow->up(args => []);
+	is($slow->client->get('k'), 'v', 'and nothing is lost');
+	$slow->stop;
 
 	# ---- a worker that does not go round ----
 	my $watched = watched('own');

@@ -63,6 +63,9 @@ struct engine_options {
 	/* Recovery tells how far it is, about ten times a second, from the thread that called engine_recover.
 	 */
 	void (*loading)(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
+	/* A start whose data is loaded still writes what it has decided against the files; as often, with the same argument.
+	 * NULL = nobody wants to know. Ending the process there is as a kill. */
+	void (*settling)(void *arg);
 	void *loading_arg;
 };
 

@@ -5,10 +5,8 @@
 #include "engine/private.h"
 
 #include <errno.h>
-#include "base/notify.h"
 
-#define TELL_MS  1000 /* a service manager hears so often that the start goes on */
-#define PATIENCE 60   /* seconds that it is to wait then */
+#define TELL_MS 250 /* so often the caller hears that the start goes on */
 
 struct waiter {
 	pthread_mutex_t lock;
@@ -44,9 +42,10 @@ static enum hearth_status snapshot_first(struct engine *e)
 		struct timespec until = clock_deadline(TELL_MS);
 		if (pthread_cond_timedwait(&w.wake, &w.lock, &until) != ETIMEDOUT)
 			continue;
-		notify_status("loaded; writing the changed expiry times and marks");
-		notify_extend(PATIENCE);
-		notify_alive();
+		pthread_mutex_unlock(&w.lock);
+		if (e->options.settling)
+			e->options.settling(e->options.loading_arg);
+		pthread_mutex_lock(&w.lock);
 	}
 	pthread_mutex_unlock(&w.lock);
 	status = w.status;

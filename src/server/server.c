@@ -308,6 +308,19 @@ static void tell_loading(struct server *s, uint64_t done, uint64_t all, uint64_t
 	}
 }
 
+/* Signals and the admin socket. Until it serves nothing is written that a kill would spoil, so there is nothing to finish. */
+static void let_others(struct server *s)
+{
+	event_base_loop(s->base, EVLOOP_NONBLOCK);
+	if (!__atomic_load_n(&s->stop_asked, __ATOMIC_SEQ_CST))
+		return;
+	notify_stopping();
+	msg(MSG_INFO, "stopped while loading");
+	admin_close(&s->admin);
+	listener_close(&s->listener);
+	exit(0);
+}
+
 void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items)
 {
 	struct server *s = arg;
@@ -316,15 +329,21 @@ void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t
 	__atomic_store_n(&s->load_all, all_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->load_items, items, __ATOMIC_RELAXED);
 	tell_loading(s, done_bytes, all_bytes, items);
-	event_base_loop(s->base, EVLOOP_NONBLOCK);
-	if (__atomic_load_n(&s->stop_asked, __ATOMIC_SEQ_CST)) {
-		/* Loading writes nothing, so there is nothing to finish. */
-		notify_stopping();
-		msg(MSG_INFO, "stopped while loading");
-		admin_close(&s->admin);
-		listener_close(&s->listener);
-		exit(0);
+	let_others(s);
+}
+
+void server_settling(void *arg)
+{
+	struct server *s = arg;
+	int64_t now = clock_mono_us();
+	CHECK_MAGIC(s, SERVER_MAGIC);
+	notify_alive();
+	if (now - s->load_notified_us >= NOTIFY_EVERY_US) {
+		s->load_notified_us = now;
+		notify_status("loaded; writing the changed expiry times and marks");
+		notify_extend(LOAD_SECONDS);
 	}
+	let_others(s);
 }
 
 static enum server_status start_workers(struct server *s)

@@ -60,6 +60,7 @@ enum server_status server_admin(struct server *s, int dirfd, const char *path);
 /* For engine_options: arg is the server. */
 void server_progress(void *arg);
 void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
+void server_settling(void *arg);
 /* What an operator may ask of whoever owns the configuration; called on the main thread. */
 struct server_hooks {
 	void *arg;
