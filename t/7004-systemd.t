@@ -43,7 +43,7 @@ END {
 
 ($code, $out, $err) = run(['make', '-s', 'install', "DESTDIR=$root", 'PREFIX=/usr', 'SYSCONFDIR=/etc', 'UNITDIR=/etc/systemd/system',
 	'BUILD=' . build_dir()], seconds => 600, env => { MAKEFLAGS => '', MAKELEVEL => '' });
-is($code, 0, 'make install') or diag $err;
+die "make install: $err" if $code;
 # Nothing else of the machine is to start.
 system "rm -rf $root/lib/systemd/system/*.wants $root/etc/systemd/system/*.wants";
 my %port = map { $_ => Hearth::Daemon::free_port() } qw(hearth two nobody);
@@ -75,6 +75,7 @@ mkdir -p old
 pivot_root . old
 umount -l /old
 systemd-sysusers hearth.conf
+systemd-tmpfiles --create hearth.conf
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=hearth-test $systemd --system --unit=test.target --log-target=console --log-level=notice --show-status=0
 END_OF_SCRIPT
 my $log = scratch_dir() . '/systemd';
@@ -95,6 +96,7 @@ sub systemctl
 sub property { my ($unit, $name) = @_; my ($c, $o) = inside('systemctl', 'show', '-p', $name, '--value', $unit); chomp $o; return $o; }
 
 # ---- one ----
+pass('systemd runs');
 systemctl('started', 'start', 'hearthd');
 is(property('hearthd', 'ActiveState'), 'active', 'active when start returns');
 is(property('hearthd', 'StatusText'), "serving on port $port{hearth}", 'with its status');
