@@ -30,7 +30,7 @@ PROTO   = command base64 meta parse reply binary uri
 PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply dicts load window replay hole lost report recover \
 	rate life scrub quota room
 ENGINE  = engine commands compress unpack background bound rotate drop start pin keep scrubber
-SERVER  = out conn worker inherited listener dispatch session retrieval storage meta update dump operator \
+SERVER  = out conn worker address inherited listener dispatch session retrieval storage meta update dump operator \
 	observed watch watcher detail hot histogram sample cluster binary binary_items stats admin alive server
 MAIN    = hearthd config config_file config_value process reload cgroup stop
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \

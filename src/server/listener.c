@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +17,7 @@
 #include "base/clock.h"
 #include "base/msg.h"
 #include "proto/reply.h"
+#include "server/address.h"
 #include "server/inherited.h"
 #include "server/internal.h"
 #include "server/worker.h"
@@ -62,38 +61,6 @@ static struct bound *add(struct listener *l, int fd, bool is_unix, const char *n
 	return b;
 }
 
-/* -1 and errno. */
-static int bind_one(const struct addrinfo *ai)
-{
-	int on = 1;
-	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-	/* Accepted sockets inherit it. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	if (ai->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0)
-		return fd;
-	int error = errno;
-	close(fd);
-	errno = error;
-	return -1;
-}
-
-static int port_of(int fd)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof ss;
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0)
-		return 0;
-	if (ss.ss_family == AF_INET6)
-		return ntohs(((struct sockaddr_in6 *)&ss)->sin6_port);
-	return ntohs(((struct sockaddr_in *)&ss)->sin_port);
-}
-
 /* All addresses of one host. optional: that the machine has no such address is no failure. *port 0 becomes
  * the port that was given out. */
 static enum server_status bind_host(struct listener *l, const char *host, int *port, bool optional)
@@ -117,11 +84,11 @@ static enum server_status bind_host(struct listener *l, const char *host, int *p
 	for (ai = all; ai && status == SERVER_OK; ai = ai->ai_next) {
 		if (l->n == LISTENER_MAX)
 			break;
-		int fd = bind_one(ai);
+		int fd = address_bind(ai);
 		if (fd >= 0) {
 			add(l, fd, false, name);
 			if (*port == 0)
-				*port = port_of(fd);
+				*port = address_port(fd);
 			continue;
 		}
 		error = errno;
@@ -135,30 +102,10 @@ static enum server_status bind_host(struct listener *l, const char *host, int *p
 	return status;
 }
 
-/* "host", "host:port", "[v6]:port", "v6", "*": splits in place. NULL for any address. */
+/* NULL for any address. */
 static const char *split_port(char *text, int *port)
 {
-	char *colon = strrchr(text, ':');
-	char *host = text;
-	if (text[0] == '[') {
-		char *end = strchr(text, ']');
-		if (end) {
-			*end = 0;
-			host = text + 1;
-			colon = end[1] == ':' ? end + 1 : NULL;
-		}
-	} else if (colon && strchr(text, ':') != colon) {
-		colon = NULL; /* a bare IPv6 address */
-	}
-	if (colon) {
-		char *end;
-		long v = strtol(colon + 1, &end, 10);
-		if (*end == 0 && end > colon + 1 && v >= 0 && v <= 65535)
-			*port = (int)v;
-		else
-			*port = -1;
-		*colon = 0;
-	}
+	const char *host = address_split(text, port);
 	return *host == 0 || strcmp(host, "*") == 0 ? NULL : host;
 }
 
@@ -259,7 +206,7 @@ static enum server_status take_inherited(struct listener *l, unsigned n, int *re
 		snprintf(name, sizeof name, "LISTEN_FDS descriptor %d", fd);
 		add(l, fd, is_unix, name);
 		if (!is_unix && *ret_port == 0)
-			*ret_port = port_of(fd);
+			*ret_port = address_port(fd);
 	}
 	return SERVER_OK;
 }
