@@ -312,6 +312,11 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 	ret->log_waits = ws.waits;
 	ret->last_sync_us = ws.last_sync_us;
 	ret->max_sync_us = ws.max_sync_us;
+	ret->sync_us = ws.sync_us;
+	_Static_assert(sizeof(ret->sync_counts) == sizeof(ws.sync_counts) &&
+	                   ENGINE_SYNC_STEP_US(1) == WAL_SYNC_STEP_US(1),
+	    "the same steps");
+	memcpy(ret->sync_counts, ws.sync_counts, sizeof(ret->sync_counts));
 	ret->degraded = ws.state != WAL_HEALTHY;
 	ret->state = wal_state_name(ws.state);
 	memcpy(ret->state_reason, ws.reason, sizeof(ret->state_reason));

@@ -242,6 +242,10 @@ struct engine_packing {
 	uint64_t unpacked, errors;
 };
 
+/* Syncs of the log by how long they took: step i, at most that many microseconds; the last one has all longer ones. */
+#define ENGINE_SYNC_STEPS      17
+#define ENGINE_SYNC_STEP_US(i) ((uint64_t)250 << (i))
+
 struct engine_stats {
 	/* store */
 	uint64_t items, total_items, bytes; /* bytes: items with their headers, as memcached counts */
@@ -254,6 +258,7 @@ struct engine_stats {
 	uint64_t last_seq, written_seq, durable_seq;
 	uint64_t log_segments, log_bytes, log_written_bytes, log_writes, log_syncs, log_waits;
 	uint64_t last_sync_us, max_sync_us;
+	uint64_t sync_us, sync_counts[ENGINE_SYNC_STEPS]; /* the sum of all; those of each step */
 	uint64_t snapshots, snapshot_errors, last_snapshot, last_snapshot_items, last_snapshot_bytes;
 	int64_t last_snapshot_time; /* wall seconds; 0 never */
 	uint64_t last_snapshot_us;

@@ -40,6 +40,20 @@ static bool sync_one(struct wal *wal, int fd, uint64_t number)
 	return ok;
 }
 
+/* How long they take, for those who watch the disk. */
+static void count_sync(struct wal *wal, uint64_t us)
+{
+	unsigned step = 0;
+	while (step < WAL_SYNC_STEPS - 1 && us > WAL_SYNC_STEP_US(step))
+		step++;
+	atomic_store(&wal->last_sync_us, us);
+	if (us > atomic_load(&wal->max_sync_us))
+		atomic_store(&wal->max_sync_us, us);
+	atomic_fetch_add(&wal->sync_us, us);
+	atomic_fetch_add(&wal->sync_counts[step], 1);
+	atomic_fetch_add(&wal->syncs, 1);
+}
+
 bool sync_files(struct wal *wal)
 {
 	int64_t began = clock_mono_us();
@@ -57,11 +71,7 @@ bool sync_files(struct wal *wal)
 	struct wal_segment *s = wal->n_old > 0 ? &wal->old[0] : &wal->current;
 	if (s->number == now.number)
 		s->durable = now.written;
-	uint64_t us = (uint64_t)(clock_mono_us() - began);
-	atomic_store(&wal->last_sync_us, us);
-	if (us > atomic_load(&wal->max_sync_us))
-		atomic_store(&wal->max_sync_us, us);
-	atomic_fetch_add(&wal->syncs, 1);
+	count_sync(wal, (uint64_t)(clock_mono_us() - began));
 	atomic_store(&wal->durable, written);
 	if (atomic_load(&wal->mode) == WAL_WRITES)
 		wal_publish(wal);

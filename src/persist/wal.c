@@ -931,6 +931,7 @@ void wal_get_stats(struct wal *wal, struct wal_stats *st)
 	    .last_sync_us = atomic_load(&wal->last_sync_us),
 	    .max_sync_us = atomic_load(&wal->max_sync_us),
 	    .waits = atomic_load(&wal->waits),
+	    .sync_us = atomic_load(&wal->sync_us),
 	    .segments = atomic_load(&wal->segments_begun),
 	    .segment_bytes = atomic_load(&wal->offset),
 	    .log_bytes = atomic_load(&wal->log_bytes) + atomic_load(&wal->offset),
@@ -938,6 +939,8 @@ void wal_get_stats(struct wal *wal, struct wal_stats *st)
 	    .heals = atomic_load(&wal->heals),
 	    .state = wal_state(wal),
 	};
+	for (unsigned i = 0; i < WAL_SYNC_STEPS; i++)
+		st->sync_counts[i] = atomic_load(&wal->sync_counts[i]);
 	uint64_t offset = st->segment_bytes;
 	pthread_mutex_lock(&wal->lock);
 	st->state_ms = wal->since_ms;

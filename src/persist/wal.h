@@ -64,8 +64,13 @@ struct wal_start {
 	int64_t flush_due;
 };
 
+/* Syncs are counted by how long they took: step i, at most that many microseconds; the last one has all longer ones. */
+#define WAL_SYNC_STEPS      17
+#define WAL_SYNC_STEP_US(i) ((uint64_t)250 << (i))
+
 struct wal_stats {
 	uint64_t written, durable, written_bytes, writes, syncs, last_sync_us, max_sync_us, waits;
+	uint64_t sync_us, sync_counts[WAL_SYNC_STEPS]; /* the sum of all */
 	uint64_t segments, segment_bytes, log_bytes;
 	uint64_t generation, heals, reserve_bytes;
 	enum wal_state state;

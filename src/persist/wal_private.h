@@ -67,6 +67,7 @@ struct wal {
 	_Atomic bool tight, near_told; /* under a quota; see wal_tight, near_bound */
 	_Atomic uint64_t snapshot_bytes;
 	_Atomic uint64_t written_bytes, writes, syncs, last_sync_us, max_sync_us, waits, mark;
+	_Atomic uint64_t sync_us, sync_counts[WAL_SYNC_STEPS];
 	_Atomic uint64_t offset;        /* in the current segment */
 	_Atomic int64_t unsynced_since; /* clock_mono_us of the oldest byte that is not durable, 0 = none */
 	_Atomic int64_t busy_since;     /* clock_mono_us at which the log thread's write began, 0 = none */
