@@ -31,7 +31,7 @@ PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply
 	rate life scrub quota room
 ENGINE  = engine commands compress unpack background bound rotate drop start pin keep scrubber
 SERVER  = out conn worker address inherited listener dispatch session retrieval storage meta update dump operator \
-	observed watch watcher detail hot histogram sample cluster binary binary_items stats admin alive server
+	observed watch watcher detail hot histogram sample cluster binary binary_items stats admin alive metrics page http server
 MAIN    = hearthd config config_file config_value process reload cgroup stop
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
 	target copy tar vault restore backup snapshot snapshots drop pin set stats top top_screen top_stats top_view \
@@ -45,8 +45,9 @@ DAEMON_OBJS = $(call objs,base,$(BASE_D)) $(call objs,store,$(STORE)) $(call obj
 	$(call objs,persist,$(PERSIST)) $(call objs,engine,$(ENGINE)) $(call objs,server,$(SERVER))
 MAIN_OBJS   = $(patsubst %,$(BUILD)/%.o,$(MAIN))
 TOOL_OBJS   = $(call objs,tool,$(TOOL)) $(call objs,base,$(BASE_D)) $(call objs,proto,base64 uri)
-# The library goes to others, whose compiler may be another.
-$(LIB_OBJS) $(call objs,tool,$(TOOL)): private LTO =
+# The library goes to others, whose compiler may be another; the page is read by the assembler.
+$(LIB_OBJS) $(call objs,tool,$(TOOL)) $(BUILD)/server/page.o: private LTO =
+$(BUILD)/server/page.o: src/server/page.html
 UNITS       = $(patsubst t/unit/%.c,$(BUILD)/t/%,$(sort $(wildcard t/unit/*.c)))
 SECTIONS    = 1 5 7 8
 SOURCES     = $(shell find src include t/unit t/crash t/fuzz t/bench -name '*.[ch]')
@@ -59,13 +60,13 @@ $(BUILD)/libhearth.a: $(LIB_OBJS)
 $(BUILD)/libdaemon.a: $(DAEMON_OBJS)
 	rm -f $@ && ar rcs $@ $^
 $(BUILD)/hearthd: $(MAIN_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
-	$(CC) $(HEARTHD_LDFLAGS) -o $@ $^ -levent_core -lzstd
+	$(CC) $(HEARTHD_LDFLAGS) -o $@ $^ -levent_extra -levent_core -lzstd
 $(BUILD)/hearth: $(TOOL_OBJS) $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lzstd -ljansson -lm -lncurses
 $(BUILD)/t/tool_%: $(BUILD)/t/tool_%.o $(filter-out %/hearth.o,$(TOOL_OBJS)) $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lzstd -ljansson -lm -lncurses
 $(BUILD)/t/%: $(BUILD)/t/%.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_core -lcmocka -lzstd -lm
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_extra -levent_core -lcmocka -lzstd -lm
 $(BUILD)/t/%.o: t/unit/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

@@ -120,6 +120,8 @@ static const struct config_row rows[] = {
         "messages are lines of text, or a JSON object a line"},
     {0, "stop-timeout", "SECONDS", LONG, AT(stop_timeout), 1, INT32_MAX, "90", NULL,
         "how long a stop may wait for the disk before it leaves without"},
+    {0, "http", "ADDR", TEXT, AT(server.http), 0, 0, NULL, NULL,
+        "serve /metrics, /readyz and a page to look at there: PORT on loopback, or ADDR:PORT"},
     {0, "strict", NULL, FLAG, AT(engine.strict), 0, 0, NULL, NULL, "do not start on a damaged directory"},
     {0, "test-commands", NULL, FLAG, AT(server.test_commands), 0, 0, NULL, NULL,
         "enable debugtime, for tests"},

@@ -189,6 +189,8 @@ int main(int argc, char **argv)
 		goto out;
 	if (d.path && (code = exit_of_server(server_admin(d.server, d.dirfd, d.path))) != 0)
 		goto out;
+	if ((code = exit_of_server(server_http(d.server, d.dirfd))) != 0)
+		goto out;
 	if ((code = recover(&d)) != 0)
 		goto out;
 	if ((code = exit_of_server(server_listen(d.server))) != 0)
@@ -198,6 +200,7 @@ int main(int argc, char **argv)
 stop:
 	code = stop_serving(&d, code);
 out:
+	server_end_http(d.server);
 	engine_close(&d.engine);
 	server_close(&d.server);
 	datadir_close(&d.dir);

@@ -17,6 +17,7 @@ struct admin;
 struct alive;
 struct cluster;
 struct detail;
+struct http;
 struct listener;
 
 #define SERVER_MAGIC 0x53525652u
@@ -31,6 +32,7 @@ struct server {
 	struct event_base *base; /* the main thread's */
 	struct listener *listener;
 	struct admin *admin;
+	struct http *http; /* NULL without --http */
 	struct watch *watch;
 	struct detail *detail;
 	struct cluster *cluster; /* NULL without --cluster-file */
@@ -51,7 +53,8 @@ struct server {
 	uint64_t total_conns, rejected_conns;
 	uint64_t listen_disabled, listen_disabled_us;
 	bool accepting;
-	bool loading;
+	bool loading; /* atomic: cleared with release when the engine may be asked by any thread */
+	int64_t load_start_us;
 	uint64_t load_done, load_all, load_items;
 	int64_t load_began_us, load_told_us, load_notified_us; /* the main thread's */
 	uint64_t reset_counters[COUNTERS]; /* atomic: what was counted before `stats reset` */

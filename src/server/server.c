@@ -20,6 +20,7 @@
 #include "server/alive.h"
 #include "server/cluster.h"
 #include "server/detail.h"
+#include "server/http.h"
 #include "server/internal.h"
 #include "server/listener.h"
 #include "server/sample.h"
@@ -163,7 +164,7 @@ static bool add_signals(struct server *s)
 static enum server_status raise_files(const struct server_options *o)
 {
 	struct rlimit rl;
-	rlim_t want = (rlim_t)o->max_conns + SPARE_FDS + 4 * (rlim_t)o->workers;
+	rlim_t want = (rlim_t)o->max_conns + SPARE_FDS + 4 * (rlim_t)o->workers + (o->http ? HTTP_FDS : 0);
 
 	if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
 		goto fail;
@@ -214,6 +215,8 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 		msg(MSG_ERROR, "no event base: %s", strerror(errno));
 		return SERVER_SYSTEM;
 	}
+	if (options->http && (status = http_bind(&s->http, s, options->http)) != SERVER_OK)
+		return status;
 	return listener_bind(&s->listener, s, &s->port);
 }
 
@@ -251,6 +254,7 @@ void server_chown(struct server *s, uid_t uid, gid_t gid)
 void server_set_engine(struct server *s, struct engine *engine)
 {
 	s->engine = engine;
+	s->load_start_us = clock_mono_us();
 	watch_set_engine(s->watch, engine);
 	__atomic_store_n(&s->loading, true, __ATOMIC_RELAXED);
 }
@@ -258,6 +262,17 @@ void server_set_engine(struct server *s, struct engine *engine)
 enum server_status server_admin(struct server *s, int dirfd, const char *path)
 {
 	return admin_open(&s->admin, s, dirfd, path);
+}
+
+enum server_status server_http(struct server *s, int dirfd)
+{
+	return s->http ? http_start(s->http, dirfd) : SERVER_OK;
+}
+
+void server_end_http(struct server *s)
+{
+	if (s)
+		http_close(&s->http);
 }
 
 void server_progress(void *arg)
@@ -316,6 +331,7 @@ static void let_others(struct server *s)
 		return;
 	notify_stopping();
 	msg(MSG_INFO, "stopped while loading");
+	http_close(&s->http);
 	admin_close(&s->admin);
 	listener_close(&s->listener);
 	exit(0);
@@ -397,7 +413,7 @@ enum server_status server_listen(struct server *s)
 		stop_workers(s);
 		return status;
 	}
-	__atomic_store_n(&s->loading, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->loading, false, __ATOMIC_RELEASE);
 	if (s->options.unix_path)
 		msg(MSG_INFO, "serving on %s", s->options.unix_path);
 	else
@@ -428,6 +444,7 @@ void server_close(struct server **server)
 		return;
 	CHECK_MAGIC(s, SERVER_MAGIC);
 	alive_stop(&s->alive);
+	http_close(&s->http);
 	admin_close(&s->admin);
 	listener_close(&s->listener);
 	unsigned n = s->n_workers;

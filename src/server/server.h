@@ -21,6 +21,7 @@ struct server_options {
 	const char *listen; /* -l: addresses, each with or without a port, comma separated; NULL = loopback */
 	int port;           /* 0 = any free one */
 	const char *cluster_file; /* NULL = none */
+	const char *http;         /* --http: where to serve the page and the metrics; NULL = nowhere */
 	const char *unix_path;    /* -s: instead of TCP */
 	unsigned unix_mask;
 	unsigned backlog;
@@ -57,6 +58,10 @@ void server_set_engine(struct server *s, struct engine *engine);
 /* Opens the admin socket in the data directory (path is for messages); it answers from here on, while loading from within
  * server_loading. */
 enum server_status server_admin(struct server *s, int dirfd, const char *path);
+/* Begins to answer HTTP, if --http is there; also while loading. dirfd: the data directory, or -1. */
+enum server_status server_http(struct server *s, int dirfd);
+/* Ends that; before the engine is closed. */
+void server_end_http(struct server *s);
 /* For engine_options: arg is the server. */
 void server_progress(void *arg);
 void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);

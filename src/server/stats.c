@@ -77,17 +77,23 @@ static uint64_t load(const uint64_t *v)
 	return __atomic_load_n(v, __ATOMIC_RELAXED);
 }
 
+void stats_collect(struct server *s, uint64_t ret_counters[COUNTERS], struct engine_stats *ret_engine)
+{
+	uint64_t reset[COUNTERS];
+	/* What was counted before the last reset; read first, so that one in between makes nothing negative. */
+	for (unsigned c = 0; c < COUNTERS; c++)
+		reset[c] = __atomic_load_n(&s->reset_counters[c], __ATOMIC_ACQUIRE);
+	for (unsigned c = 0; c < COUNTERS; c++) {
+		ret_counters[c] = -reset[c];
+		for (unsigned i = 0; i < s->n_workers; i++)
+			ret_counters[c] += counter_read(s->workers[i].counters, c);
+	}
+	engine_get_stats(s->engine, ret_engine);
+}
+
 static void collect(struct print *p)
 {
-	memset(p->counters, 0, sizeof p->counters);
-	for (unsigned i = 0; i < p->s->n_workers; i++) {
-		for (unsigned c = 0; c < COUNTERS; c++)
-			p->counters[c] += counter_read(p->s->workers[i].counters, c);
-	}
-	/* What was counted before the last reset. */
-	for (unsigned c = 0; c < COUNTERS; c++)
-		p->counters[c] -= load(&p->s->reset_counters[c]);
-	engine_get_stats(p->s->engine, &p->e);
+	stats_collect(p->s, p->counters, &p->e);
 }
 
 static void print_process(struct print *p)
@@ -544,7 +550,7 @@ void stats_reset(struct server *s)
 			continue; /* a level, not a count */
 		for (unsigned i = 0; i < s->n_workers; i++)
 			sum += counter_read(s->workers[i].counters, c);
-		__atomic_store_n(&s->reset_counters[c], sum, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->reset_counters[c], sum, __ATOMIC_RELEASE);
 	}
 	__atomic_store_n(&s->total_conns, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->rejected_conns, 0, __ATOMIC_RELAXED);

@@ -6,8 +6,10 @@
 
 #include <stdbool.h>
 #include "base/buf.h"
+#include "server/counters.h"
 
 struct conn;
+struct engine_stats;
 struct server;
 
 enum stats_part {
@@ -21,6 +23,8 @@ enum stats_part {
 	STATS_COMPRESS,
 };
 
+/* The figures behind it: of the workers since the last `stats reset`, and the engine's. Not while data is loaded. */
+void stats_collect(struct server *s, uint64_t ret_counters[COUNTERS], struct engine_stats *ret_engine);
 /* "" is the general part. */
 bool stats_find(const char *word, enum stats_part *ret_part);
 /* Appends the lines, without END. asker: the connection that is answered; NULL for one of no worker. False when memory is
