@@ -85,7 +85,7 @@ check:
 	$(MAKE) -j$(JOBS) prove
 # The same with more kills, more bytes and bits to damage, longer streams: the harness takes CHECK_MINUTES (60).
 check-long:
-	etc/install-packages clients
+	etc/install-packages browser
 	command -v npm >/dev/null || etc/install-packages npm
 	t/harness-table $(BUILD) --clear
 	HEARTH_LONG=1 $(MAKE) -j$(JOBS) prove; status=$$?; t/harness-table $(BUILD); exit $$status
