@@ -158,7 +158,7 @@ is("$code$out$err", 0, 'the sample makes sense');
 my %sample = map { $_ => 1 } slurp('etc/hearth.conf') =~ /^#?([a-z][a-z-]+) = /mg;
 ($got) = printed(join '', map { /^#([a-z][a-z-]+ = .*)/ ? "$1\n" : '' } split /\n/, slurp('etc/hearth.conf'));
 (my $preset) = printed('');
-my @named = grep { !/^(?:data-dir|unix-socket|no-persist-prefix)$/ && defined $got->{$_} } sort keys %sample;
+my @named = grep { !/^(?:data-dir|unix-socket|no-persist-prefix|http)$/ && defined $got->{$_} } sort keys %sample;
 my @differ = grep { $got->{$_} ne $preset->{$_} } @named;
 is("@differ", '', 'what it has in comments are the defaults');
 cmp_ok(scalar @named, '>', 15, 'it has more than a few');
