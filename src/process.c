@@ -209,8 +209,34 @@ static bool drop_privileges(const struct process *p, const char *user)
 	return real == p->uid && effective == p->uid && saved == p->uid && setuid(0) != 0;
 }
 
+/* While it may: the right to lock more than the limit says goes with the others. */
+static void raise_lock_limit(void)
+{
+	struct rlimit rl = {RLIM_INFINITY, RLIM_INFINITY};
+	if (setrlimit(RLIMIT_MEMLOCK, &rl) == 0 || getrlimit(RLIMIT_MEMLOCK, &rl) != 0)
+		return;
+	rl.rlim_cur = rl.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &rl);
+}
+
+/* Under a limit that is too low what is there now could be locked, and the store's memory would then not be had. */
+static void lock_memory(const struct config *c)
+{
+	struct rlimit rl;
+	uint64_t need = c->engine.memory + engine_memory_beside(&c->engine, true);
+	if (geteuid() != 0 && getrlimit(RLIMIT_MEMLOCK, &rl) == 0 && rl.rlim_cur < need)
+		msg(MSG_WARN,
+		    "-k: memory is not locked: the limit of %" PRIu64 " KiB is less than the %" PRIu64
+		    " of -m",
+		    (uint64_t)rl.rlim_cur >> 10, need >> 10);
+	else if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+		msg(MSG_WARN, "-k: memory is not locked: %s", strerror(errno));
+}
+
 int process_become_user(struct process *p, const struct config *c, struct server *s, int dirfd, bool fresh)
 {
+	if (c->lock_memory)
+		raise_lock_limit();
 	if (p->become) {
 		server_chown(s, p->uid, p->gid);
 		if (dirfd >= 0 && fresh && fchown(dirfd, p->uid, p->gid) != 0) {
@@ -226,8 +252,8 @@ int process_become_user(struct process *p, const struct config *c, struct server
 		if (c->core_dumps)
 			prctl(PR_SET_DUMPABLE, 1); /* lost with the change of user */
 	}
-	if (c->lock_memory && mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
-		msg(MSG_WARN, "-k: memory is not locked: %s", strerror(errno));
+	if (c->lock_memory)
+		lock_memory(c);
 	return 0;
 }
 

@@ -6,7 +6,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Client;
 use Hearth::Daemon;
-use Hearth::Process qw(program reap run scratch_dir slurp spawn wait_until);
+use Hearth::Process qw(program reap run sanitizer scratch_dir slurp spawn wait_until);
 use Test::More;
 
 plan skip_all => 'only root can give up being root' if $> != 0;
@@ -19,8 +19,9 @@ chown $uid, $gid, "$dir/run";
 sub start
 {
 	my (@prefix) = @_;
+	my @lock = @prefix && $prefix[0] eq '-k' ? shift @prefix : ();
 	my $errors = scratch_dir() . '/err';
-	my $pid = spawn([@prefix, program('hearthd'), '-u', 'nobody', '-s', "$dir/sock", '--data-dir', "$dir/data", '-P', "$dir/run/pid"],
+	my $pid = spawn([@prefix, program('hearthd'), '-u', 'nobody', '-s', "$dir/sock", '--data-dir', "$dir/data", '-P', "$dir/run/pid", @lock],
 		err => $errors);
 	my $client = eval { wait_until('the socket', sub { Hearth::Client->new(unix => "$dir/sock", quiet => 1) }) } or diag slurp($errors);
 	return ($pid, $client, $errors);
@@ -49,6 +50,21 @@ for (@prefixes) {
 	kill 'TERM', $pid;
 	is(reap($pid, 60), 0, "$what: stops in order") or diag slurp($errors);
 	ok(!-e "$dir/run/pid", "$what: and takes the pid file away");
+}
+
+# -k locks what it may, and serves where it may not.
+for my $case (sanitizer() ? () : ([[], 'free'], [['--bounding-set', '-sys_resource'], 'bound'])) {
+	my ($rights, $what) = @$case;
+	my ($pid, $client, $errors) = start('-k', 'prlimit', '--memlock=8388608:8388608', 'setpriv', @$rights);
+	is($client && $client->set('k', 'v'), 'STORED', "-k, $what: serves") or diag slurp($errors);
+	my ($limit) = slurp("/proc/$pid/limits") =~ /^Max locked memory\s+(\S+)/m;
+	if ($limit eq 'unlimited') {
+		like(slurp("/proc/$pid/status"), qr/^VmLck:\s+[1-9]\d{3,} kB$/m, "-k, $what: memory is locked");
+	} else {
+		like(slurp($errors), qr/warning: -k: memory is not locked: the limit of 8192 KiB is less than the \d+ of -m/, "-k, $what: it says that it could not");
+	}
+	kill 'TERM', $pid;
+	is(reap($pid, 60), 0, "-k, $what: stops in order");
 }
 
 # Where groups may not be given up, it does not start.

@@ -51,6 +51,7 @@ my $sample = slurp("$root/etc/hearth/hearth.conf");
 for my $name (keys %port) {
 	spew("$root/etc/hearth/$name.conf", $sample =~ s/^#?\s*port\s*=.*/port = $port{$name}/mr);
 }
+spew("$root/etc/hearth/two.conf", slurp("$root/etc/hearth/two.conf") . "lock-memory = yes\n");
 # Messages go to a file instead of a journal that does not run.
 for my $unit ('hearthd.service', 'hearthd@.service') {
 	mkdir "$root/etc/systemd/system/$unit.d";
@@ -127,7 +128,14 @@ for my $name (qw(two nobody)) {
 	systemctl("$name: restarted", 'restart', "hearthd\@$name");
 	is(Hearth::Client->new(port => $port{$name})->get('k1'), $name, "$name: and is warm");
 }
-# Two has a shorter watchdog.
+# Two locks its memory, and has a shorter watchdog.
+(undef, $status) = inside('cat', '/proc/' . property('hearthd@two', 'MainPID') . '/status');
+my ($limit) = (inside('cat', '/proc/' . property('hearthd@two', 'MainPID') . '/limits'))[1] =~ /^Max locked memory\s+(\S+)/m;
+if ($limit eq 'unlimited') {
+	like($status, qr/^VmLck:\s+[1-9]\d{3,} kB$/m, 'memory is locked');
+} else {
+	like(slurp("$root/var/messages"), qr/warning: -k: memory is not locked: the limit of \d+ KiB/, 'where a machine lets nobody lock memory, it says so');
+}
 systemctl('the process stands still', 'kill', '-s', 'STOP', 'hearthd@two');
 ok(wait_until('the watchdog', sub { property('hearthd@two', 'NRestarts') == 1 && property('hearthd@two', 'ActiveState') eq 'active' }, 60),
 	'the watchdog sees that, and starts another');
