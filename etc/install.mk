@@ -51,7 +51,7 @@ uninstall:
 
 # Packages for Debian, in $(BUILD)/deb: etc/debian belongs at the top of the tree that it builds, so that is a copy.
 deb:
-	etc/install-packages package
+	etc/install-packages --only build package
 	etc/build-deb $(BUILD)/deb $(VERSION)
 
 .PHONY: placed install uninstall deb
