@@ -84,6 +84,11 @@ is(keys_of($dir), join(' ', sort 'behind', split / /, $expected), 'the log behin
 my $log = newest($dir, 'log');
 is(keys_of($log), 'behind plain', 'a segment alone has what it set');
 
+my $socket = scratch_dir() . '/s';
+my $local = Hearth::Daemon->start(program => '/usr/bin/memcached', unix => $socket);
+$local->client->set('here', 1);
+is(keys_of('--server', $socket), 'here', 'of a unix socket');
+
 # ---- as objects ----
 my %size = (plain => 5, soon => 1, later => 3, 'gr' . chr(0xfc) . 'n' => 0, '100%' => 1, big => 300_000,
     encode_base64("key\xff", '') => 2, "\0\1\2 " => 3);
