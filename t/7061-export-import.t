@@ -210,6 +210,9 @@ for my $option (['--rate', 200], ['--byte-rate', 20_000]) {
 is($code, 0, 'import on a terminal') or diag $err;
 like($out, qr{importing \[#+-*\] \d+ %, \d+ KiB, \d+ KiB/s, \d+ s left\e\[K\r}, 'a bar, the rate and the time left');
 like($out, qr/\e\[K200 stored /, 'which is taken away in the end');
+spew("$dir/broken", slurp("$dir/rate") . "no item\n");
+(undef, $out) = run(['script', '-qec', join(' ', program('hearth'), 'import', '--rate', 100, '--server', at($target), "$dir/broken"), '/dev/null'], env => { TERM => 'xterm' });
+like($out, qr/left\e\[K\r\e\[Khearth: error: \S+, line 201: no JSON/, 'a message takes it away, too');
 ($code, $out, $err) = run([program('hearth'), 'import', '--rate', 100, '--server', at($target), "$dir/rate"]);
 is("$code$err", '0', 'elsewhere nothing');
 

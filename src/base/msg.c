@@ -35,11 +35,17 @@ static const char *program_name = "hearth";
 static atomic_int verbosity_now;
 static enum form form;
 static bool to_journal;
+static const char *before_each;
 
 void msg_init(const char *program, int verbosity)
 {
 	program_name = program;
 	msg_set_verbosity(verbosity);
+}
+
+void msg_set_before(const char *text)
+{
+	before_each = text;
 }
 
 void msg_set_verbosity(int verbosity)
@@ -168,6 +174,8 @@ void msg(enum msg_level level, const char *fmt, ...)
 		return;
 	memset(text + strlen(text), 0, 4);
 
+	if (before_each && write(STDERR_FILENO, before_each, strlen(before_each)) < 0)
+		return;
 	char escaped[ESCAPED_MAX], line[LINE_MAX_BYTES];
 	size_t len = escape(escaped, text), used = head(line, level);
 	if (form == JSON) {

@@ -15,6 +15,9 @@ void msg_set_verbosity(int verbosity);
  * journal's ($JOURNAL_STREAM) a priority is in front ("<4>") instead of the time. Before any other thread runs. */
 void msg_begin_log(bool json);
 bool msg_is_json(void);
+/* Static text that is written before each message, as what takes an unfinished line off a terminal; NULL = nothing. For
+ * programs of one thread. */
+void msg_set_before(const char *text);
 void msg(enum msg_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

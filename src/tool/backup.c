@@ -157,14 +157,12 @@ static int verify(struct backup *b)
 		verdict_judge(&v, f, false, &b->dicts);
 		ended = ended || v.ends;
 		bytes += v.bytes;
-		progress_add(&b->progress, v.bytes);
 		if (v.exit >= TOOL_USAGE)
 			return v.exit;
 		b->damage = v.exit == TOOL_DAMAGE ? TOOL_DAMAGE : b->damage;
 		if (f->kind == DATADIR_LOG && f->segment)
 			b->final = f;
 	}
-	progress_end(&b->progress);
 	progress_begin(&b->progress, "copying", bytes);
 	return TOOL_OK;
 }
@@ -383,8 +381,10 @@ static int run(struct backup *b)
 		msg(MSG_ERROR, "%s/%s: damaged; the backup gets a good one", b->from, DATADIR_MANIFEST);
 		b->damage = TOOL_DAMAGE;
 	}
-	progress_begin(&b->progress, "verifying", 0);
+	struct progress progress;
+	source_watch(&b->source, &progress, "verifying");
 	int exit_code = dicts_open(&b->dicts) ? verify(b) : report_no_memory();
+	source_unwatch(&b->source);
 	dicts_close(&b->dicts);
 	if (exit_code == TOOL_OK)
 		exit_code = make_mark(b);

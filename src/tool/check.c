@@ -397,11 +397,14 @@ static void sum_up(struct check *c, const struct source *s, const struct verdict
 }
 
 /* Beside, never in place. The exit code is check's where the copy was made. */
-static void repair(struct check *c, const struct source *s)
+static void repair(struct check *c, struct source *s)
 {
 	struct plan plan;
 	struct copy copy = {.source = s, .plan = &plan};
+	struct progress progress;
+	source_watch(s, &progress, "verifying");
 	int exit_code = plan_make(&plan, s, NULL, PLAN_BEST);
+	source_unwatch(s);
 	char *beside = NULL;
 	size_t len = strlen(s->path);
 	while (len > 1 && s->path[len - 1] == '/')
@@ -423,7 +426,7 @@ static void repair(struct check *c, const struct source *s)
 	c->exit = tool_worse(c->exit, exit_code);
 }
 
-static void tell_start(struct check *c, const struct source *s, const struct verdict *verdicts)
+static void tell_start(struct check *c, struct source *s, const struct verdict *verdicts)
 {
 	struct forecast f;
 	uint64_t *items = calloc(s->n_files + 1, sizeof(*items));
@@ -433,7 +436,10 @@ static void tell_start(struct check *c, const struct source *s, const struct ver
 	}
 	for (size_t i = 0; i < s->n_files; i++)
 		items[i] = verdicts[i].items_lost;
+	struct progress progress;
+	source_watch(s, &progress, "judging a start");
 	forecast_make(&f, s, items);
+	source_unwatch(s);
 	forecast_print(&f, &c->out, c->json);
 	sum_up(c, s, verdicts, &f, c->exit);
 	out_flush(&c->out);
@@ -443,7 +449,7 @@ static void tell_start(struct check *c, const struct source *s, const struct ver
 	free(items);
 }
 
-static void check_directory(struct check *c, const struct source *s, struct verdict *verdicts)
+static void check_directory(struct check *c, struct source *s, struct verdict *verdicts)
 {
 	int before = c->exit;
 	c->exit = TOOL_OK;
@@ -453,10 +459,13 @@ static void check_directory(struct check *c, const struct source *s, struct verd
 		print_manifest(c, s);
 	out_flush(&c->out);
 	bool ended = false;
+	struct progress progress;
+	source_watch(s, &progress, "checking");
 	for (size_t i = 0; i < s->n_files; i++) {
 		verdict_judge(&verdicts[i], &s->files[i], ended, &c->dicts);
 		ended = ended || verdicts[i].ends;
 	}
+	source_unwatch(s);
 	judge_chain(s, verdicts);
 	judge_end(c, s, verdicts);
 	for (size_t i = 0; i < s->n_files; i++)
@@ -484,7 +493,10 @@ static void check_source(struct check *c, const char *path)
 	} else if (s.is_directory) {
 		check_directory(c, &s, verdicts);
 	} else {
+		struct progress progress;
+		source_watch(&s, &progress, "checking");
 		verdict_judge(verdicts, s.files, false, &c->dicts);
+		source_unwatch(&s);
 		print_verdict(c, path, s.files->kind, verdicts);
 	}
 	dicts_close(&c->dicts);

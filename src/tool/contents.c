@@ -192,7 +192,6 @@ static int read_snapshot_block(struct reading *rd, size_t i, uint8_t **buf, size
 	size_t len;
 	struct record r;
 	int exit_code = TOOL_OK;
-	progress_add(&rd->c->progress, b.stored_len);
 	rd->offset = b.offset;
 	enum hearth_status status = snapshot_load(rd->file->snapshot, i, buf, buf_size, &records, &len, &err);
 	if (status != HEARTH_OK)
@@ -227,7 +226,6 @@ static int read_log_block(struct reading *rd, const struct segment_block *b, uin
 	struct record r;
 	int exit_code = TOOL_OK;
 	enum hearth_status status;
-	progress_add(&rd->c->progress, b->end - b->offset);
 	rd->offset = b->offset;
 	while (exit_code == TOOL_OK && (status = segment_next_record(&walk, &r)) == HEARTH_OK) {
 		if (r.type == RECORD_DICT && dicts_take(&rd->c->dicts, &r) == HEARTH_NOMEM)
@@ -301,26 +299,18 @@ static int read_log(struct reading *rd)
 	return exit_code;
 }
 
-static uint64_t bytes_to_read(const struct contents *c)
-{
-	const struct plan *plan = &c->plan;
-	uint64_t bytes = plan->snapshot ? snapshot_size(plan->snapshot->snapshot) : 0;
-	for (size_t i = plan->from_file; plan->has_log && i <= plan->to_file; i++)
-		if (c->source.files[i].segment)
-			bytes += segment_size(c->source.files[i].segment);
-	return bytes;
-}
-
 static int read_all(struct reading *rd, const char *what)
 {
 	struct contents *c = rd->c;
 	int exit_code = TOOL_OK;
-	progress_begin(&c->progress, what, bytes_to_read(c));
+	source_watch(&c->source, &c->progress, what);
+	if (rd->wish && rd->wish->printed)
+		progress_beside_output(&c->progress);
 	if (c->plan.snapshot)
 		exit_code = read_snapshot(rd);
 	if (exit_code == TOOL_OK && c->plan.has_log)
 		exit_code = read_log(rd);
-	progress_end(&c->progress);
+	source_unwatch(&c->source);
 	return exit_code;
 }
 
@@ -365,8 +355,14 @@ static void judge_flush(struct contents *c)
 
 static int prepare(struct contents *c)
 {
-	int exit_code =
-	    c->source.is_directory ? plan_make(&c->plan, &c->source, NULL, PLAN_ANY) : take_file(c);
+	int exit_code;
+	if (c->source.is_directory) {
+		source_watch(&c->source, &c->progress, "verifying");
+		exit_code = plan_make(&c->plan, &c->source, NULL, PLAN_ANY);
+		source_unwatch(&c->source);
+	} else {
+		exit_code = take_file(c);
+	}
 	if (exit_code != TOOL_OK)
 		return exit_code;
 	struct snapshot_reader *snapshot = c->plan.snapshot ? c->plan.snapshot->snapshot : NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* contents: the items that a data directory, a snapshot or a segment of the log holds, each once, as a daemon would have them
  * after a start: the newest snapshot and the log behind it, less what damage makes doubtful (plan.h). A segment by itself
- * holds what it set last. The files are read once when they are opened, to learn which record of a key is its last, and once
- * for each walk. Whether a daemon runs on them does not matter. Messages are printed here. One thread. */
+ * holds what it set last. The files are read twice when they are opened, to verify them and to learn which record of a key is
+ * its last, and once for each walk. Whether a daemon runs on them does not matter. Messages are printed here. One thread. */
 #ifndef TOOL_CONTENTS_H
 #define TOOL_CONTENTS_H
 

@@ -239,8 +239,10 @@ static void print_text(struct diff *d)
 
 static int compare(struct diff *d)
 {
-	const struct item_wish keys = {
-	    .prefix = d->wish.prefix, .prefix_len = d->wish.prefix_len, .expired = true};
+	const struct item_wish keys = {.prefix = d->wish.prefix,
+	    .prefix_len = d->wish.prefix_len,
+	    .printed = d->wish.printed,
+	    .expired = true};
 	int exit_code = contents_each(d->contents[0], &d->wish, take_first, d);
 	if (exit_code <= TOOL_DAMAGE)
 		exit_code = tool_worse(exit_code, contents_each(d->contents[1], &d->wish, take_second, d));
@@ -296,6 +298,7 @@ int diff_main(int argc, char **argv)
 	char **args = options_arguments(&o, 2, 2, &n);
 	if (!args)
 		return TOOL_USAGE;
+	d.wish.printed = !d.summary;
 	d.path[0] = args[0];
 	d.path[1] = args[1];
 	return run(&d);

@@ -83,7 +83,7 @@ int export_main(int argc, char **argv)
 {
 	struct options o;
 	const char *value;
-	struct export x = {.wish.values = true};
+	struct export x = {.wish = {.values = true, .printed = true}};
 	int row, n;
 	options_init(&o, &SPEC, argc, argv);
 	while ((row = options_next(&o, &value)) >= 0) {

@@ -27,6 +27,7 @@ struct item_wish {
 	const char *prefix; /* only keys that begin so; NULL = all */
 	size_t prefix_len;
 	bool values;
+	bool printed; /* they go to standard output as they come */
 	bool expired; /* also those whose time has passed; a server has none */
 };
 

@@ -142,5 +142,6 @@ int keys_main(int argc, char **argv)
 	if (k.origin.server && k.wish.expired)
 		return options_usage(&SPEC, "a server has nothing that has expired: --expired is for files");
 	k.origin.path = args[0];
+	k.wish.printed = !k.summed;
 	return run(&k);
 }

@@ -258,6 +258,8 @@ int live_each(const struct client_address *address, const struct item_wish *wish
 		exit_code = count_items(l, &count);
 	if (exit_code == TOOL_OK) {
 		progress_begin_items(&l->progress, "reading", count);
+		if (wish->printed)
+			progress_beside_output(&l->progress);
 		exit_code = take_names(l);
 		progress_end(&l->progress);
 	}

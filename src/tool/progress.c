@@ -5,12 +5,15 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/msg.h"
 #include "tool/progress.h"
 
 #define FIRST_US 1000000
 #define EVERY_US 200000
 #define BAR      20u
-#define DAY_S    86400.0
+/* The rest of the line. */
+#define CLEAR "\033[K"
+#define DAY_S 86400.0
 /* Bytes that are better told in KiB. */
 #define SMALL (8u << 20)
 
@@ -24,6 +27,11 @@ void progress_begin_items(struct progress *p, const char *what, uint64_t all)
 {
 	progress_begin(p, what, all);
 	p->items = true;
+}
+
+void progress_beside_output(struct progress *p)
+{
+	p->terminal = p->terminal && isatty(STDOUT_FILENO) != 1;
 }
 
 /* "48 s", "3 min", "2 h" */
@@ -74,15 +82,19 @@ void progress_add(struct progress *p, uint64_t more)
 	if (now - p->began_us < FIRST_US || now - p->shown_us < EVERY_US)
 		return;
 	p->shown_us = now;
+	if (!p->visible)
+		msg_set_before(CLEAR);
 	p->visible = true;
 	progress_line(p, now - p->began_us, line);
 	/* The next message, or this line's next state, is written over it. */
-	fprintf(stderr, "%s\033[K\r", line);
+	fprintf(stderr, "%s" CLEAR "\r", line);
 }
 
 void progress_end(struct progress *p)
 {
-	if (p->visible)
-		fputs("\033[K", stderr);
+	if (p->visible) {
+		fputs(CLEAR, stderr);
+		msg_set_before(NULL);
+	}
 	p->visible = false;
 }

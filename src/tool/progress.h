@@ -22,6 +22,8 @@ struct progress {
 /* what: static text. */
 void progress_begin(struct progress *p, const char *what, uint64_t all);
 void progress_begin_items(struct progress *p, const char *what, uint64_t all);
+/* Data goes to standard output meanwhile: were that the same terminal, nothing is shown. */
+void progress_beside_output(struct progress *p);
 void progress_add(struct progress *p, uint64_t more);
 /* Takes the line away. */
 void progress_end(struct progress *p);

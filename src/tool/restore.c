@@ -39,10 +39,13 @@ static int make_plan(struct restore *x)
 {
 	const struct source_file *f = x->source.files;
 	if (x->source.is_directory) {
+		struct progress progress;
+		source_watch(&x->source, &progress, "verifying");
 		int exit_code = x->asked ? reach_find(&x->source, &x->query, &x->goal) : TOOL_OK;
-		return exit_code == TOOL_OK
-		           ? plan_make(&x->plan, &x->source, x->asked ? &x->goal : NULL, PLAN_BEST)
-		           : exit_code;
+		if (exit_code == TOOL_OK)
+			exit_code = plan_make(&x->plan, &x->source, x->asked ? &x->goal : NULL, PLAN_BEST);
+		source_unwatch(&x->source);
+		return exit_code;
 	}
 	if (f->kind == DATADIR_LOG && (f->segment || f->status != HEARTH_FOREIGN))
 		return options_usage(&SPEC, "%s is a segment of the log: name its directory", f->path);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "base/msg.h"
 #include "base/vfs.h"
+#include "tool/progress.h"
 #include "tool/report.h"
 #include "tool/source.h"
 
@@ -60,7 +61,7 @@ static bool is_empty(const struct source_file *f)
 
 static void open_segment(struct source_file *f, const uint8_t *lineage)
 {
-	f->status = segment_open(&f->segment, NULL, f->dirfd, f->name, lineage, &f->err);
+	f->status = segment_open(&f->segment, &f->source->vfs, f->dirfd, f->name, lineage, &f->err);
 	/* One that is made ahead is an empty file at first. */
 	if (f->status == HEARTH_TORN && is_empty(f))
 		f->status = HEARTH_END;
@@ -92,14 +93,15 @@ static void open_headless(struct source_file *f, const struct source_file *befor
 	memcpy(h.salt, named->salt, sizeof(h.salt));
 	if (before && before->segment)
 		memcpy(h.boot_id, segment_get_header(before->segment)->boot_id, sizeof(h.boot_id));
-	f->headless = segment_open_headless(&f->segment, NULL, f->dirfd, f->name, &h, NULL) == HEARTH_OK;
+	f->headless =
+	    segment_open_headless(&f->segment, &f->source->vfs, f->dirfd, f->name, &h, NULL) == HEARTH_OK;
 	f->status = f->err.status = HEARTH_DAMAGED;
 	f->zeros = f->headless && is_zero_header(f);
 }
 
 static void open_snapshot(struct source_file *f, const uint8_t *lineage)
 {
-	f->status = snapshot_open(&f->snapshot, NULL, f->dirfd, f->name, lineage, &f->err);
+	f->status = snapshot_open(&f->snapshot, &f->source->vfs, f->dirfd, f->name, lineage, &f->err);
 }
 
 /* Manifests begin much like segments, so that a damaged one would pass for the other. */
@@ -375,6 +377,34 @@ static enum hearth_status open_directory(struct source *s)
 	}
 }
 
+/* ---- what is read ---- */
+
+static ssize_t read_and_count(void *ctx, int fd, void *data, size_t len, off_t at)
+{
+	struct source *s = ctx;
+	ssize_t n = vfs_posix()->pread(vfs_posix()->ctx, fd, data, len, at);
+	if (n > 0 && s->progress)
+		progress_add(s->progress, (uint64_t)n);
+	return n;
+}
+
+void source_watch(struct source *s, struct progress *progress, const char *what)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < s->n_files; i++) {
+		const struct source_file *f = &s->files[i];
+		bytes += f->segment ? segment_size(f->segment) : f->snapshot ? snapshot_size(f->snapshot) : 0;
+	}
+	progress_begin(progress, what, bytes);
+	s->progress = progress;
+}
+
+void source_unwatch(struct source *s)
+{
+	progress_end(s->progress);
+	s->progress = NULL;
+}
+
 enum hearth_status source_open(struct source *s, const char *path)
 {
 	struct rlimit limit;
@@ -384,6 +414,9 @@ enum hearth_status source_open(struct source *s, const char *path)
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	memset(s, 0, sizeof(*s));
+	s->vfs = *vfs_posix();
+	s->vfs.ctx = s;
+	s->vfs.pread = read_and_count;
 	s->path = path;
 	s->dirfd = -1;
 	struct stat st;

@@ -11,8 +11,10 @@
 #include <hearth/datadir.h>
 #include <hearth/segment.h>
 #include <hearth/snapshot.h>
+#include "base/vfs.h"
 
 struct source;
+struct progress;
 
 struct source_file {
 	const struct source *source;
@@ -44,6 +46,8 @@ struct source {
 	const char *path;
 	bool is_directory;
 	int dirfd;
+	struct vfs vfs;            /* reads the files, and counts */
+	struct progress *progress; /* what is read is added here; NULL = nowhere */
 	struct datadir *dir;
 	/* Of a directory. */
 	struct manifest manifest;
@@ -62,6 +66,9 @@ struct source {
 /* HEARTH_OK, or a status after a message: then there is nothing to close. */
 enum hearth_status source_open(struct source *ret_source, const char *path);
 void source_close(struct source *source);
+/* Begins a progress of reading all files once, which shows what is read of them until source_unwatch. */
+void source_watch(struct source *source, struct progress *progress, const char *what);
+void source_unwatch(struct source *source);
 /* Names of a directory's entries, sorted; the caller frees each and the list. -1 and errno. */
 int source_list(int dirfd, char ***ret_names, size_t *ret_n);
 void source_free_names(char **names, size_t n);
