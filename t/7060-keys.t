@@ -8,6 +8,7 @@ use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Files qw(blocks copy_dir flip newest);
 use Hearth::Process qw(program run scratch_dir slurp spew);
+use IO::Socket::INET;
 use JSON::PP;
 use MIME::Base64;
 use Test::More;
@@ -188,6 +189,48 @@ spew("$copy/foreign", 'no file of Hearth at all' x 20);
 ($code, $out, $err) = hearth('keys', "$copy/foreign");
 is($code, 65, 'a foreign file: 65');
 like($err, qr/foreign: neither/, 'named');
+
+# ---- what goes while it is listed, and servers that say what none should ----
+# The list names a key, then the answers come in turn.
+sub fake
+{
+	my ($names, $answers) = @_;
+	my $port = Hearth::Daemon::free_port();
+	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 5, ReuseAddr => 1) or die "listen: $!";
+	my $pid = fork // die "fork: $!";
+	if (!$pid) {
+		for (1 .. 2) {
+			my $c = $listener->accept;
+			next if fork;
+			while (<$c>) {
+				print {$c} /^stats/ ? "STAT curr_items 3\r\nEND\r\n" : /^lru_crawler/ ? $names : shift @$answers;
+				$c->flush;
+			}
+			exit 0;
+		}
+		1 while wait > 0;
+		exit 0;
+	}
+	my @result = hearth('keys', '--json', '--server', "127.0.0.1:$port");
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	return @result;
+}
+my $list = "key=one exp=-1 la=5 cas=1 fetch=no cls=1 size=62\nkey=t%77o exp=-1 la=5 cas=1 fetch=no cls=1 size=62\nEND\r\n";
+for my $gone ("EN\r\n", "EN kone\r\n") {
+	($code, $out, $err) = fake($list, [$gone, "HD ktwo s3 f1 c9 t-1\r\n"]);
+	is("$code$err", '0', 'a key that has gone by the time it is asked for');
+	is_deeply(decode_json($out), { key => 'two', size => 3, flags => 1, exp => 0, cas => 9, access => 5 }, 'is left out');
+}
+($code, $out, $err) = fake("OK\r\n$list", ["EN\r\n", "EN\r\n"]);
+is("$code$err", '0', 'an OK before the list, as the pages of memcached have it');
+for (["<html>\n", []], ["key=\n", []], ["key=%zz exp=1\n", []], ["key=" . 'k' x 251 . " exp=-1\n", []], ["ERROR\r\n", []],
+    [$list, ["SERVER_ERROR \e[31mout of memory\r\n"]], [$list, ["VA 3 k\r\nabc\r\n"]], ['x' x 70_000, []]) {
+	($code, $out, $err) = fake(@$_);
+	is("$code$out", '74', 'nonsense ends it: 74');
+	is($err =~ tr/\n//, 1, 'in one line');
+	unlike($err, qr/[\x00-\x09\x0b-\x1f\x7f]/, 'without control bytes');
+}
 
 # ---- wrong use ----
 for (['keys'], ['keys', '--server', $at, $dir], ['keys', '--top', 'x', $dir], ['keys', '--top', 0, $dir],

@@ -101,8 +101,8 @@ for my $round (1 .. $rounds) {
 	is($code, 0, "round $round: a directory after its end") or diag $err;
 	my $copy = copy_dir($daemon->dir);
 	my $again = Hearth::Daemon->start(dir => $copy, args => \@args);
-	my ($live_code, $live) = export_of('--server', '127.0.0.1:' . $again->port);
-	is($live_code, 0, 'a daemon on it');
+	my ($live_code, $live, $live_err) = export_of('--server', '127.0.0.1:' . $again->port);
+	is($live_code, 0, 'a daemon on it') or diag $live_err;
 	is(difference($held, $live), '', 'the same items') or diag "HEARTH_SEED=$seed";
 	my ($code2, $written) = export_of($copy);
 	is(difference($written, $live), '', 'and while it runs');

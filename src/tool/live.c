@@ -103,7 +103,7 @@ static void read_flags(char *text, const struct named *name, struct item *item)
 		item->expiry = name->expiry;
 }
 
-/* "HD flags", "VA size flags" and the value, "EN": it has gone since. */
+/* "HD flags", "VA size flags" and the value, "EN" with the key or not: it has gone since. */
 static int take_answer(struct live *l, const struct named *name)
 {
 	char *line = client_line(l->items);
@@ -111,7 +111,7 @@ static int take_answer(struct live *l, const struct named *name)
 	char *flags;
 	if (!line)
 		return TOOL_IO;
-	if (strcmp(line, "EN") == 0)
+	if (strcmp(line, "EN") == 0 || strncmp(line, "EN ", 3) == 0)
 		return TOOL_OK;
 	item.access = name->access > 0 ? name->access : 0;
 	bool value = strncmp(line, "VA ", 3) == 0;
