@@ -8,6 +8,7 @@ use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Files qw(newest);
 use Hearth::Process qw(program run scratch_dir slurp spew spawn reap);
+use IO::Socket::INET;
 use JSON::PP;
 use MIME::Base64;
 use Time::HiRes ();
@@ -317,13 +318,35 @@ $victim->kill9;
 is(reap($pid, 60) >> 8, 74, 'a server that dies: 74');
 $sum = decode_json(slurp("$dir/sum"));
 cmp_ok($sum->{stored}, '>=', 1000, 'what it had answered is counted');
-like(slurp("$dir/err"), qr/127\.0\.0\.1:\d+: \S/, 'and it is named');
+like(slurp("$dir/err"), qr/\A\S+: error: 127\.0\.0\.1:\d+: \S.*\n\z/, 'and it is named, once');
 $victim->up;
 cmp_ok($victim->client->stats->{curr_items}, '>=', $sum->{stored}, 'and kept');
 ($sum) = import_ok(0, 'again, what was there stays', '--skip-existing', '--server', at($victim), "$dir/many");
 is($sum->{stored} + $sum->{skipped}, 20_000, 'all of it');
 cmp_ok($sum->{skipped}, '>=', 1000, 'some were there');
 is($victim->client->stats->{curr_items}, 20_000, 'no item is missing');
+
+# A server of before meta commands, and one that answers what none should.
+for my $answer ("ERROR\r\n", "SERVER_ERROR \e[31mno\r\n", '') {
+	my $port = Hearth::Daemon::free_port();
+	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 5, ReuseAddr => 1) or die "listen: $!";
+	$pid = fork // die "fork: $!";
+	if (!$pid) {
+		my $s = $listener->accept;
+		my $n = 0;
+		while (<$s>) {
+			print {$s} /^stats/ ? "ERROR\r\n" : $answer if /^(?:stats|ms) /;
+			$s->flush;
+			last if $answer eq '' && /^ms /;
+		}
+		exit 0;
+	}
+	close $listener;
+	($sum, $err) = import_ok($answer =~ /^S/ ? 2 : 74, 'a server that stores nothing', '--server', "127.0.0.1:$port", "$dir/expired");
+	is("$sum->{stored} $sum->{refused}", $answer =~ /^S/ ? '0 2' : '0 0', 'nothing counts as stored');
+	like($err, $answer =~ /^S/ ? qr/line 3: t: SERVER_ERROR \\x1b/ : $answer ? qr/does not know meta commands/ : qr/closed from the other side|reset/, 'and why');
+	waitpid $pid, 0;
+}
 
 # ---- wrong use ----
 for (['export'], ['export', '--format', 'xml', $dir], ['export', '--relative', $dir], ['export', '--server', 'x'],

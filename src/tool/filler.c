@@ -36,6 +36,7 @@ struct filler {
 	const struct client_address *address;
 	struct filler_options options;
 	struct client *client;
+	bool failed; /* the connection did: nobody waits for answers any more */
 	bool narrow; /* a server that knows no times beyond January 2038 */
 	struct buf out;
 	struct sent window[WINDOW];
@@ -134,8 +135,10 @@ static int take_answer(struct filler *f, const struct sent *s)
 static int flush(struct filler *f)
 {
 	if (buf_len(&f->out) > 0 &&
-	    !client_send_bytes(f->client, f->out.data + f->out.head, buf_len(&f->out)))
+	    !client_send_bytes(f->client, f->out.data + f->out.head, buf_len(&f->out))) {
+		f->failed = true;
 		return TOOL_IO;
+	}
 	buf_clear(&f->out);
 	return TOOL_OK;
 }
@@ -143,10 +146,13 @@ static int flush(struct filler *f)
 int filler_finish(struct filler *f)
 {
 	CHECK_MAGIC(f, FILLER_MAGIC);
+	if (f->failed)
+		return TOOL_OK;
 	int exit_code = flush(f);
 	for (size_t i = 0; i < f->n && exit_code == TOOL_OK; i++)
 		exit_code = take_answer(f, &f->window[i]);
 	f->n = 0;
+	f->failed = exit_code != TOOL_OK;
 	return exit_code;
 }
 
