@@ -203,7 +203,7 @@ sub fake
 			my $c = $listener->accept;
 			next if fork;
 			while (<$c>) {
-				print {$c} /^stats/ ? "STAT curr_items 3\r\nEND\r\n" : /^lru_crawler/ ? $names : shift @$answers;
+				print {$c} /^stats/ ? "STAT curr_items 3\r\nEND\r\n" : /^lru_crawler/ ? $names : shift @$answers // "EN\r\n";
 				$c->flush;
 			}
 			exit 0;
