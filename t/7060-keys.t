@@ -47,7 +47,7 @@ sub fill
 {
 	my ($c) = @_;
 	$c->set('plain', 'value', flags => 77);
-	$c->set('soon', 'x', exptime => 50);
+	$c->set('soon', 'x', exptime => 500);
 	$c->set('later', 'xyz', exptime => $now + 40 * 86400);
 	$c->set("key\xff", "\0\1");
 	$c->set("gr\xc3\xbcn", '');
@@ -99,13 +99,13 @@ for my $of ([$dir], ['--server', $at], ['--server', $other], [$snapshot]) {
 	is($all->{plain}{flags}, $of->[0] eq $dir || ($of->[1] // '') eq $at ? 78 : 77, 'flags');
 	is($all->{plain}{exp}, 0, '0 is never');
 	is($all->{later}{exp}, $now + 40 * 86400, 'an expiry beyond 30 days');
-	cmp_ok(abs($all->{soon}{exp} - $now - 50), '<=', 2, 'one that was relative');
-	cmp_ok(abs($all->{touched}{exp} - $now - 500_000), '<=', 2, 'one that touch gave');
+	cmp_ok(abs($all->{soon}{exp} - $now - 500), '<=', 60, 'one that was relative');
+	cmp_ok(abs($all->{touched}{exp} - $now - 500_000), '<=', 60, 'one that touch gave');
 	ok($all->{"\0\1\2 "}{binary_key}, 'a binary key is one');
 	ok(!exists $all->{plain}{binary_key}, 'others are not');
 	cmp_ok($all->{plain}{cas}, '>', 0, 'a CAS');
 	# A record of the log has the time of its block alone.
-	cmp_ok(abs($all->{big}{access} - $now), '<=', 5, 'the last access') unless $of->[0] eq $dir;
+	cmp_ok(abs($all->{big}{access} - $now), '<=', 60, 'the last access') unless $of->[0] eq $dir;
 }
 
 # ---- sums ----
@@ -132,7 +132,7 @@ for my $of (@of) {
 	is((grep { $_->{from} == 262_144 } @{ $s->{sizes} })[0]{items}, 1, 'the big one in its class');
 	is((grep { $_->{from} == 0 } @{ $s->{sizes} })[0]{items}, 1, 'the empty one by itself');
 	my %left = map { $_->{left} => $_->{items} } @{ $s->{ttl} };
-	is_deeply(\%left, { 'never expires' => 106, 'under a minute' => 1, 'under an hour' => 20, 'under a week' => 1,
+	is_deeply(\%left, { 'never expires' => 106, 'under 10 minutes' => 1, 'under an hour' => 20, 'under a week' => 1,
 	    '30 days or more' => 1 }, 'by the time that is left');
 	is(join(' ', map { "$_->{key}:$_->{size}" } @{ $s->{largest} }[0 .. 0]), 'big:300000', 'the largest');
 	is(join(' ', map { $_->{size} } @{ $s->{largest} }), '300000 300 300', 'in order');

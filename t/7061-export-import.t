@@ -167,7 +167,7 @@ is(wrong($target->client), '', 'all right');
 # Relative times are seconds from the export.
 my ($relative) = (hearth('export', '--format', 'text', '--relative', $daemon->dir))[1];
 my ($seconds) = $relative =~ /^set key,comma \d+ (\d+) /m;
-cmp_ok(abs($seconds - ($now + 1000 - time)), '<=', 1, '--relative: what is left');
+cmp_ok(abs($seconds - ($now + 1000 - time)), '<=', 10, '--relative: what is left');
 like($relative, qr/^set gr\xc3\xbc\xc3\x9fe 77 \Q@{[$now + 40 * 86_400]}\E /m, 'beyond 30 days a time');
 
 # ---- memcached-tool dump is text, too ----
@@ -221,13 +221,13 @@ is("$code$err", '0', 'elsewhere nothing');
 spew("$dir/expired", qq({"key":"e","value":"x","exp":1}\n{"key":"l","value":"x","exp":@{[time + 100]}}\n{"key":"t","value":"x","ttl":50}\n));
 ($sum) = import_ok(0, 'expired items', '--server', at($target), "$dir/expired");
 is("$sum->{stored} $sum->{expired}", '2 1', 'are counted');
-like($c->ask("mg t t\r\n"), qr/^HD t(?:50|49)$/, 'a ttl counts from now');
+like($c->ask("mg t t\r\n"), qr/^HD t(?:50|4\d)$/, 'a ttl counts from now');
 spew("$dir/far", qq({"key":"far","value":"x","exp":4102444800}\n));
 import_ok(0, 'an expiry after 2038', '--server', at($_), "$dir/far") for $target, $back;
 my ($left) = $c->ask("mg far t\r\n") =~ /t(\d+)/;
-cmp_ok(abs($left - 4_102_444_800 + time), '<=', 1, 'Hearth takes it');
+cmp_ok(abs($left - 4_102_444_800 + time), '<=', 10, 'Hearth takes it');
 ($left) = $back->client->ask("mg far t\r\n") =~ /t(\d+)/;
-cmp_ok(abs($left - 2_147_483_647 + time), '<=', 1, 'for memcached it is the last second that there is');
+cmp_ok(abs($left - 2_147_483_647 + time), '<=', 10, 'for memcached it is the last second that there is');
 my $small = Hearth::Daemon->start(program => '/usr/bin/memcached', args => ['-I', '512k', '-m', 64]);
 for my $to ($small, Hearth::Daemon->start(args => ['-I', '512k'])) {
 	($sum, $err) = import_ok(2, 'a server that takes no large values', '--server', at($to), "$dir/all");
