@@ -403,13 +403,13 @@ static void snapshots_are_due_by_the_ratio(void **state)
 	struct engine_options o = engine_defaults();
 	o.memory = 256 * MIB;
 	struct place p = place_behind(&gate, &o);
-	p.e->options.snapshot_ratio = 4;
+	p.e->options.snapshot_ratio = 2;
 	set(&p, 1, 0);
 	assert_false(tick_asks(&p));
 	write_much(&p);
-	/* Four percent of 64 MiB is more, two are less. */
+	/* Two percent of 128 MiB are more, one is less. */
 	assert_false(tick_asks(&p));
-	p.e->options.snapshot_ratio = 2;
+	p.e->options.snapshot_ratio = 1;
 	pthread_mutex_lock(&p.e->lock);
 	p.e->snapshot_errors = 1;
 	pthread_mutex_unlock(&p.e->lock);
@@ -418,8 +418,8 @@ static void snapshots_are_due_by_the_ratio(void **state)
 	passed(&p, 61);
 	assert_true(tick_asks(&p));
 	assert_int_equal(p.e->snapshots, 1);
-	/* With 120 MB in memory two percent are more than is written now. */
-	write_values(&p, 2000, 2000, 60000);
+	/* With 210 MB in memory one percent is more than is written now. */
+	write_values(&p, 3500, 3500, 60000);
 	passed(&p, 61);
 	assert_true(tick_asks(&p));
 	write_much(&p);
