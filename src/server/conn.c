@@ -118,7 +118,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	struct sampler *sampler = sample_on(c->worker);
-	c->began = sampler ? sample_begin(sampler) : 0;
+	if (sampler || c->began)
+		c->began = sampler ? sample_begin(sampler) : 0;
 	conn_run(c);
 }
 

@@ -53,8 +53,9 @@ struct conn {
 	bool listening;  /* the read event is on */
 	struct buf in;
 	struct out out;
-	uint64_t need; /* the number that the log must reach before the output may leave */
-	struct {       /* where the next bytes go before they go to `in`: a long value's own memory */
+	uint64_t need;  /* the number that the log must reach before the output may leave */
+	uint64_t began; /* of a turn that is timed (sample.h); 0 = it is not */
+	struct {        /* where the next bytes go before they go to `in`: a long value's own memory */
 		uint8_t *at;
 		size_t left;
 	} into;
@@ -64,7 +65,6 @@ struct conn {
 	int64_t last_command;    /* seconds, Hearth time */
 	bool is_unix;
 	bool partial;    /* a request has begun to arrive */
-	uint64_t began;  /* of a turn that is timed (sample.h); 0 = it is not */
 	uint8_t leaving; /* enum conn_leaving: why it is closed */
 };
 TAILQ_HEAD(conn_queue, conn);

@@ -36,14 +36,15 @@ struct worker {
 	struct server *server;
 	struct engine *server_engine;
 	struct engine_worker *engine;
+	struct sampler
+	    *sampling; /* atomic: NULL, or sampler, while somebody asks (sample.h); read with each request */
 	struct event_base *base;
 	struct event *wake_event;
 	struct event *second; /* NULL without -o idle_timeout */
 	struct batch *batch;  /* dispatch's working memory */
 	struct conn_queue ready, parked, waiting;
-	struct sampler *sampling; /* atomic: NULL, or the next one, while somebody asks (sample.h) */
-	struct sampler *sampler;  /* once somebody has asked */
-	unsigned watchers;        /* of its connections */
+	struct sampler *sampler; /* once somebody has asked */
+	unsigned watchers;       /* of its connections */
 	uint64_t counters[COUNTERS];
 	uint8_t *pool[WORKER_POOL];
 	unsigned pooled;
