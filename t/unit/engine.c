@@ -95,13 +95,36 @@ static enum store_result incr(struct place *p, uint32_t key, uint64_t *ret_cas)
 	return r;
 }
 
+static void hold(struct gate *g, bool on)
+{
+	pthread_mutex_lock(&g->lock);
+	g->hold_syncs = on;
+	pthread_cond_broadcast(&g->opened);
+	pthread_mutex_unlock(&g->lock);
+}
+
+/* The sync thread stands still in a sync, and puts nothing right that a test sets. */
+static void hold_sync_thread(struct place *p, struct gate *g)
+{
+	hold(g, true);
+	engine_turn(p->w);
+	assert_int_equal(put_len(p->w, STORE_SET, 9, 10, 1), STORE_OK);
+	engine_turn_end(p->w);
+	while (!atomic_load(&g->sync_waits))
+		usleep(1000);
+}
+
 /* A value that its caller keeps is still the caller's when the command waits; one that the engine made is not. */
 static void a_large_value_that_waits_or_is_refused_takes_no_memory(void **state)
 {
 	(void)state;
-	struct place p = place_make();
+	struct gate gate;
+	struct engine_options o = engine_defaults();
+	o.fsync = ENGINE_FSYNC_ALWAYS;
+	struct place p = place_behind(&gate, &o);
 	struct store_large *large;
 	char name[32];
+	hold_sync_thread(&p, &gate);
 	engine_turn(p.w);
 	struct store_key k = key_at(p.w, 1, name);
 	atomic_store(&p.e->wal->tight, true);
@@ -128,15 +151,8 @@ static void a_large_value_that_waits_or_is_refused_takes_no_memory(void **state)
 	engine_large_drop(p.w, &large); /* nothing */
 	engine_turn_end(p.w);
 	assert_int_equal(get(&p, 2, shown_any), STORE_NOT_FOUND);
+	hold(&gate, false);
 	place_end(&p);
-}
-
-static void hold(struct gate *g, bool on)
-{
-	pthread_mutex_lock(&g->lock);
-	g->hold_syncs = on;
-	pthread_cond_broadcast(&g->opened);
-	pthread_mutex_unlock(&g->lock);
 }
 
 /* The disk is seconds behind: all changes wait, removals too, and nothing has happened then. */

@@ -27,6 +27,7 @@ struct gate {
 	_Atomic int fail_manifests;            /* of the manifest's next version */
 	_Atomic int error;
 	bool hold_syncs;                     /* syncs of the log wait */
+	_Atomic bool sync_waits;             /* one does, or has */
 	char failed[256];                    /* the file of the last sync that failed */
 	_Atomic unsigned again, allocations; /* syncs of that file since; segments allocated ahead */
 	struct engine *engine;               /* for what is to be compared when a snapshot is published */
@@ -94,8 +95,10 @@ static inline int gate_fdatasync(void *ctx, int fd)
 	if (!strstr(name, "/log-"))
 		return vfs_posix()->fdatasync(NULL, fd);
 	pthread_mutex_lock(&g->lock);
-	while (g->hold_syncs)
+	while (g->hold_syncs) {
+		g->sync_waits = true;
 		pthread_cond_wait(&g->opened, &g->lock);
+	}
 	g->again += strcmp(name, g->failed) == 0;
 	pthread_mutex_unlock(&g->lock);
 	if (!gate_fails(g, &g->fail_syncs))
