@@ -483,15 +483,13 @@ char *config_value(const struct config *c, size_t i)
 	return config_show(c, &rows[i]);
 }
 
-bool config_change(
-    struct config *c, const char *name, const char *value, size_t *ret_i, char ret_why[CONFIG_WHY_MAX])
+bool config_change(struct config *c, const char *name, const char *value, char ret_why[CONFIG_WHY_MAX])
 {
 	const struct config_row *row = name[0] && name[1] ? config_find(name) : NULL;
 	if (!row) {
 		snprintf(ret_why, CONFIG_WHY_MAX, "no option is called so");
 		return false;
 	}
-	*ret_i = (size_t)(row - rows);
 	return config_set(c, row, CONFIG_LIVE, value, ret_why);
 }
 

@@ -79,8 +79,7 @@ void config_help(FILE *out);
 bool config_same(const struct config *a, const struct config *b, size_t i);
 /* The i-th option, as --print-config shows it, for the caller to free; NULL: no memory. */
 char *config_value(const struct config *c, size_t i);
-/* One option by its long name; ret_i is its number. False: ret_why says why, and c is as it was. */
-bool config_change(
-    struct config *c, const char *name, const char *value, size_t *ret_i, char ret_why[CONFIG_WHY_MAX]);
+/* One option by its long name. False: ret_why says why, and c is as it was. */
+bool config_change(struct config *c, const char *name, const char *value, char ret_why[CONFIG_WHY_MAX]);
 
 #endif

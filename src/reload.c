@@ -94,10 +94,9 @@ static bool take_live(struct config *c, const struct config *next, char ret_why[
 	for (size_t i = 0; ok && config_option(i, &o); i++) {
 		if (effect_of(o.name) != LIVE || config_same(c, next, i))
 			continue;
-		size_t same;
 		char *value = config_value(next, i);
 		snprintf(ret_why, CONFIG_WHY_MAX, "no memory");
-		ok = value && config_change(c, o.name, value, &same, ret_why);
+		ok = value && config_change(c, o.name, value, ret_why);
 		free(value);
 	}
 	return ok;
@@ -129,14 +128,13 @@ static bool on_change(void *arg, const char *name, const char *value, char *ret_
 	struct reload *r = arg;
 	struct config next = *r->config;
 	char why[CONFIG_WHY_MAX];
-	size_t i;
 
 	if (effect_of(name) != LIVE) {
 		snprintf(ret_why, SERVER_WHY_MAX, "%.60s: cannot be changed while it runs", name);
 		return false;
 	}
 	/* None of these owns memory, so a flat copy does. */
-	if (!config_change(&next, name, value, &i, why)) {
+	if (!config_change(&next, name, value, why)) {
 		snprintf(ret_why, SERVER_WHY_MAX, "%.40s %.40s: %s", name, value, why);
 		return false;
 	}
