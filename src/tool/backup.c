@@ -77,8 +77,7 @@ static int seal(struct backup *b)
 	const char *line = ask(client);
 	exit_code = line ? TOOL_OK : TOOL_NO_DAEMON;
 	if (line && strncmp(line, "OK ", 3) != 0) {
-		msg(MSG_ERROR, "%s: the daemon: %s", b->from,
-		    strncmp(line, "ERROR ", 6) == 0 ? line + 6 : line);
+		msg(MSG_ERROR, "%s: the daemon: %s", b->from, client_refusal(line));
 		exit_code = TOOL_IO;
 	}
 	client_close(&client);

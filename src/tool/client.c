@@ -283,3 +283,9 @@ uint8_t *client_bytes(struct client *c, size_t len)
 	c->taken = len;
 	return c->in.data + c->in.head;
 }
+
+const char *client_refusal(const char *line)
+{
+	static const char word[] = "ERROR ";
+	return strncmp(line, word, sizeof(word) - 1) == 0 ? line + sizeof(word) - 1 : line;
+}

@@ -43,6 +43,8 @@ bool client_send_bytes(struct client *client, const void *data, size_t len);
 /* The next line, without its newline, in a buffer that is the client's until the next call; NULL, after a
  * message, when the connection ended before it or failed. */
 char *client_line(struct client *client);
+/* Of an answer of the admin socket that is not what was hoped for: what it says, without the word before it. */
+const char *client_refusal(const char *line);
 /* The same for so many bytes. */
 uint8_t *client_bytes(struct client *client, size_t len);
 

@@ -106,7 +106,7 @@ static void warn_of_copies(const struct drop *d)
 
 static int refused(const struct drop *d, const char *line)
 {
-	msg(MSG_ERROR, "%s: %s", d->directory, strncmp(line, "ERROR ", 6) == 0 ? line + 6 : line);
+	msg(MSG_ERROR, "%s: %s", d->directory, client_refusal(line));
 	bool busy = strstr(line, "under way") || strstr(line, "pinned") || strstr(line, "ERROR loading");
 	return busy ? TOOL_BUSY : TOOL_IO;
 }

@@ -28,7 +28,7 @@ int pin_ask(struct client *client, const char *directory, uint64_t number, bool 
 		return TOOL_NO_DAEMON;
 	if (strcmp(reply, "OK") == 0)
 		return TOOL_OK;
-	msg(MSG_ERROR, "%s: %s", directory, strncmp(reply, "ERROR ", 6) == 0 ? reply + 6 : reply);
+	msg(MSG_ERROR, "%s: %s", directory, client_refusal(reply));
 	return strstr(reply, "no such snapshot") ? TOOL_USAGE : TOOL_IO;
 }
 

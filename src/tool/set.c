@@ -28,7 +28,7 @@ static int change(struct client *client, const char *directory, const char *name
 		return TOOL_NO_DAEMON;
 	if (strcmp(reply, "OK") == 0)
 		return TOOL_OK;
-	msg(MSG_ERROR, "%s: %s", directory, strncmp(reply, "ERROR ", 6) == 0 ? reply + 6 : reply);
+	msg(MSG_ERROR, "%s: %s", directory, client_refusal(reply));
 	return TOOL_USAGE;
 }
 

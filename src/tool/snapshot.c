@@ -57,7 +57,7 @@ static int ask(struct client *client, const char *directory, bool as_json, bool 
 			exit_code = pin_ask(client, directory, number, true);
 		return print_answer(name, items, bytes, as_json) ? exit_code : TOOL_IO;
 	}
-	msg(MSG_ERROR, "%s: %s", directory, strncmp(line, "ERROR ", 6) == 0 ? line + 6 : line);
+	msg(MSG_ERROR, "%s: %s", directory, client_refusal(line));
 	return TOOL_IO;
 }
 

@@ -79,7 +79,7 @@ int stats_ask(struct client *client, const char *directory, const char *command,
 		return TOOL_NO_DAEMON;
 	if (strcmp(line, "END") == 0)
 		return TOOL_OK;
-	msg(MSG_ERROR, "%s: %s", directory, strncmp(line, "ERROR ", 6) == 0 ? line + 6 : line);
+	msg(MSG_ERROR, "%s: %s", directory, client_refusal(line));
 	return TOOL_IO;
 }
 
