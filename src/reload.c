@@ -2,7 +2,6 @@
 /* reload: see reload.h. */
 #include "reload.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/msg.h"
@@ -47,20 +46,18 @@ static enum effect effect_of(const char *name)
 	return NEVER;
 }
 
-/* Brings into force what next says of live options. False: ret_why; some of it may be in force then, and what is, is in
- * the configuration too. */
+/* Brings into force what next says of live options. False: ret_why; memory may be in force then, and is in the configuration
+ * as well. */
 static bool apply(struct reload *r, const struct config *next, char ret_why[SERVER_WHY_MAX])
 {
 	struct config *c = r->config;
-	if (next->engine.memory != c->engine.memory) {
-		if (!r->engine || !engine_set_memory(r->engine, next->engine.memory)) {
-			snprintf(ret_why, SERVER_WHY_MAX,
-			    "memory-limit: too much, or too little for what is in use");
-			return false;
-		}
-		msg(MSG_INFO, "memory-limit: %" PRIu64 " MiB from here on", next->engine.memory >> 20);
+	bool memory = next->engine.memory != c->engine.memory;
+	if (memory && (!r->engine || !engine_set_memory(r->engine, next->engine.memory))) {
+		snprintf(ret_why, SERVER_WHY_MAX, "memory-limit: too much, or too little for what is in use");
+		return false;
 	}
 	if (!server_tune(r->server, &next->server)) {
+		c->engine.memory = next->engine.memory;
 		snprintf(ret_why, SERVER_WHY_MAX, "conn-limit: no descriptors for so many");
 		return false;
 	}
@@ -112,12 +109,14 @@ static void on_hangup(void *arg)
 	process_reopen_log(r->process);
 	if (!config_read(&next, r->argc, r->argv, r->config->file, &code)) {
 		msg(MSG_ERROR, "nothing was changed");
-	} else if (tell_differences(r->config, &next), !apply(r, &next, why)) {
+	} else if (!apply(r, &next, why)) {
 		msg(MSG_ERROR, "%s", why);
-	} else if (!take_live(r->config, &next, why)) {
-		msg(MSG_ERROR, "the configuration in force is not shown right: %s", why);
 	} else {
-		msg(MSG_INFO, "configuration read again");
+		tell_differences(r->config, &next);
+		if (take_live(r->config, &next, why))
+			msg(MSG_INFO, "configuration read again");
+		else
+			msg(MSG_ERROR, "the configuration in force is not shown right: %s", why);
 	}
 	config_free(&next);
 }

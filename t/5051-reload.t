@@ -39,7 +39,7 @@ sub changeable
 sub persist { my ($daemon, $name) = @_; return $daemon->client->stats('persist')->{$name}; }
 
 spew($file, "memory-limit = 64\nsnapshot-interval = 0\nkeep = 3\n");
-my $daemon = Hearth::Daemon->start(args => ['--config', $file, '-c', 50]);
+my $daemon = Hearth::Daemon->start(args => ['--config', $file, '-R', 50]);
 my $client = $daemon->client;
 
 # ---- HUP ----
@@ -47,7 +47,7 @@ my $said = reload($daemon, "memory-limit = 96\nsnapshot-interval = 1\nkeep = 2\n
 like($said, qr/memory-limit: now 96/, 'what changed is told');
 like($said, qr/threads: 2 needs a restart/, 'what cannot be changed is named');
 like($said, qr/strict: yes needs a restart, where alone it counts/, 'so is what matters at a start only');
-unlike($said, qr/fsync|conn-limit/, 'what is as it was is not');
+unlike($said, qr/fsync|conn-limit|max-reqs/, 'what is as it was is not');
 is($client->stats('settings')->{maxbytes}, 96 << 20, 'memory is what the file says');
 $client->ask("set a 0 0 1\r\n1\r\n");
 wait_until('a snapshot by the new interval', sub { persist($daemon, 'snapshots') >= 1 });
@@ -62,6 +62,13 @@ like($said, qr/\Q$file\E line 2: keep none: not a number/, 'a file that makes no
 is($client->stats('settings')->{maxbytes}, 96 << 20, 'and nothing of it counts');
 $said = reload($daemon, "memory-limit = 1\nmax-item-size = 1k\n", 'error');
 is($client->stats('settings')->{maxbytes}, 96 << 20, 'memory that is too little is refused') or diag $said;
+SKIP: {
+	skip 'so many descriptors may be had here', 2 if slurp('/proc/sys/fs/nr_open') > 16_000_000;
+	$said = reload($daemon, "memory-limit = 80\nconn-limit = 16000000\n", 'conn-limit: no descriptors');
+	unlike($said, qr/: now /, 'what was not to be had is not told to be so');
+	is(changeable($daemon)->{'memory-limit'} << 20, $client->stats('settings')->{maxbytes},
+		'what is listed is what is in force when a part of it was refused');
+}
 unlink $file;
 kill 'HUP', $daemon->pid;
 wait_until('an error', sub { $daemon->errors =~ /--config \Q$file\E: No such file/ });
