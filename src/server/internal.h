@@ -56,10 +56,10 @@ struct server {
 	bool loading; /* atomic: cleared with release when the engine may be asked by any thread */
 	int64_t load_start_us;
 	uint64_t load_done, load_all, load_items;
-	int64_t load_began_us, load_told_us, load_notified_us; /* the main thread's */
-	uint64_t reset_counters[COUNTERS]; /* atomic: what was counted before `stats reset` */
-	bool stop_asked;                   /* atomic */
-	int64_t sample_until_us;           /* 0 = nobody asks for samples; under the lock */
+	int64_t load_told_us, load_notified_us; /* the main thread's */
+	uint64_t reset_counters[COUNTERS];      /* atomic: what was counted before `stats reset` */
+	bool stop_asked;                        /* atomic */
+	int64_t sample_until_us;                /* 0 = nobody asks for samples; under the lock */
 };
 
 static inline bool detail_is_on(const struct server *s)

@@ -23,6 +23,7 @@
 #include "server/http.h"
 #include "server/internal.h"
 #include "server/listener.h"
+#include "server/metrics.h"
 #include "server/sample.h"
 #include "server/stats.h"
 #include "server/worker.h"
@@ -254,7 +255,7 @@ void server_chown(struct server *s, uid_t uid, gid_t gid)
 void server_set_engine(struct server *s, struct engine *engine)
 {
 	s->engine = engine;
-	s->load_start_us = clock_mono_us();
+	s->load_start_us = s->load_told_us = clock_mono_us(); /* a short load says nothing but its end */
 	watch_set_engine(s->watch, engine);
 	__atomic_store_n(&s->loading, true, __ATOMIC_RELAXED);
 }
@@ -283,13 +284,6 @@ void server_progress(void *arg)
 		worker_progress(&s->workers[i]);
 }
 
-/* Seconds that are left if it goes on as it did until now. */
-static uint64_t seconds_left(const struct server *s, uint64_t done, uint64_t all, int64_t now)
-{
-	double passed = (double)(now - s->load_began_us) / 1e6;
-	return done > 0 && all > done ? (uint64_t)(passed * (double)(all - done) / (double)done) + 1 : 0;
-}
-
 static void draw_bar(unsigned percent, uint64_t items, bool end)
 {
 	char bar[BAR_WIDTH + 1];
@@ -299,18 +293,16 @@ static void draw_bar(unsigned percent, uint64_t items, bool end)
 	fprintf(stderr, "\rloading [%s] %3u%% %" PRIu64 " items%s", bar, percent, items, end ? "\n" : "");
 }
 
-static void tell_loading(struct server *s, uint64_t done, uint64_t all, uint64_t items)
+static void tell_loading(struct server *s)
 {
-	unsigned percent = all > 0 ? (unsigned)(done * 100.0 / (double)all) : 0;
+	struct metrics_load load;
 	int64_t now = clock_mono_us();
 
-	if (percent > 100)
-		percent = 100;
-	if (s->load_began_us == 0)
-		s->load_began_us = s->load_told_us = now; /* a short load says nothing but its end */
-	uint64_t left = seconds_left(s, done, all, now);
+	metrics_get_load(s, &load);
+	unsigned percent = (unsigned)(100 * load.ratio);
+	uint64_t items = load.items, left = load.left > 0 ? (uint64_t)load.left + 1 : 0;
 	if (isatty(STDERR_FILENO) && !msg_is_json()) {
-		draw_bar(percent, items, done >= all);
+		draw_bar(percent, items, load.done_bytes >= load.all_bytes);
 	} else if (now - s->load_told_us >= TELL_EVERY_US) {
 		s->load_told_us = now;
 		msg(MSG_INFO, "loading: %u%%, %" PRIu64 " items, %" PRIu64 " s left", percent, items, left);
@@ -344,7 +336,7 @@ void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t
 	__atomic_store_n(&s->load_done, done_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->load_all, all_bytes, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->load_items, items, __ATOMIC_RELAXED);
-	tell_loading(s, done_bytes, all_bytes, items);
+	tell_loading(s);
 	let_others(s);
 }
 
