@@ -81,7 +81,7 @@ static const struct index_bucket *likely_home(const struct index *ix, uint64_t h
 {
 	uint32_t shard = index_shard_of(ix, hash);
 	uint32_t n = __atomic_load_n(&ix->shard[shard].buckets, __ATOMIC_RELAXED);
-	return index_bucket(ix, shard, (uint32_t)((uint64_t)index_tag(hash) * n >> 24));
+	return index_bucket(ix, shard, (uint32_t)((uint64_t)index_tag(hash) * n >> INDEX_TAG_BITS));
 }
 
 void index_prefetch(const struct index *ix, uint64_t hash)

@@ -4,9 +4,9 @@
  * a miss costs one cache line. A shard grows by itself, an eighth at a time, from the tags alone: no key is
  * read and the others go on.
  *
- * Hash bits: the low ones choose the shard, the top 24 are the tag; the bucket is tag * buckets >> 24, which
- * keeps the order of tags, so growing never changes which tags lie together for long. A slot: tag 24 | use 2
- * | overflow 1 | place 37 (offset in the arena / 4, plus 1; 0 = empty).
+ * Hash bits: the low ones choose the shard, the top 23 are the tag; the bucket is tag * buckets >> 23, which
+ * keeps the order of tags, so growing never changes which tags lie together for long. A slot: tag 23 | use 2
+ * | overflow 1 | place 38 (offset in the arena / 2, plus 1; 0 = empty).
  *
  * Everything of a shard is read and written under its lock. Who makes one larger while others run holds `growing` for
  * reading, taken before the shard's lock: memory behind the largest shard is given back under it, held for writing. */
@@ -20,14 +20,15 @@
 #include <stdint.h>
 
 #define INDEX_SLOTS      8u
-#define INDEX_PLACE_BITS 37
+#define INDEX_PLACE_BITS 38
 #define INDEX_PLACE_MASK ((UINT64_C(1) << INDEX_PLACE_BITS) - 1)
 #define INDEX_OVERFLOW   (UINT64_C(1) << INDEX_PLACE_BITS)
 #define INDEX_USE_SHIFT  (INDEX_PLACE_BITS + 1)
 #define INDEX_USE_MAX    3u
-#define INDEX_TAG_SHIFT  40
+#define INDEX_TAG_BITS   23
+#define INDEX_TAG_SHIFT  (64 - INDEX_TAG_BITS)
 /* The arena cannot be larger than the places reach. */
-#define INDEX_ARENA_MAX ((UINT64_C(1) << INDEX_PLACE_BITS) * 4 - 8)
+#define INDEX_ARENA_MAX ((UINT64_C(1) << INDEX_PLACE_BITS) * 2 - 8)
 /* Items a bucket holds on average before its shard grows. */
 #define INDEX_LOAD 6u
 
@@ -90,7 +91,7 @@ static inline struct index_bucket *index_bucket(const struct index *ix, uint32_t
 
 static inline uint32_t index_home(const struct index_shard *sh, uint32_t tag)
 {
-	return (uint32_t)((uint64_t)tag * sh->buckets >> 24);
+	return (uint32_t)((uint64_t)tag * sh->buckets >> INDEX_TAG_BITS);
 }
 
 /* Without the lock: starts the fetch of the home bucket (the count of buckets may be stale; it is only a

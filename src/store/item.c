@@ -24,7 +24,7 @@ unsigned item_layout(const struct item_spec *spec)
 
 size_t item_bytes(const struct item_spec *spec, unsigned layout)
 {
-	return sizeof(struct item) + spec->key_len + item_fields(layout) +
+	return ITEM_HEADER + spec->key_len + item_fields(layout) +
 	       (layout & ITEM_LARGE ? sizeof(spec->large) : spec->value_len);
 }
 
@@ -54,11 +54,10 @@ void item_write(struct item *it, const struct item_spec *spec, unsigned layout)
 {
 	size_t bytes = item_bytes(spec, layout), size = item_round(bytes);
 	CHECK(size <= ITEM_SIZE_MAX);
-	it->bits = (uint64_t)layout << 53 | (spec->seq & ITEM_SEQ_MASK);
+	it->bits = item_bits(layout, spec->seq, bytes);
 	it->access = item_clock(spec->access);
 	it->units = (uint16_t)(size / ITEM_ALIGN);
 	it->key_len = spec->key_len;
-	it->slack = (uint8_t)(size - bytes);
 	uint8_t *at = it->body;
 	memcpy(at, spec->key, spec->key_len);
 	at += spec->key_len;

@@ -32,9 +32,8 @@ static void overwrite(struct store *s, struct item *it, const struct item_spec *
 {
 	unsigned layout = item_layout(spec);
 	uint8_t *at = it->body + it->key_len;
-	it->bits = (uint64_t)layout << 53 | spec->seq;
+	it->bits = item_bits(layout, spec->seq, item_bytes(spec, layout));
 	it->access = item_clock(spec->access);
-	it->slack = (uint8_t)(item_size(it) - item_bytes(spec, layout));
 	at = item_write_fields(at, spec, layout);
 	store_note_expiry(s, it, spec->expiry);
 	if (spec->value_len)

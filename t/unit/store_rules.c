@@ -240,7 +240,7 @@ static void accounts_are_exact_after_all(void **state)
 			continue;
 		bool large = store_wants_large(s, &k, shown.len);
 		items++;
-		bytes += item_round(sizeof(struct item) + k.len + (large ? sizeof(void *) : shown.len));
+		bytes += item_round(ITEM_HEADER + k.len + (large ? sizeof(void *) : shown.len));
 	}
 	struct store_stats st = stats_of(s);
 	assert_true(st.evictions > 0);
