@@ -61,6 +61,7 @@ struct ring {
 	/* The consumer's. */
 	uint64_t tail __attribute__((aligned(LINE))), read, limit;
 	uint64_t read_charge;
+	size_t referring; /* entries from tail to read that hold pins */
 };
 _Static_assert(offsetof(struct ring, charged) + sizeof(uint64_t) - offsetof(struct ring, lock) <= LINE,
     "an append writes one line of the ring");
@@ -279,6 +280,7 @@ bool ring_next(struct ring *ring, struct ring_entry *ret)
 			memcpy(&ref, e->data + ((e->head_len + 7) & ~(size_t)7), sizeof(ref));
 			ret->value = ref.value;
 			ret->value_len = ref.len;
+			ring->referring++;
 		}
 		return true;
 	}
@@ -287,6 +289,9 @@ bool ring_next(struct ring *ring, struct ring_entry *ret)
 
 static void release_pins(struct ring *ring)
 {
+	if (ring->referring == 0)
+		ring->tail = ring->read;
+	ring->referring = 0;
 	while (ring->tail != ring->read) {
 		struct entry *e = (struct entry *)(void *)(ring->mem + ring->tail % ring->size);
 		ring->tail += e->size;
@@ -298,6 +303,17 @@ static void release_pins(struct ring *ring)
 	}
 }
 
+/* Nothing is in the ring: what comes is put at its beginning, where the caches still know the memory, so that an append
+ * waits for none of it. The lock is held. */
+static void begin_anew(struct ring *ring)
+{
+	uint64_t into = ring->head % ring->size;
+	if (into == 0)
+		return;
+	ring->head += ring->size - into;
+	ring->tail = ring->read = ring->limit = ring->head;
+}
+
 bool ring_release(struct ring *ring)
 {
 	release_pins(ring);
@@ -306,6 +322,8 @@ bool ring_release(struct ring *ring)
 	ring->read_charge = 0;
 	bool refused = ring->refused;
 	ring->refused = false;
+	if (ring->head == ring->read)
+		begin_anew(ring);
 	pthread_mutex_unlock(&ring->lock);
 	return refused;
 }
@@ -314,4 +332,5 @@ void ring_rewind(struct ring *ring)
 {
 	ring->read = ring->tail;
 	ring->read_charge = 0;
+	ring->referring = 0;
 }
