@@ -24,7 +24,7 @@ void change_enter(struct store_thread *t, const struct store_key *key, struct ch
 	site->shard = index_shard_of(&s->index, key->hash);
 	site->tag = index_tag(key->hash);
 	site->it = NULL;
-	site->expired = false;
+	site->expired = site->in_place = false;
 	pthread_mutex_lock(&s->index.shard[site->shard].lock);
 	site->cursor = index_find(&s->index, site->shard, site->tag, same_key, &look);
 	if (!site->cursor.slot)
@@ -151,6 +151,15 @@ void change_grow(struct store_thread *t, const struct store_key *key)
 	pthread_rwlock_unlock(&s->index.growing);
 }
 
+/* Whether an item for this queue may come soon. */
+static bool queue_wanted(const struct store *s, const struct lane *lane, int q)
+{
+	if (q == ARENA_SMALL)
+		return s->policy->small_queue;
+	return !s->policy->small_queue || lane->open[ARENA_MAIN] != ARENA_NONE ||
+	       atomic_load_explicit(&s->ghosts_on, memory_order_relaxed) || s->loading;
+}
+
 bool change_room(struct store_thread *t, size_t size)
 {
 	struct store *s = t->store;
@@ -159,12 +168,7 @@ bool change_room(struct store_thread *t, size_t size)
 		bool ok = true, renewed = false;
 		pthread_mutex_lock(&lane->lock);
 		for (int q = 0; q < ARENA_QUEUES && ok; q++) {
-			bool wanted = q == ARENA_SMALL
-			                  ? s->policy->small_queue
-			                  : !s->policy->small_queue || lane->open[ARENA_MAIN] != ARENA_NONE ||
-			                        atomic_load_explicit(&s->ghosts_on, memory_order_relaxed) ||
-			                        s->loading;
-			if (!wanted || lane_has_room(s, lane, q, size))
+			if (!queue_wanted(s, lane, q) || lane_has_room(s, lane, q, size))
 				continue;
 			ok = lane_renew(s, lane, q, false);
 			renewed = true;
@@ -177,6 +181,20 @@ bool change_room(struct store_thread *t, size_t size)
 		if (!reclaim_one(t))
 			return false;
 	}
+}
+
+bool change_room_at_once(struct store_thread *t, size_t size)
+{
+	struct lane *lane = t->lane;
+	if (pthread_mutex_trylock(&lane->lock) != 0)
+		return false;
+	for (int q = 0; q < ARENA_QUEUES; q++) {
+		if (queue_wanted(t->store, lane, q) && !lane_has_room(t->store, lane, q, size)) {
+			pthread_mutex_unlock(&lane->lock);
+			return false;
+		}
+	}
+	return true;
 }
 
 struct item *change_make(struct store_thread *t, enum arena_queue q, const struct item_spec *spec)
@@ -205,7 +223,7 @@ bool change_link(struct store_thread *t, struct change_site *site, struct item *
 	atomic_fetch_add_explicit(&store_region(s, it)->live, (uint32_t)item_size(it), memory_order_relaxed);
 	store_note_expiry(s, it, item_expiry(it));
 	store_join(s, it, site->hash);
-	t->lane->total_items++;
+	lane_count(t->lane, 1);
 	site->it = it;
 	return true;
 }

@@ -13,6 +13,7 @@ struct change_site {
 	struct index_cursor cursor;
 	struct item *it; /* NULL: nothing lives under the key */
 	bool expired;    /* it was found expired just now */
+	bool in_place;   /* of a put: the item that is there is overwritten */
 };
 
 /* Locks the shard and finds the item; what is expired or flushed is removed on the way. */
@@ -44,6 +45,8 @@ void change_grow(struct store_thread *t, const struct store_key *key);
 /* Secures room for `size` bytes and returns with the lane locked; false, not locked, when there is no memory.
  */
 bool change_room(struct store_thread *t, size_t size);
+/* The same when that needs neither waiting nor another region, so that a shard may be locked already; false otherwise. */
+bool change_room_at_once(struct store_thread *t, size_t size);
 /* An item of this spec in the thread's lane, header, key and fields written; the value is the caller's to
  * fill. */
 struct item *change_make(struct store_thread *t, enum arena_queue q, const struct item_spec *spec);

@@ -19,8 +19,8 @@
 struct lane {
 	pthread_mutex_t lock;
 	uint32_t open[ARENA_QUEUES], rest[ARENA_QUEUES];
-	uint64_t total_items; /* linked through here */
-	uint64_t newest;      /* number that was loaded from a snapshot through here */
+	_Atomic uint64_t total_items; /* linked or overwritten through here */
+	uint64_t newest;              /* number that was loaded from a snapshot through here */
 } __attribute__((aligned(64)));
 
 struct reclaim_entry {
@@ -182,6 +182,11 @@ void store_note_hit(const struct store_thread *t, struct item *it, uint64_t *slo
 void store_set_limit(struct store *s);
 /* The thread's scratch has so many bytes, for resizing a shard; false when there is no memory. */
 bool store_scratch(struct store_thread *t, size_t size);
+
+static inline void lane_count(struct lane *lane, int items)
+{
+	atomic_fetch_add_explicit(&lane->total_items, (uint64_t)(int64_t)items, memory_order_relaxed);
+}
 
 /* Bytes that are left in a region that the caller's lane has open. */
 static inline size_t lane_left(const struct store *s, uint32_t r)

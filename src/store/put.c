@@ -20,11 +20,13 @@ static bool shard_full(const struct store *s, const struct change_site *site)
  * size, and never above STORE_COPY_MAX, where readers hold pins. */
 static bool fits_in_place(const struct change_site *site, const struct item_spec *spec)
 {
-	unsigned layout = item_layout(spec);
-	return site->it && !((item_state(site->it) | layout) & ITEM_LARGE) &&
-	       spec->value_len <= STORE_COPY_MAX && item_inline_len(site->it) <= STORE_COPY_MAX &&
-	       (item_state(site->it) & ITEM_LAYOUT) == (layout & ITEM_LAYOUT) &&
-	       item_round(item_bytes(spec, layout)) == item_size(site->it);
+	if (!site->it)
+		return false;
+	unsigned layout = item_layout(spec), there = item_state(site->it) & ITEM_LAYOUT;
+	return there == (layout & ITEM_LAYOUT) && !(there & ITEM_LARGE) &&
+	       spec->value_len <= STORE_COPY_MAX &&
+	       item_round(item_bytes(spec, layout)) == item_size(site->it) &&
+	       item_inline_len(site->it) <= STORE_COPY_MAX;
 }
 
 /* Header and fields but for what walkers read without the lock: size and key stay as they are. */
@@ -105,9 +107,9 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 	ret->seq = spec->seq = change_note(t, &change);
 	ret->cas = spec->cas ? spec->cas : spec->seq;
 	ret->value_len = spec->value_len;
-	if (!made && fits_in_place(site, spec)) {
+	if (site->in_place) {
 		overwrite(s, site->it, spec, put->value);
-		t->lane->total_items++;
+		lane_count(t->lane, 1);
 		return;
 	}
 	if (!made) {
@@ -130,20 +132,42 @@ static void pass_away(struct store_thread *t, const struct store_key *key, struc
 	ret->value_len = spec->value_len;
 }
 
-/* One try; STORE_WAIT when the item that is there is not what was foreseen. */
+/* With the shard locked, and the lane too unless the item that is there is overwritten. STORE_WAIT when it is not what was
+ * foreseen. *made, if any, is the item's bytes until it is linked. */
+static enum store_result settle(struct store_thread *t, const struct store_key *key,
+    const struct store_put *put, struct change_site *site, struct item_spec *spec, struct item **made,
+    struct store_outcome *ret)
+{
+	struct item_spec now = *spec;
+	enum store_result result =
+	    shard_full(t->store, site) ? STORE_NO_MEMORY : decide(t, key, put, site, ret);
+	if (result == STORE_OK && put->older_is_stale) {
+		foresee(t, key, put, site, &now);
+		if (now.expiry != spec->expiry || now.state != spec->state)
+			result = STORE_WAIT;
+	}
+	if (result == STORE_OK && store_expired(spec->expiry, t->now)) {
+		pass_away(t, key, site, spec, ret);
+	} else if (result == STORE_OK) {
+		commit(t, key, put, site, spec, *made, ret);
+		*made = NULL;
+		spec->large = NULL; /* the item's now */
+	}
+	return result;
+}
+
+/* One try, after room was secured. Large bytes are not copied under the shard's lock; a stub for a large value is made
+ * early too, to be pinned. */
 static enum store_result store_once(struct store_thread *t, const struct store_key *key,
     const struct store_put *put, struct item_spec *spec, struct store_outcome *ret)
 {
 	struct store *s = t->store;
 	struct change_site site;
-	struct item_spec now = *spec;
 	struct item *made = NULL;
 	enum arena_queue q = ARENA_SMALL;
 	size_t size = item_round(item_bytes(spec, item_layout(spec)));
 	if (!change_room(t, size))
 		return STORE_NO_MEMORY;
-	/* Large bytes are not copied under the shard's lock; a stub for a large value is made early too, to
-	 * be pinned. */
 	if (spec->value_len > STORE_COPY_MAX || spec->large) {
 		change_enter(t, key, &site);
 		q = change_queue(t, key, &site);
@@ -153,24 +177,33 @@ static enum store_result store_once(struct store_thread *t, const struct store_k
 			memcpy(item_value(made), put->value, spec->value_len);
 	}
 	change_enter(t, key, &site);
-	enum store_result result = shard_full(s, &site) ? STORE_NO_MEMORY : decide(t, key, put, &site, ret);
-	if (result == STORE_OK && put->older_is_stale) {
-		foresee(t, key, put, &site, &now);
-		if (now.expiry != spec->expiry || now.state != spec->state)
-			result = STORE_WAIT;
-	}
-	if (result == STORE_OK && store_expired(spec->expiry, t->now)) {
-		pass_away(t, key, &site, spec, ret);
-	} else if (result == STORE_OK) {
-		commit(t, key, put, &site, spec, made, ret);
-		made = NULL;
-		spec->large = NULL; /* the item's now */
-	}
+	site.in_place = !made && fits_in_place(&site, spec);
+	enum store_result result = settle(t, key, put, &site, spec, &made, ret);
 	change_leave(s, &site);
 	if (made)
 		lane_rewind(s, t->lane, q, made, size);
 	pthread_mutex_unlock(&t->lane->lock);
 	return result;
+}
+
+/* The short way, which most sets go: an item that is overwritten needs no room, and for another one there is some at hand
+ * nearly always. False, and nothing done, when the long way has to be gone. */
+static bool store_at_once(struct store_thread *t, const struct store_key *key, const struct store_put *put,
+    struct item_spec *spec, struct store_outcome *ret, enum store_result *ret_result)
+{
+	struct change_site site;
+	struct item *made = NULL;
+	if (spec->value_len > STORE_COPY_MAX || spec->large || put->older_is_stale)
+		return false;
+	change_enter(t, key, &site);
+	site.in_place = fits_in_place(&site, spec);
+	bool room = site.in_place || change_room_at_once(t, item_round(item_bytes(spec, item_layout(spec))));
+	if (room)
+		*ret_result = settle(t, key, put, &site, spec, &made, ret);
+	change_leave(t->store, &site);
+	if (room && !site.in_place)
+		pthread_mutex_unlock(&t->lane->lock);
+	return room;
 }
 
 static enum store_result store_value(struct store_thread *t, const struct store_key *key,
@@ -185,7 +218,8 @@ static enum store_result store_value(struct store_thread *t, const struct store_
 		foresee(t, key, put, &site, spec);
 		if (put->older_is_stale)
 			change_leave(t->store, &site);
-		result = store_once(t, key, put, spec, ret);
+		if (!store_at_once(t, key, put, spec, ret, &result))
+			result = store_once(t, key, put, spec, ret);
 	} while (result == STORE_WAIT);
 	return result;
 }
@@ -374,8 +408,9 @@ static void put_number(struct store_thread *t, const struct store_key *key, cons
 		return;
 	}
 	const struct store_put put = {.value = digits, .value_len = spec.value_len};
+	site->in_place = fits_in_place(site, &spec);
 	commit(t, key, &put, site, &spec, NULL, ret);
-	t->lane->total_items--; /* memcached counts no arithmetic as a new item */
+	lane_count(t->lane, -1); /* memcached counts no arithmetic as a new item */
 }
 
 /* A miss begins with this number. */

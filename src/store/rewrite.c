@@ -129,7 +129,8 @@ static void replace(struct store_thread *t, const struct store_key *key, const s
 	CHECK(change_link(t, site, made));
 	if (rw->emit)
 		store_note_hit(t, made, site->cursor.slot);
-	t->lane->total_items -= rw->same || rw->empty || rw->unpacked;
+	if (rw->same || rw->empty || rw->unpacked)
+		lane_count(t->lane, -1);
 	spec->large = NULL;
 }
 

@@ -502,11 +502,8 @@ void store_get_stats(struct store *s, struct store_stats *st)
 	for (uint32_t r = 0; r < s->arena.touched; r++)
 		st->bytes += atomic_load_explicit(&s->arena.region[r].live, memory_order_relaxed);
 	st->bytes += st->large_bytes;
-	for (unsigned i = 0; i < s->n_lanes; i++) {
-		pthread_mutex_lock(&s->lanes[i].lock);
-		st->total_items += s->lanes[i].total_items;
-		pthread_mutex_unlock(&s->lanes[i].lock);
-	}
+	for (unsigned i = 0; i < s->n_lanes; i++)
+		st->total_items += atomic_load_explicit(&s->lanes[i].total_items, memory_order_relaxed);
 	uint64_t resident = s->arena.resident, free_now = s->arena.n_free;
 	st->regions_free = free_now;
 	st->memory_used =
@@ -517,9 +514,6 @@ void store_reset_stats(struct store *s)
 {
 	s->evictions_reset = s->evictions;
 	s->flushed = s->expired = s->expired_unfetched = s->evicted_unfetched = 0;
-	for (unsigned i = 0; i < s->n_lanes; i++) {
-		pthread_mutex_lock(&s->lanes[i].lock);
-		s->lanes[i].total_items = 0;
-		pthread_mutex_unlock(&s->lanes[i].lock);
-	}
+	for (unsigned i = 0; i < s->n_lanes; i++)
+		atomic_store_explicit(&s->lanes[i].total_items, 0, memory_order_relaxed);
 }
