@@ -31,7 +31,7 @@ PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply
 	rate life scrub quota room
 ENGINE  = engine commands compress unpack background bound rotate drop start pin keep scrubber
 SERVER  = out conn worker address inherited listener dispatch session retrieval storage meta update dump operator \
-	observed watch watcher detail hot histogram sample cluster binary binary_items stats admin alive metrics page http server
+	observed watch watcher detail hot histogram sample latency cluster binary binary_items stats admin alive metrics page http server
 MAIN    = hearthd config config_file config_value process reload cgroup stop
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
 	target copy tar vault restore backup snapshot snapshots drop pin set stats top top_screen top_stats top_view \

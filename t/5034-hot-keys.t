@@ -1,7 +1,6 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-3-Clause
-# stats hotkeys: off unless asked for, for so many seconds; the keys that come most, of all protocols, and how long turns take,
-# from samples; bad orders.
+# stats hotkeys: off unless asked for, for so many seconds; the keys that come most, of all protocols, from samples; bad orders.
 use strict;
 use warnings;
 use lib 't/lib';
@@ -65,10 +64,6 @@ cmp_ok($count, '>=', $count - $error, 'a count is that and what it may be too hi
 my $share = $count / $stat->{hotkeys_sampled};
 cmp_ok($share, '>', 0.15, 'its share is about that of the load');
 cmp_ok(($count - $error) / $stat->{hotkeys_sampled}, '<', 0.5, 'likewise');
-cmp_ok($stat->{turns_sampled}, '>', 0, 'turns are timed');
-my @times = @$stat{qw(turn_p50_us turn_p90_us turn_p99_us turn_p999_us turn_max_us)};
-is_deeply([sort { $a <=> $b } @times], \@times, "percentiles rise: @times");
-cmp_ok($times[0], '>', 0, 'they are times');
 
 hot($c[0], 0);
 ($stat) = hot($c[0]);

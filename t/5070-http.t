@@ -169,6 +169,29 @@ is($m->{'hearth_fsync_seconds_bucket{le="+Inf"}'}, $m->{hearth_fsync_seconds_cou
 my @buckets = map { $m->{$_} } sort { ($a =~ /"([\d.]+)"/)[0] <=> ($b =~ /"([\d.]+)"/)[0] } grep { /^hearth_fsync_seconds_bucket.*"\d/ } keys %$m;
 is("@buckets", join(' ', sort { $a <=> $b } @buckets), 'steps are cumulative');
 cmp_ok($m->{hearth_fsync_seconds_sum}, '>=', $m->{hearth_fsync_max_seconds}, 'their sum is at least the longest');
+my $duration = 'hearth_request_duration_seconds';
+my $timed = $c->stats('latency');
+for my $kind (qw(get set)) {
+	my %step = map { /^${duration}_bucket\{command="$kind",le="(.*)"\}$/ ? ($1 => $m->{$_}) : () } keys %$m;
+	my $all = delete $step{'+Inf'};
+	my @le = sort { $a <=> $b } keys %step;
+	is("$le[0] $le[-1] " . @le, '1e-06 10 22', "$kind: steps from a microsecond to ten seconds");
+	is(join(' ', map { $step{$_} } @le), join(' ', sort { $a <=> $b } values %step), "$kind: they are cumulative");
+	cmp_ok($all, '>=', $step{10}, "$kind: all of them are in the last step");
+	is($m->{qq(${duration}_count{command="$kind"})}, $all, "$kind: which is the count");
+	is($timed->{"latency_${kind}_timed"}, $all, "$kind: as in stats latency");
+	my ($sum, $count) = ($m->{qq(${duration}_sum{command="$kind"})}, 0);
+	# Each is longer than its step's beginning, and none than its end.
+	my ($least, $most, $before, $from) = (0, 0, 0, 0);
+	for my $le (@le) {
+		$least += ($step{$le} - $before) * $from;
+		$most += ($step{$le} - $before) * $le;
+		($before, $from) = ($step{$le}, $le);
+	}
+	cmp_ok($sum, '>=', $least, "$kind: the sum is no less than the steps say");
+	cmp_ok($sum, '<=', $most + 1e-9, "$kind: nor more") if $all == $step{10};
+}
+like($about->{$duration}{help} // '', qr/sampled turn of a connection in 64/, 'it says that it is sampled');
 cmp_ok($m->{hearth_filesystem_size_bytes}, '>=', $m->{hearth_filesystem_free_bytes}, 'the file system');
 is(scalar(grep { /^hearth_(?:disk_limit|compress)/ } keys %$m), 0, 'what is not in use is not shown');
 my @slabs = grep { /slab|lru_crawler|extstore|proxy/ } grep { !/malloced/ } keys %$about;
@@ -188,15 +211,20 @@ if (!$load) {
 	require POSIX;
 	POSIX::_exit(0);
 }
-my ($answers, $last, @back) = (0, 0);
+my ($answers, $last, $timed_sets, @back) = (0, 0, 0);
 while (!waitpid $load, 1) {
 	my ($v, undef, @bad) = read_metrics(get($http, '/metrics')->{body});
 	push @back, @bad;
 	push @back, 'sets went back' if $v->{'memcached_commands_total{command="set",status="hit"}'} < $last;
 	$last = $v->{'memcached_commands_total{command="set",status="hit"}'};
+	my $sets = $v->{'hearth_request_duration_seconds_count{command="set"}'};
+	push @back, 'timed sets went back' if $sets < $timed_sets;
+	$timed_sets = $sets;
 	$answers++;
 }
 is(join("\n", @back), '', "$answers scrapes under load: format and order hold");
+cmp_ok(metrics($http)->{'hearth_request_duration_seconds_count{command="set"}'}, '>', $m->{'hearth_request_duration_seconds_count{command="set"}'},
+	'sets were timed meanwhile');
 is($daemon->stop, 0, 'it stops in order');
 is(get($http, '/healthz'), undef, 'nobody listens any more');
 

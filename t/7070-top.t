@@ -62,9 +62,14 @@ unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f-\xff]/, 'no control byte');
 unlike($out, qr/\n\n\n/, 'no hole');
 ($code, $out, $err) = top('--once', '--interval', 0.3, '--server', $server);
 is($code, 0, 'by the port') or diag $err;
-my $time = qr/^time       p50 \S+ (?:us|ms|s), p90 \S+ (?:us|ms|s), p99 \S+ (?:us|ms|s), max \S+ (?:us|ms|s) \(in the server, sampled\)$/m;
-wait_until('a turn to be sampled', sub { (top('--once', '--interval', 0.3, '--server', $server))[1] =~ $time }, 60);
-pass('times, sampled');
+# Whether hot keys are sampled or not, by the port and by the admin socket.
+for my $kind (qw(get set)) {
+	my $time = qr/^$kind time   p50 \S+ (?:us|ms|s), p99 \S+ (?:us|ms|s), p99\.9 \S+ (?:us|ms|s), max \S+ (?:us|ms|s) \(sampled\)$/m;
+	for my $of (['--server', $server], ['--no-samples', $dir]) {
+		wait_until('a turn to be timed', sub { (top('--once', '--interval', 0.1, @$of))[1] =~ $time }, 60);
+		pass("$kind time, @$of");
+	}
+}
 wait_until('the hot key to stand out', sub { ($code, $out, $err) = top('--once', '--interval', 0.2, $dir); $out =~ /^ +\d+\.\d %.*  evil\\x1b\[2J\\x07\\xff$/m }, 60);
 pass('it does, with its bytes escaped');
 
@@ -89,7 +94,15 @@ is($hot->{key_b64}, MIME::Base64::encode_base64($evil, ''), 'the hot key, in bas
 ($code, $out, $err) = top('--once', '--json', '--interval', 0.1, '--no-samples', $dir);
 is($code, 0, '--no-samples');
 is_deeply(decode_json($out)->{hot_keys}, [], 'no hot keys');
-is(decode_json($out)->{turns_sampled}, undef, 'nor times');
+is(decode_json($out)->{keys_sampled}, undef, 'nor keys');
+$o = decode_json($out);
+is($o->{timed_one_in}, 64, 'times there are: one in so many');
+for my $kind (qw(get set)) {
+	my @times = map { $o->{"${kind}_${_}_us"} } qw(p50 p99 p999 max);
+	cmp_ok($o->{"${kind}_timed"}, '>', 0, "$kind: timed");
+	cmp_ok($times[0], '>', 0, "$kind: a time");
+	is_deeply([sort { $a <=> $b } @times], \@times, "$kind: percentiles rise: @times");
+}
 
 # ---- what it is told ----
 for (['--interval', 0, $dir], ['--interval', 'x', $dir], ['--interval', 3601, $dir], ['--interval', 'nan', $dir], [], ['--server', $server, $dir],

@@ -369,7 +369,8 @@ static void run_line(struct client *c, char *text)
 	struct server *s = c->admin->server;
 	if (strcmp(text, "stats") == 0) {
 		if (!stats_print(s, STATS_PERSIST, NULL, &c->out) ||
-		    !stats_print(s, STATS_GENERAL, NULL, &c->out))
+		    !stats_print(s, STATS_GENERAL, NULL, &c->out) ||
+		    !stats_print(s, STATS_LATENCY, NULL, &c->out))
 			say(c, "ERROR out of memory\n");
 		else
 			say(c, "END\r\n");

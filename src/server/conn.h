@@ -54,7 +54,7 @@ struct conn {
 	struct buf in;
 	struct out out;
 	uint64_t need;  /* the number that the log must reach before the output may leave */
-	uint64_t began; /* of a turn that is timed (sample.h); 0 = it is not */
+	uint64_t began; /* of a turn that is timed (latency.h); 0 = it is not */
 	struct {        /* where the next bytes go before they go to `in`: a long value's own memory */
 		uint8_t *at;
 		size_t left;
@@ -66,6 +66,7 @@ struct conn {
 	bool is_unix;
 	bool partial;    /* a request has begun to arrive */
 	uint8_t leaving; /* enum conn_leaving: why it is closed */
+	uint8_t kinds;   /* of the requests of a turn that is timed, a bit each */
 };
 TAILQ_HEAD(conn_queue, conn);
 

@@ -2,62 +2,71 @@
 /* histogram: see histogram.h. */
 #include "server/histogram.h"
 
-#include <string.h>
-
-#define NS_MAX ((UINT64_C(1) << 36) - 1)
-
-void histogram_clear(struct histogram *h)
-{
-	memset(h, 0, sizeof(*h));
-}
-
-/* Below 16 a bucket a value; from there on the four bits behind the highest one. */
+/* The first bucket ends at HISTOGRAM_MIN; then come eleven to a hundred tenths of each power of ten. */
 static unsigned index_of(uint64_t ns)
 {
-	if (ns > NS_MAX)
-		ns = NS_MAX;
-	if (ns < HISTOGRAM_PART)
-		return (unsigned)ns;
-	unsigned shift = 63u - 4u - (unsigned)__builtin_clzll(ns);
-	return (shift + 1) * HISTOGRAM_PART + (unsigned)((ns >> shift) & (HISTOGRAM_PART - 1));
+	uint64_t tenth = HISTOGRAM_MIN / 10;
+	unsigned first = 1;
+	if (ns <= HISTOGRAM_MIN)
+		return 0;
+	for (; ns > 100 * tenth; tenth *= 10)
+		first += HISTOGRAM_STEPS;
+	return first + (unsigned)((ns + tenth - 1) / tenth) - 11;
 }
 
-/* The largest value of a bucket. */
-static uint64_t top_of(unsigned index)
+/* Where a bucket ends. */
+static uint64_t end_of(unsigned index)
 {
-	if (index < HISTOGRAM_PART)
-		return index;
-	unsigned shift = index / HISTOGRAM_PART - 1;
-	return ((uint64_t)(index % HISTOGRAM_PART + HISTOGRAM_PART + 1) << shift) - 1;
+	uint64_t tenth = HISTOGRAM_MIN / 10;
+	if (index == 0)
+		return HISTOGRAM_MIN;
+	for (index--; index >= HISTOGRAM_STEPS; index -= HISTOGRAM_STEPS)
+		tenth *= 10;
+	return (index + 11) * tenth;
 }
 
+/* One thread writes, so it need not lock what it adds to. */
 void histogram_add(struct histogram *h, uint64_t ns)
 {
-	unsigned i = index_of(ns);
-	h->count++;
-	h->max = ns > h->max ? ns : h->max;
-	h->bucket[i] += h->bucket[i] < UINT32_MAX;
+	ns = ns < HISTOGRAM_MAX ? ns : HISTOGRAM_MAX;
+	uint64_t *bucket = &h->bucket[index_of(ns)];
+	__atomic_store_n(bucket, *bucket + 1, __ATOMIC_RELAXED);
+	/* After the bucket, as histogram_merge reads it before. */
+	__atomic_store_n(&h->sum, h->sum + ns, __ATOMIC_RELEASE);
 }
 
 void histogram_merge(struct histogram *into, const struct histogram *from)
 {
-	into->count += from->count;
-	into->max = from->max > into->max ? from->max : into->max;
-	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		uint64_t sum = (uint64_t)into->bucket[i] + from->bucket[i];
-		into->bucket[i] = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
-	}
+	into->sum += __atomic_load_n(&from->sum, __ATOMIC_ACQUIRE);
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		into->bucket[i] += __atomic_load_n(&from->bucket[i], __ATOMIC_RELAXED);
+}
+
+void histogram_subtract(struct histogram *h, const struct histogram *before)
+{
+	h->sum -= before->sum;
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		h->bucket[i] -= before->bucket[i];
+}
+
+uint64_t histogram_within(const struct histogram *h, uint64_t ns)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS && end_of(i) <= ns; i++)
+		n += h->bucket[i];
+	return n;
 }
 
 uint64_t histogram_permille(const struct histogram *h, unsigned permille)
 {
-	uint64_t wanted = (h->count * permille + 999) / 1000, seen = 0;
-	if (h->count == 0)
+	uint64_t all = histogram_within(h, HISTOGRAM_MAX), wanted = (all * permille + 999) / 1000, seen = 0;
+	unsigned i = 0;
+	if (all == 0)
 		return 0;
-	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+	for (; i + 1 < HISTOGRAM_BUCKETS; i++) {
 		seen += h->bucket[i];
 		if (seen >= wanted && seen > 0)
-			return top_of(i) < h->max ? top_of(i) : h->max;
+			break;
 	}
-	return h->max;
+	return end_of(i);
 }

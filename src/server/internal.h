@@ -18,6 +18,7 @@ struct alive;
 struct cluster;
 struct detail;
 struct http;
+struct latency;
 struct listener;
 
 #define SERVER_MAGIC 0x53525652u
@@ -35,6 +36,7 @@ struct server {
 	struct http *http; /* NULL without --http */
 	struct watch *watch;
 	struct detail *detail;
+	struct latency *latency;
 	struct cluster *cluster; /* NULL without --cluster-file */
 	bool detail_on;          /* atomic */
 	bool observed; /* atomic: somebody is told what requests do to keys; written under the lock */

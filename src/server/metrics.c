@@ -20,6 +20,7 @@
 #include "server/counters.h"
 #include "server/dispatch.h"
 #include "server/internal.h"
+#include "server/latency.h"
 #include "server/stats.h"
 
 #define METRICS_MAGIC 0x4d455452u
@@ -34,6 +35,7 @@ struct figures {
 	uint64_t disk_free, disk_size;
 	int64_t uptime_us, time_ms, start_ms, user_us, system_us;
 	struct metrics_load load;
+	struct latency_times latency;
 };
 
 struct metrics {
@@ -385,6 +387,37 @@ static void print_syncs(struct metrics *m)
 	print(m, "%s_sum %.6f\n%s_count %" PRIu64 "\n", name, (double)m->f.e.sync_us / 1e6, name, sum);
 }
 
+/* Two digits each, so that a bucket of the histogram ends there. */
+static const uint64_t latency_steps[] = {1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000,
+    1000000, 2500000, 5000000, 10000000, 25000000, 50000000, 100000000, 250000000, 500000000, 1000000000,
+    2500000000, 5000000000, 10000000000};
+
+static void print_latency_kind(
+    struct metrics *m, const char *name, const char *kind, const struct histogram *h)
+{
+	uint64_t all = histogram_within(h, HISTOGRAM_MAX);
+
+	for (unsigned i = 0; i < sizeof latency_steps / sizeof latency_steps[0]; i++)
+		print(m, "%s_bucket{command=\"%s\",le=\"%g\"} %" PRIu64 "\n", name, kind,
+		    (double)latency_steps[i] / 1e9, histogram_within(h, latency_steps[i]));
+	print(m, "%s_bucket{command=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, kind, all);
+	print(m, "%s_sum{command=\"%s\"} %.9f\n%s_count{command=\"%s\"} %" PRIu64 "\n", name, kind,
+	    (double)h->sum / 1e9, name, kind, all);
+}
+
+static void print_latency(struct metrics *m)
+{
+	static const char name[] = "hearth_request_duration_seconds";
+
+	head(m, name, "histogram",
+	    "How long requests took inside of the daemon, by one sampled turn of a connection in 64; set: "
+	    "all "
+	    "that changes items.");
+	_Static_assert(LATENCY_EVERY == 64, "as the help says");
+	print_latency_kind(m, name, "get", &m->f.latency.kind[LATENCY_GET]);
+	print_latency_kind(m, name, "set", &m->f.latency.kind[LATENCY_SET]);
+}
+
 /* ---- figures ---- */
 
 enum metrics_phase metrics_phase(const struct server *s)
@@ -468,6 +501,7 @@ static void collect_server(struct metrics *m)
 		return;
 	m->collected_us = now;
 	stats_collect(m->server, f->counters, &f->e);
+	latency_collect(m->server, &f->latency);
 	uint64_t cas =
 	    f->counters[COUNTER_cas_hits] + f->counters[COUNTER_cas_misses] + f->counters[COUNTER_cas_badval];
 	uint64_t set = f->counters[COUNTER_cmd_set];
@@ -529,6 +563,7 @@ bool metrics_print(struct metrics *m, struct evbuffer *out)
 		collect_server(m);
 		ROWS(m, memcached_rows);
 		print_commands(m);
+		print_latency(m);
 		ROWS(m, store_rows);
 		if (m->f.e.persist)
 			print_persist(m);

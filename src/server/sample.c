@@ -11,7 +11,6 @@
 #include <time.h>
 #include "base/clock.h"
 #include "proto/uri.h"
-#include "server/histogram.h"
 #include "server/hot.h"
 #include "server/internal.h"
 
@@ -23,7 +22,6 @@ _Static_assert(HOT_KEY_MAX == STORE_KEY_MAX, "one key limit");
 struct window {
 	int64_t began_us; /* 0 = nothing yet */
 	struct hot hot;
-	struct histogram times;
 };
 
 struct sampler {
@@ -32,7 +30,7 @@ struct sampler {
 	struct window window[2];
 	/* The worker's alone. */
 	uint64_t random;
-	unsigned keys_left, turns_left;
+	unsigned keys_left;
 };
 
 static uint64_t now_ns(void)
@@ -61,7 +59,6 @@ static struct window *fresh(struct sampler *s)
 	if (w->began_us)
 		w = &s->window[s->now ^= 1];
 	hot_clear(&w->hot);
-	histogram_clear(&w->times);
 	w->began_us = now;
 	return w;
 }
@@ -84,23 +81,6 @@ void sample_keys(struct sampler *s, const struct store_key *keys, unsigned n)
 	s->keys_left -= n;
 }
 
-uint64_t sample_begin(struct sampler *s)
-{
-	if (--s->turns_left > 0)
-		return 0;
-	s->turns_left = draw(s);
-	return now_ns();
-}
-
-void sample_answered(struct worker *w, uint64_t began)
-{
-	struct sampler *s = w->sampler;
-	uint64_t ns = now_ns() - began;
-	pthread_mutex_lock(&s->lock);
-	histogram_add(&fresh(s)->times, ns);
-	pthread_mutex_unlock(&s->lock);
-}
-
 /* ---- switching: the server's lock is held ---- */
 
 static bool make(struct worker *w)
@@ -112,7 +92,7 @@ static bool make(struct worker *w)
 			return false;
 		pthread_mutex_init(&s->lock, NULL);
 		s->random = now_ns() ^ (uint64_t)(w->index + 1) << 40 ^ 0x9e3779b97f4a7c15u;
-		s->keys_left = s->turns_left = 1;
+		s->keys_left = 1;
 		w->sampler = s;
 	}
 	pthread_mutex_lock(&s->lock);
@@ -165,7 +145,6 @@ void sample_free(struct worker *w)
 /* ---- printing ---- */
 
 struct sum {
-	struct histogram times;
 	int64_t began_us;
 	uint64_t keys;
 	size_t n;
@@ -178,7 +157,6 @@ static void add_window(struct sum *sum, const struct window *w, int64_t now)
 		return;
 	sum->began_us = w->began_us < sum->began_us ? w->began_us : sum->began_us;
 	sum->keys += w->hot.total;
-	histogram_merge(&sum->times, &w->times);
 	sum->tables[sum->n++] = w->hot;
 }
 
@@ -224,22 +202,6 @@ static bool print_rows(const struct sum *sum, struct buf *out)
 	return ok;
 }
 
-static bool print_times(const struct histogram *times, struct buf *out)
-{
-	static const struct {
-		const char *name;
-		unsigned permille;
-	} rows[] = {{"p50", 500}, {"p90", 900}, {"p99", 990}, {"p999", 999}, {"max", 1000}};
-	bool ok = true;
-	for (unsigned i = 0; ok && times->count && i < sizeof(rows) / sizeof(rows[0]); i++) {
-		char text[80];
-		int len = snprintf(text, sizeof(text), "STAT turn_%s_us %.1f\r\n", rows[i].name,
-		    (double)histogram_permille(times, rows[i].permille) / 1000);
-		ok = buf_append(out, text, (size_t)len);
-	}
-	return ok;
-}
-
 bool sample_print(struct server *s, struct buf *out)
 {
 	char text[300];
@@ -251,11 +213,10 @@ bool sample_print(struct server *s, struct buf *out)
 		return false;
 	int len = snprintf(text, sizeof(text),
 	    "STAT hotkeys_on %s\r\nSTAT hotkeys_seconds_left %" PRId64 "\r\nSTAT hotkeys_every %u\r\n"
-	    "STAT hotkeys_seconds %.1f\r\nSTAT hotkeys_sampled %" PRIu64 "\r\nSTAT turns_sampled %" PRIu64
-	    "\r\n",
+	    "STAT hotkeys_seconds %.1f\r\nSTAT hotkeys_sampled %" PRIu64 "\r\n",
 	    until ? "yes" : "no", until > now ? (until - now + 999999) / 1000000 : 0, SAMPLE_EVERY,
-	    (double)(now - sum->began_us) / 1e6, sum->keys, sum->times.count);
-	bool ok = buf_append(out, text, (size_t)len) && print_times(&sum->times, out) && print_rows(sum, out);
+	    (double)(now - sum->began_us) / 1e6, sum->keys);
+	bool ok = buf_append(out, text, (size_t)len) && print_rows(sum, out);
 	free(sum);
 	return ok;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sample: which keys are asked for most, and how long requests take inside of the server, from one in SAMPLE_EVERY keys and
- * turns, drawn at random. Off unless somebody asks (`stats hotkeys`), and off again after so many seconds. Off it costs a
- * look at worker.sampling, NULL, for each request and each read.
+/* sample: which keys are asked for most, from one in SAMPLE_EVERY keys, drawn at random. Off unless somebody asks
+ * (`stats hotkeys`), and off again after so many seconds. Off it costs a look at worker.sampling, NULL, for each request.
  *
  * Threads: a sampler is its worker's, which adds to it under its lock, for a sample alone; any thread switches and prints. */
 #ifndef SERVER_SAMPLE_H
@@ -28,10 +27,6 @@ static inline struct sampler *sample_on(const struct worker *w)
 /* ---- the worker's ---- */
 /* The keys of a request. */
 void sample_keys(struct sampler *s, const struct store_key *keys, unsigned n);
-/* A read has brought input: when this turn is one to be timed, what to hand to sample_answered when all its answers have
- * been given to the kernel, and not before their log has been waited for. 0: it is not. */
-uint64_t sample_begin(struct sampler *s);
-void sample_answered(struct worker *w, uint64_t began);
 
 /* ---- any thread's ---- */
 /* For so many seconds from now; 0: no more. False: no memory. */

@@ -22,6 +22,7 @@
 #include "server/detail.h"
 #include "server/http.h"
 #include "server/internal.h"
+#include "server/latency.h"
 #include "server/listener.h"
 #include "server/metrics.h"
 #include "server/sample.h"
@@ -139,6 +140,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	engine_tick(s->engine);
 	sample_tick(s);
+	latency_tick(s, clock_mono_us());
 }
 
 static bool add_signals(struct server *s)
@@ -205,7 +207,8 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 	s->watch = watch_open((size_t)(options->watch_kib ? options->watch_kib : WATCH_ROOM) << 10);
 	s->detail = detail_open(options->detail ? options->detail : ':');
 	s->detail_on = s->observed = options->detail != 0;
-	if (!s->watch || !s->detail) {
+	s->latency = latency_open(s->start_us);
+	if (!s->watch || !s->detail || !s->latency) {
 		msg(MSG_ERROR, "no memory for the server");
 		return SERVER_SYSTEM;
 	}
@@ -454,6 +457,7 @@ void server_close(struct server **server)
 		event_base_free(s->base);
 	watch_close(&s->watch);
 	detail_close(&s->detail);
+	latency_close(&s->latency);
 	cluster_close(&s->cluster);
 	pthread_mutex_destroy(&s->lock);
 	s->magic = 0;

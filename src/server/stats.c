@@ -20,6 +20,7 @@
 #include "server/detail.h"
 #include "server/dispatch.h"
 #include "server/internal.h"
+#include "server/latency.h"
 #include "server/listener.h"
 
 #define LINE_MAX_LEN 640
@@ -503,6 +504,36 @@ static void print_compress(struct print *p)
 	number(p, "compress_errors", k->errors);
 }
 
+/* Percentiles of nothing are left out. */
+static void print_kind(struct print *p, const char *kind, const struct histogram *times)
+{
+	static const struct {
+		const char *name;
+		unsigned permille;
+	} rows[] = {{"p50", 500}, {"p99", 990}, {"p999", 999}, {"max", 1000}};
+	uint64_t timed = histogram_within(times, HISTOGRAM_MAX);
+	char name[64];
+
+	snprintf(name, sizeof name, "latency_%s_timed", kind);
+	number(p, name, timed);
+	for (unsigned i = 0; timed && i < sizeof rows / sizeof rows[0]; i++) {
+		snprintf(name, sizeof name, "latency_%s_%s_us", kind, rows[i].name);
+		line(p, name, "%.1f", (double)histogram_permille(times, rows[i].permille) / 1000);
+	}
+}
+
+static void print_latency(struct print *p)
+{
+	struct latency_times times;
+	double seconds;
+
+	latency_recent(p->s, clock_mono_us(), &times, &seconds);
+	number(p, "latency_every", LATENCY_EVERY);
+	line(p, "latency_seconds", "%.1f", seconds);
+	print_kind(p, "get", &times.kind[LATENCY_GET]);
+	print_kind(p, "set", &times.kind[LATENCY_SET]);
+}
+
 static void print_sizes(struct print *p)
 {
 	line(p, "sizes_status", "disabled");
@@ -520,6 +551,7 @@ static const struct {
     [STATS_CONNS] = {"conns", print_conns},
     [STATS_PERSIST] = {"persist", print_persist},
     [STATS_COMPRESS] = {"compress", print_compress},
+    [STATS_LATENCY] = {"latency", print_latency},
 };
 
 bool stats_find(const char *word, enum stats_part *ret_part)
@@ -555,6 +587,7 @@ void stats_reset(struct server *s)
 	__atomic_store_n(&s->total_conns, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->rejected_conns, 0, __ATOMIC_RELAXED);
 	detail_reset(s->detail);
+	latency_reset(s, clock_mono_us());
 	engine_reset_stats(s->engine);
 }
 

@@ -21,6 +21,7 @@ enum stats_part {
 	STATS_CONNS,
 	STATS_PERSIST,
 	STATS_COMPRESS,
+	STATS_LATENCY,
 };
 
 /* The figures behind it: of the workers since the last `stats reset`, and the engine's. Not while data is loaded. */

@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "server/dispatch.h"
 #include "server/internal.h"
+#include "server/latency.h"
 #include "server/sample.h"
 
 #define DRAIN_US ((int64_t)5 * 1000000) /* how long replies may still wait for the log after TERM */
@@ -306,7 +307,7 @@ int worker_open(struct worker *w, struct server *server, struct engine *engine, 
 		event_config_free(cfg);
 	}
 	w->batch = dispatch_new_batch();
-	if (w->wake_fd < 0 || !w->base || !w->batch)
+	if (w->wake_fd < 0 || !w->base || !w->batch || !latency_open_worker(w))
 		return -1;
 	w->wake_event = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake, w);
 	return w->wake_event && event_add(w->wake_event, NULL) == 0 && add_second(w) ? 0 : -1;
@@ -356,6 +357,7 @@ void worker_close(struct worker *w)
 		close(w->wake_fd);
 	dispatch_free_batch(w->batch);
 	sample_free(w);
+	latency_close_worker(w);
 	pthread_mutex_destroy(&w->lock);
 	w->magic = 0;
 }

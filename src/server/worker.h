@@ -19,6 +19,7 @@ struct batch;
 struct engine;
 struct sampler;
 struct engine_worker;
+struct latency_worker;
 struct server;
 
 #define WORKER_MAGIC  0x574f524bu
@@ -45,6 +46,8 @@ struct worker {
 	struct conn_queue ready, parked, waiting;
 	struct sampler *sampler; /* once somebody has asked */
 	unsigned watchers;       /* of its connections */
+	unsigned turns_left;     /* of its connections, to the one that is timed (latency.h) */
+	struct latency_worker *latency;
 	uint64_t counters[COUNTERS];
 	uint8_t *pool[WORKER_POOL];
 	unsigned pooled;

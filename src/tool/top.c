@@ -27,7 +27,7 @@ static const struct options_row ROWS[] = {
     [ROW_ONCE] = {"once", NULL, "one look over one interval, then end"},
     [ROW_PLAIN] = {"plain", NULL, "lines also on a terminal"},
     [ROW_JSON] = {"json", NULL, "one JSON object a line for each look"},
-    [ROW_NO_SAMPLES] = {"no-samples", NULL, "have no hot keys and times sampled"},
+    [ROW_NO_SAMPLES] = {"no-samples", NULL, "have no hot keys sampled"},
 };
 static const struct options_spec SPEC = {
     "top", "[DIR]", "Shows live what the daemon on DIR, or a server, does.", ROWS, N_ROWS};

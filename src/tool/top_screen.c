@@ -72,9 +72,10 @@ void top_screen_help(void)
 	static const char *const lines[] = {"hearth top", "", "q      ends", "p      pauses, and goes on",
 	    "+ -    a longer, a shorter interval",
 	    "s      sorts hot keys: by count, by what is certain, by key", "h ?    this; any key goes back",
-	    "", "Hot keys and times are sampled: one key and one turn in 64 on average, over the",
-	    "last half minute to minute. A turn is a read of requests until their answers are",
-	    "given to the kernel. A count may be too high by what stands beside it."};
+	    "", "Times and hot keys are samples, one in 64, of the last half minute to minute.",
+	    "Times are those in the daemon: from the read of a request until its answer is",
+	    "given to the kernel, the log included; set time is that of all that changes",
+	    "items. A count of a key may be too high by what stands beside it."};
 	erase();
 	for (int i = 0; i < (int)(sizeof(lines) / sizeof(lines[0])) && i < LINES; i++)
 		put(i, lines[i], i == 0 ? A_BOLD : A_NORMAL);

@@ -177,8 +177,9 @@ static bool ask_all(struct wire *w, bool admin, unsigned sample, struct top_stat
 	if (!admin && !ask(w, "stats persist\r\n", s))
 		return false;
 	/* While it loads there is nobody to sample. */
-	return sample == 0 || strcmp(s->word[TOP_loading], "yes") == 0 || !s->word[TOP_hearth_version][0] ||
-	       ask(w, hot, s);
+	if (strcmp(s->word[TOP_loading], "yes") == 0 || !s->word[TOP_hearth_version][0])
+		return true;
+	return (admin || ask(w, "stats latency\r\n", s)) && (sample == 0 || ask(w, hot, s));
 }
 
 bool top_stats_ask(

@@ -13,7 +13,7 @@
 #define TOP_TEXT    160u
 #define TOP_KEY_MAX 250u
 
-/* Figures that are taken, by their names in stats and stats persist. */
+/* Figures that are taken, by their names in stats, stats persist, stats latency and stats hotkeys. */
 #define TOP_FIGURES(X) \
 	X(uptime) \
 	X(curr_connections) \
@@ -75,12 +75,18 @@
 	X(hotkeys_every) \
 	X(hotkeys_seconds) \
 	X(hotkeys_sampled) \
-	X(turns_sampled) \
-	X(turn_p50_us) \
-	X(turn_p90_us) \
-	X(turn_p99_us) \
-	X(turn_p999_us) \
-	X(turn_max_us)
+	X(latency_every) \
+	X(latency_seconds) \
+	X(latency_get_timed) \
+	X(latency_get_p50_us) \
+	X(latency_get_p99_us) \
+	X(latency_get_p999_us) \
+	X(latency_get_max_us) \
+	X(latency_set_timed) \
+	X(latency_set_p50_us) \
+	X(latency_set_p99_us) \
+	X(latency_set_p999_us) \
+	X(latency_set_max_us)
 /* And words. */
 #define TOP_WORDS(X) \
 	X(version) \
@@ -125,7 +131,7 @@ struct top_target {
 	char name[256];
 };
 
-/* Asks, with hot keys and times sampled for `sample` more seconds (0: not asked for). False with why: nobody answers within
+/* Asks, with hot keys sampled for `sample` more seconds (0: not asked for). False with why: nobody answers within
  * `ms`, or what answers is no memcached. */
 bool top_stats_ask(
     const struct top_target *t, unsigned sample, int ms, struct top_stats *ret, char why[TOP_TEXT]);

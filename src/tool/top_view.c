@@ -193,6 +193,27 @@ static void add_state(struct top_text *t, const struct top_stats *s)
 	}
 }
 
+/* What is told together, of one kind of requests. */
+struct times {
+	enum top_figure timed, p50, p99, p999, max;
+};
+static const struct times GET = {TOP_latency_get_timed, TOP_latency_get_p50_us, TOP_latency_get_p99_us,
+    TOP_latency_get_p999_us, TOP_latency_get_max_us};
+static const struct times SET = {TOP_latency_set_timed, TOP_latency_set_p50_us, TOP_latency_set_p99_us,
+    TOP_latency_set_p999_us, TOP_latency_set_max_us};
+
+static void add_times(struct top_text *t, const struct top_stats *s, const char *name, const struct times *k)
+{
+	if (!s->has[k->timed])
+		return;
+	if (s->has[k->p50])
+		add(t, "%s   p50 %s, p99 %s, p99.9 %s, max %s (sampled)", name, micros(value(s, k->p50)).text,
+		    micros(value(s, k->p99)).text, micros(value(s, k->p999)).text,
+		    micros(value(s, k->max)).text);
+	else
+		add(t, "%s   none sampled in the last %.0f s", name, value(s, TOP_latency_seconds));
+}
+
 static void add_requests(struct top_text *t, const struct top_view *v, const struct top_stats *s)
 {
 	add(t, "requests   %s/s%s: get %s, set %s, delete %s, touch %s, incr/decr %s", number(v->all).text,
@@ -200,10 +221,8 @@ static void add_requests(struct top_text *t, const struct top_view *v, const str
 	    number(v->deletes).text, number(v->touches).text, number(v->counts).text);
 	add(t, "hits       %s now, %s since the start; %s/s of the requests are meta", percent(v->hits).text,
 	    percent(v->hits_ever).text, number(v->metas).text);
-	if (s->has[TOP_turn_p50_us])
-		add(t, "time       p50 %s, p90 %s, p99 %s, max %s (in the server, sampled)",
-		    micros(value(s, TOP_turn_p50_us)).text, micros(value(s, TOP_turn_p90_us)).text,
-		    micros(value(s, TOP_turn_p99_us)).text, micros(value(s, TOP_turn_max_us)).text);
+	add_times(t, s, "get time", &GET);
+	add_times(t, s, "set time", &SET);
 	add(t, "network    %s connections of %s, in %s/s, out %s/s",
 	    whole(value(s, TOP_curr_connections)).text, whole(value(s, TOP_max_connections)).text,
 	    bytes(v->in).text, bytes(v->out).text);
@@ -395,10 +414,14 @@ static void put_figures(struct json *j, const struct top_stats *s)
 	    {"next_snapshot_log_bytes", TOP_snapshot_due_log_bytes},
 	    {"log_bytes_since_snapshot", TOP_log_since_snapshot},
 	    {"loading_done_bytes", TOP_loading_done_bytes}, {"loading_all_bytes", TOP_loading_all_bytes},
-	    {"turn_p50_us", TOP_turn_p50_us}, {"turn_p90_us", TOP_turn_p90_us},
-	    {"turn_p99_us", TOP_turn_p99_us}, {"turn_max_us", TOP_turn_max_us},
-	    {"turns_sampled", TOP_turns_sampled}, {"keys_sampled", TOP_hotkeys_sampled},
-	    {"sampled_one_in", TOP_hotkeys_every}, {"sampled_seconds", TOP_hotkeys_seconds}};
+	    {"get_p50_us", TOP_latency_get_p50_us}, {"get_p99_us", TOP_latency_get_p99_us},
+	    {"get_p999_us", TOP_latency_get_p999_us}, {"get_max_us", TOP_latency_get_max_us},
+	    {"get_timed", TOP_latency_get_timed}, {"set_p50_us", TOP_latency_set_p50_us},
+	    {"set_p99_us", TOP_latency_set_p99_us}, {"set_p999_us", TOP_latency_set_p999_us},
+	    {"set_max_us", TOP_latency_set_max_us}, {"set_timed", TOP_latency_set_timed},
+	    {"timed_one_in", TOP_latency_every}, {"timed_seconds", TOP_latency_seconds},
+	    {"keys_sampled", TOP_hotkeys_sampled}, {"sampled_one_in", TOP_hotkeys_every},
+	    {"sampled_seconds", TOP_hotkeys_seconds}};
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		put_figure(j, rows[i].name, s, rows[i].figure);
 	if (s->has[TOP_written_seq])

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* hot: counts of a stream against exact ones: never too low, never too high by more than they say, frequent keys are there;
- * the same for tables that are merged. And histogram: percentiles against sorted values. */
+ * the same for tables that are merged. */
 #include <stdlib.h>
 #include "unit.h"
-#include "server/histogram.h"
 #include "server/hot.h"
 
 #define KEYS 5000u
@@ -131,54 +130,10 @@ static void keys_are_bytes_of_any_length(void **state)
 	assert_int_equal(rows[3].key->len, 1);
 }
 
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
-static void percentiles_are_not_too_low_and_by_a_sixteenth_too_high(void **state)
-{
-	(void)state;
-	static struct histogram a, b;
-	static uint64_t values[20000];
-	histogram_clear(&a);
-	histogram_clear(&b);
-	assert_int_equal(histogram_permille(&a, 500), 0);
-	for (unsigned i = 0; i < 20000; i++) {
-		values[i] = (uint64_t)draw() >> draw() % 24;
-		histogram_add(i % 3 ? &a : &b, values[i]);
-	}
-	histogram_merge(&a, &b);
-	assert_int_equal(a.count, 20000);
-	qsort(values, 20000, sizeof(*values), compare);
-	for (unsigned permille = 1; permille <= 1000; permille++) {
-		uint64_t exact = values[permille * 20 - 1], told = histogram_permille(&a, permille);
-		assert_true(told >= exact && told <= exact + exact / 16);
-	}
-	assert_int_equal(histogram_permille(&a, 1000), values[19999]);
-}
-
-static void what_is_beyond_counts_as_the_largest(void **state)
-{
-	(void)state;
-	static struct histogram h;
-	histogram_clear(&h);
-	histogram_add(&h, UINT64_MAX);
-	histogram_add(&h, UINT64_C(1) << 36);
-	histogram_add(&h, 0);
-	assert_int_equal(h.count, 3);
-	assert_int_equal(histogram_permille(&h, 1), 0);
-	assert_int_equal(histogram_permille(&h, 1000), (UINT64_C(1) << 36) - 1);
-	assert_int_equal(h.max, UINT64_MAX);
-}
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_few_keys_are_counted_exactly),
     cmocka_unit_test(counts_are_never_too_low_and_frequent_keys_are_there),
     cmocka_unit_test(keys_are_bytes_of_any_length),
-    cmocka_unit_test(percentiles_are_not_too_low_and_by_a_sixteenth_too_high),
-    cmocka_unit_test(what_is_beyond_counts_as_the_largest),
 };
 
 UNIT_MAIN(tests)

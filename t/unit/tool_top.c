@@ -150,6 +150,25 @@ static void what_brings_the_next_snapshot_is_said(void **state)
 	assert_non_null(find(&t, "running, 25 %"));
 }
 
+static void times_are_told_or_that_there_are_none(void **state)
+{
+	(void)state;
+	struct top_stats *s = fresh(0, 1);
+	struct top_text t = lines(s, TOP_BY_SURE, 0);
+	assert_null(find(&t, " time ")); /* an older daemon */
+	take(s, "STAT latency_seconds 42.4");
+	take(s, "STAT latency_get_timed 0");
+	take(s, "STAT latency_set_timed 7");
+	take(s, "STAT latency_set_p50_us 13.0");
+	take(s, "STAT latency_set_p99_us 250.0");
+	take(s, "STAT latency_set_p999_us 1200.0");
+	take(s, "STAT latency_set_max_us 100000000.0");
+	t = lines(s, TOP_BY_SURE, 0);
+	assert_string_equal(find(&t, "get time"), "get time   none sampled in the last 42 s");
+	assert_string_equal(
+	    find(&t, "set time"), "set time   p50 13 us, p99 250 us, p99.9 1.20 ms, max 100 s (sampled)");
+}
+
 static void hot_keys_are_sorted_and_what_is_no_sign_is_left_out(void **state)
 {
 	(void)state;
@@ -211,6 +230,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(counters_that_went_back_make_no_nonsense),
     cmocka_unit_test(each_state_is_told_in_words),
     cmocka_unit_test(what_brings_the_next_snapshot_is_said),
+    cmocka_unit_test(times_are_told_or_that_there_are_none),
     cmocka_unit_test(hot_keys_are_sorted_and_what_is_no_sign_is_left_out),
     cmocka_unit_test(hostile_answers_do_no_harm),
 };
