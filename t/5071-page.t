@@ -71,7 +71,7 @@ for (const card of document.querySelectorAll("#charts .card")) {
 		if (!/\d/.test(box.getAttribute("aria-label"))) wrong.push(title + ": says no figure");
 	} else if (card.querySelectorAll("dd").length < 4) wrong.push(title + ": no facts");
 }
-const unit = /^(?:0|\d[\d.]*(?:\u00a0[kMGT])?\/s|\d[\d.]*\u00a0(?:[KMGT]iB|B)(?:\/s)?|\d[\d.]*\u00a0(?:%|s|ms|µs|min|h)|none just now)$/;
+const unit = /^(?:0|\d[\d.]*(?:\u00a0[kMGT])?\/s|\d[\d.]*\u00a0(?:[KMGT]iB|B)(?:\/s)?|\d[\d.]*\u00a0(?:%|s|ms|\u00b5s|min|h)|none just now)$/;
 for (const b of document.querySelectorAll("#charts .keys b")) if (!unit.test(b.textContent)) wrong.push("no unit: " + b.textContent);
 for (const t of document.querySelectorAll("#charts svg text")) if (!unit.test(t.textContent.replace(/ ago$/, "")) && t.textContent !== "now") wrong.push("no unit: " + t.textContent);
 for (const b of document.querySelectorAll(".tile")) if (!/\d/.test(b.querySelector("b").textContent)) wrong.push("no figure: " + b.textContent);
@@ -117,6 +117,23 @@ until_true('evictions', 'return samples[samples.length - 1].m.get("memcached_ite
 is(text('state'), 'serving', 'it says that it serves');
 is(wrong($empty, 1, 8), '', 'no chart is empty, figures have units');
 looked_at('serving', 'serving');
+for my $kind (qw(get set)) {
+	my $chart = qq(charts.find((c) => c.title === "Request latency, $kind"));
+	like($browser->script("return $chart.box.getAttribute('aria-label')"), qr/^Request latency, $kind, now: p50 \d[\d.]*\x{a0}(?:\x{b5}s|ms|s), p99 \d[\d.]*\x{a0}(?:\x{b5}s|ms|s)$/,
+		"latency of a $kind is shown, with units");
+	my ($p50, $p99) = map { $browser->script("return values($chart.series[$_])") } 0, 1;
+	is(scalar(grep { defined $$p50[$_] && !($$p50[$_] > 0 && $$p50[$_] <= $$p99[$_] && $$p99[$_] <= 10) } 0 .. $#$p50), 0, 'p50 is below p99');
+}
+# Of made-up figures: a step's part, none, beyond all steps; and what there was before is taken off.
+my $made = <<'JS';
+const at = (...n) => ({ m: new Map(["0.001", "0.002", "0.004", "+Inf"].map((le, i) => ['hearth_request_duration_seconds_bucket{command="get",le="' + le + '"}', n[i]])) });
+const before = at(100, 100, 100, 100);
+return [latency("get", 0.5)(before, at(100, 150, 200, 200)), latency("get", 0.99)(before, at(100, 150, 200, 200)), latency("get", 0.5)(before, at(120, 120, 120, 120)),
+	latency("get", 0.5)(before, before), latency("get", 0.99)(before, at(100, 100, 100, 101))].map((v) => v === undefined ? "none" : v.toFixed(5)).join(" ");
+JS
+is($browser->script($made), '0.00200 0.00396 0.00050 none 0.00400', 'percentiles are those of the steps');
+is($browser->script('const s = { of: (a, b) => samples.indexOf(b) - samples.indexOf(a), over: 5 }; return values(s).slice(0, 6).join(" ")'), '1 2 3 4 5 5',
+	'over the samples that there are');
 my $numbers = $browser->script('return [...document.querySelectorAll(".tile")].map((t) => t.textContent)');
 like($$numbers[5], qr/^Connections4of 1024$/, 'figures are those of the daemon');
 
@@ -183,7 +200,9 @@ $daemon->restart;
 until_true('it to serve again', 'return document.getElementById("state").textContent === "serving"');
 until_true('two samples', 'return samples.filter((s, i) => i > 1 && !s.again).length > 3 && samples[samples.length - 1].m.get("hearth_recovery_items") > 0');
 is($browser->script('return samples.filter((s) => s.again).length >= 1'), 1, 'a start is seen');
-is($browser->script('return charts[1].series.some((s) => values(s).some((v) => v < 0))'), 0, 'no rate is below zero for it');
+is($browser->script('return charts.some((c) => c.series.some((s) => values(s).some((v) => v < 0)))'), 0, 'nothing is below zero for it');
+is($browser->script('const s = { of: (a, b) => samples.slice(samples.indexOf(a) + 1, samples.indexOf(b) + 1).some((x) => x.again), over: 5 }; return values(s).some((v) => v === true)'), 0,
+	'nor is anything taken over it');
 like($browser->script('return document.querySelectorAll(".facts")[1].textContent'), qr/^Last start.*Loaded[1-9][\d.]*/, 'what it loaded is told');
 $browser->screenshot("$shots/back-light.png");
 is($daemon->stop, 0, 'it stops');
