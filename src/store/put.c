@@ -24,9 +24,8 @@ static bool fits_in_place(const struct change_site *site, const struct item_spec
 		return false;
 	unsigned layout = item_layout(spec), there = item_state(site->it) & ITEM_LAYOUT;
 	return there == (layout & ITEM_LAYOUT) && !(there & ITEM_LARGE) &&
-	       spec->value_len <= STORE_COPY_MAX &&
-	       item_round(item_bytes(spec, layout)) == item_size(site->it) &&
-	       item_inline_len(site->it) <= STORE_COPY_MAX;
+	       spec->value_len <= STORE_COPY_MAX && item_inline_len(site->it) <= STORE_COPY_MAX &&
+	       item_round(item_bytes(spec, layout)) == item_size(site->it);
 }
 
 /* Header and fields but for what walkers read without the lock: size and key stay as they are. */
