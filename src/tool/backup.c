@@ -398,20 +398,22 @@ static int run(struct backup *b)
 	return tool_worse(exit_code, b->damage);
 }
 
+static bool take_option(void *arg, int row, const char *value)
+{
+	struct backup *b = arg;
+	if (row == ROW_TO)
+		b->to = value;
+	else
+		b->json = true;
+	return true;
+}
+
 int backup_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct backup b = {.damage = TOOL_OK};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		if (row == ROW_TO)
-			b.to = value;
-		else
-			b.json = true;
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &b))
 		return o.exit;
 	char **args = options_arguments(&o, 1, 1, &n);
 	if (!args)

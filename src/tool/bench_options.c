@@ -220,8 +220,9 @@ static bool take_number(struct bench_options *o, int row, const char *value)
 	}
 }
 
-static bool take_option(struct bench_options *o, int row, const char *value)
+static bool take_option(void *arg, int row, const char *value)
 {
+	struct bench_options *o = arg;
 	switch ((enum row)row) {
 	case ROW_SERVER:
 		o->server = value;
@@ -288,8 +289,7 @@ static bool agree(const struct bench_options *o)
 bool bench_options_parse(struct bench_options *o, int argc, char **argv, int *ret_exit)
 {
 	struct options options;
-	const char *value;
-	int row, n;
+	int n;
 	*o = (struct bench_options){
 	    .server = "127.0.0.1:11211", .connections = 32, .threads = 1, .pipeline = 1};
 	o->load = (struct bench_load){.keys = 100000,
@@ -298,12 +298,7 @@ bool bench_options_parse(struct bench_options *o, int argc, char **argv, int *re
 	    .get_percent = 90,
 	    .seed = 1};
 	*ret_exit = TOOL_USAGE;
-	options_init(&options, &SPEC, argc, argv);
-	while ((row = options_next(&options, &value)) >= 0) {
-		if (!take_option(o, row, value))
-			return false;
-	}
-	if (row == OPTIONS_EXIT) {
+	if (!options_read(&options, &SPEC, argc, argv, take_option, o)) {
 		*ret_exit = options.exit;
 		return false;
 	}

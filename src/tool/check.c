@@ -504,19 +504,26 @@ static void check_source(struct check *c, const char *path)
 	source_close(&s);
 }
 
+static bool take_option(void *arg, int row, const char *value)
+{
+	struct check *c = arg;
+	switch (row) {
+	case ROW_REPAIR:
+		return c->repair = true;
+	case ROW_TO:
+		c->to = value;
+		return true;
+	default:
+		return c->json = true;
+	}
+}
+
 int check_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct check c = {.exit = TOOL_OK};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		c.json = c.json || row == ROW_JSON;
-		c.repair = c.repair || row == ROW_REPAIR;
-		c.to = row == ROW_TO ? value : c.to;
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &c))
 		return o.exit;
 	char **args = options_arguments(&o, 1, argc, &n);
 	if (!args)

@@ -278,22 +278,27 @@ static int run(struct diff *d)
 	return exit_code;
 }
 
+static bool take_option(void *arg, int row, const char *value)
+{
+	struct diff *d = arg;
+	switch (row) {
+	case ROW_PREFIX:
+		d->wish.prefix = value;
+		d->wish.prefix_len = strlen(value);
+		return true;
+	case ROW_SUMMARY:
+		return d->summary = true;
+	default:
+		return d->json = true;
+	}
+}
+
 int diff_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct diff d = {.wish = {.values = true, .expired = true}};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		if (row == ROW_PREFIX) {
-			d.wish.prefix = value;
-			d.wish.prefix_len = strlen(value);
-		}
-		d.summary = d.summary || row == ROW_SUMMARY;
-		d.json = d.json || row == ROW_JSON;
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &d))
 		return o.exit;
 	char **args = options_arguments(&o, 2, 2, &n);
 	if (!args)

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -28,7 +27,7 @@ static const struct options_spec SPEC = {
 
 struct drop {
 	const char *directory;
-	uint8_t prefix[RECORD_KEY_MAX];
+	uint8_t *prefix;
 	size_t len;
 	bool given[N_ROWS];
 };
@@ -142,17 +141,14 @@ static int ask(struct client *client, const struct drop *d)
 	return print_answer(d, items, bytes, snapshot) ? TOOL_OK : TOOL_IO;
 }
 
-/* Of its own length; the option's text is longer where it has escapes. */
-static bool take_prefix(struct drop *d, const char *text)
+static bool take_option(void *arg, int row, const char *value)
 {
-	uint8_t *bytes = malloc(strlen(text) + 1);
-	if (!bytes)
-		return false;
-	d->len = options_bytes(bytes, text);
-	if (d->len <= sizeof(d->prefix))
-		memcpy(d->prefix, bytes, d->len);
-	free(bytes);
-	return true;
+	struct drop *d = arg;
+	if (row == ROW_PREFIX) {
+		d->prefix = (uint8_t *)value; /* the argument's own bytes; never longer */
+		d->len = options_bytes(d->prefix, value);
+	}
+	return d->given[row] = true;
 }
 
 static int check_usage(const struct drop *d)
@@ -161,7 +157,7 @@ static int check_usage(const struct drop *d)
 		return options_usage(&SPEC, "--prefix is missing");
 	if (d->len == 0)
 		return options_usage(&SPEC, "an empty prefix is one of all keys: flush_all drops them");
-	if (d->len > sizeof(d->prefix))
+	if (d->len > RECORD_KEY_MAX)
 		return options_usage(
 		    &SPEC, "the prefix has %zu bytes: no key has more than %d", d->len, RECORD_KEY_MAX);
 	if (d->given[ROW_DRY] && d->given[ROW_PURGE])
@@ -173,17 +169,8 @@ int drop_main(int argc, char **argv)
 {
 	struct options o;
 	struct drop d = {0};
-	const char *value;
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		d.given[row] = true;
-		if (row == ROW_PREFIX && !take_prefix(&d, value)) {
-			msg(MSG_ERROR, "memory is short");
-			return TOOL_SYSTEM;
-		}
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &d))
 		return o.exit;
 	int exit_code = check_usage(&d);
 	if (exit_code != TOOL_OK)

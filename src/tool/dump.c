@@ -416,36 +416,31 @@ static void dump_source(struct dump *d, const char *path)
 	source_close(&s);
 }
 
-static void take_option(struct dump *d, int row, const char *value)
+static bool take_option(void *arg, int row, const char *value)
 {
+	struct dump *d = arg;
 	switch (row) {
 	case ROW_JSON:
-		d->json = true;
-		break;
+		return d->json = true;
 	case ROW_VALUES:
-		d->values = true;
-		break;
+		return d->values = true;
 	case ROW_KEY:
 		d->key = (uint8_t *)value; /* the argument's own bytes; never longer */
 		d->key_len = options_bytes(d->key, value);
-		break;
-	case ROW_PREFIX:
+		return true;
+	default:
 		d->prefix = value;
 		d->prefix_len = strlen(value);
-		break;
+		return true;
 	}
 }
 
 int dump_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct dump d = {.exit = TOOL_OK};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0)
-		take_option(&d, row, value);
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &d))
 		return o.exit;
 	char **args = options_arguments(&o, 1, argc, &n);
 	if (!args)

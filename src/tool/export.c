@@ -53,8 +53,9 @@ static int run(struct export *x)
 	return exit_code;
 }
 
-static bool take_option(struct export *x, int row, const char *value)
+static bool take_option(void *arg, int row, const char *value)
 {
+	struct export *x = arg;
 	switch (row) {
 	case ROW_FORMAT:
 		if (format_parse(value, &x->writer.format))
@@ -82,15 +83,9 @@ static bool take_option(struct export *x, int row, const char *value)
 int export_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct export x = {.wish = {.values = true, .printed = true}};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		if (!take_option(&x, row, value))
-			return TOOL_USAGE;
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &x))
 		return o.exit;
 	char **args = options_arguments(&o, x.origin.server ? 0 : 1, x.origin.server ? 0 : 1, &n);
 	if (!args)

@@ -176,8 +176,9 @@ static int run(struct import *x)
 	return exit_code;
 }
 
-static bool take_option(struct import *x, int row, const char *value)
+static bool take_option(void *arg, int row, const char *value)
 {
+	struct import *x = arg;
 	switch (row) {
 	case ROW_SERVER:
 		x->server = value;
@@ -209,15 +210,9 @@ static bool take_option(struct import *x, int row, const char *value)
 int import_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct import x = {.format = FORMAT_NDJSON};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		if (!take_option(&x, row, value))
-			return TOOL_USAGE;
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &x))
 		return o.exit;
 	char **args = options_arguments(&o, 0, x.from ? 0 : 1, &n);
 	if (!args)

@@ -90,8 +90,9 @@ static int run(struct keys *k)
 	return out_close(&k->out) ? exit_code : TOOL_IO;
 }
 
-static bool take_option(struct keys *k, int row, const char *value)
+static bool take_option(void *arg, int row, const char *value)
 {
+	struct keys *k = arg;
 	switch (row) {
 	case ROW_SERVER:
 		k->origin.server = value;
@@ -126,15 +127,9 @@ static bool take_option(struct keys *k, int row, const char *value)
 int keys_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct keys k = {.options.delimiter = ":"};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		if (!take_option(&k, row, value))
-			return TOOL_USAGE;
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &k))
 		return o.exit;
 	char **args = options_arguments(&o, k.origin.server ? 0 : 1, k.origin.server ? 0 : 1, &n);
 	if (!args)

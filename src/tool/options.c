@@ -13,7 +13,7 @@
 /* Values of getopt_long for rows; above every character. */
 #define ROW_BASE 256
 
-void options_init(struct options *o, const struct options_spec *spec, int argc, char **argv)
+static void init(struct options *o, const struct options_spec *spec, int argc, char **argv)
 {
 	CHECK(spec->n_rows <= OPTIONS_MAX);
 	memset(o, 0, sizeof(*o));
@@ -43,20 +43,24 @@ static void print_help(const struct options_spec *spec)
 	printf("  %-28s %s\n", "--help", "print this and exit");
 }
 
-int options_next(struct options *o, const char **ret_value)
+#define DONE (-1) /* no more options */
+#define EXIT (-2) /* with o->exit */
+
+/* The next option's row. */
+static int next(struct options *o, const char **ret_value)
 {
 	opterr = 0;
 	int tried = optind;
 	int c = getopt_long(o->argc, o->argv, ":h", o->longs, NULL);
 	*ret_value = optarg;
 	if (c == -1)
-		return OPTIONS_DONE;
+		return DONE;
 	if (c >= ROW_BASE)
 		return c - ROW_BASE;
 	if (c == 'h') {
 		print_help(o->spec);
 		o->exit = fflush(stdout) == 0 ? TOOL_OK : TOOL_IO;
-		return OPTIONS_EXIT;
+		return EXIT;
 	}
 	/* The word itself: the one before the next, or, inside a bundle of letters, the one it began with. */
 	const char *word = o->argv[optind > tried ? optind - 1 : tried];
@@ -64,7 +68,29 @@ int options_next(struct options *o, const char **ret_value)
 		o->exit = options_usage(o->spec, "%s needs an argument", word);
 	else
 		o->exit = options_usage(o->spec, "unknown option or wrong use of it: %s", word);
-	return OPTIONS_EXIT;
+	return EXIT;
+}
+
+bool options_read(
+    struct options *o, const struct options_spec *spec, int argc, char **argv, options_take *take, void *arg)
+{
+	const char *value;
+	int row;
+	init(o, spec, argc, argv);
+	while ((row = next(o, &value)) >= 0) {
+		if (!take(arg, row, value)) {
+			o->exit = TOOL_USAGE;
+			return false;
+		}
+	}
+	return row == DONE;
+}
+
+bool options_take_flag(void *arg, int row, const char *value)
+{
+	bool *given = arg;
+	(void)value;
+	return given[row] = true;
 }
 
 char **options_arguments(struct options *o, int min, int max, int *ret_n)

@@ -30,16 +30,20 @@ struct options {
 	const struct options_spec *spec;
 	int argc;
 	char **argv;
-	int exit; /* with OPTIONS_EXIT */
+	int exit; /* where options_read() was the end */
 	struct option longs[OPTIONS_MAX + 2];
 };
 
-#define OPTIONS_DONE (-1) /* no more options: options_arguments() */
-#define OPTIONS_EXIT (-2) /* help was printed, or the usage was wrong: return options.exit */
+/* Takes an option that was given, by its row, with what stands behind it (NULL where it takes nothing). False, after a
+ * message, where that is wrong usage. */
+typedef bool options_take(void *arg, int row, const char *value);
+/* For those that take nothing: arg is an array of bool, one for each row. */
+options_take options_take_flag;
 
-void options_init(struct options *o, const struct options_spec *spec, int argc, char **argv);
-/* The next option's row, with its argument in *ret_value. */
-int options_next(struct options *o, const char **ret_value);
+/* Hands all options to `take`, in their order; take is NULL where a command has none but --help. False: help was printed, or
+ * the usage was wrong, and the command ends with o->exit. */
+bool options_read(
+    struct options *o, const struct options_spec *spec, int argc, char **argv, options_take *take, void *arg);
 /* The positional arguments, at least `min` and at most `max` of them; NULL after a message when there are
  * others. */
 char **options_arguments(struct options *o, int min, int max, int *ret_n);

@@ -81,12 +81,10 @@ static int rewrite(const char *directory, uint64_t number, bool pin)
 static int run(int argc, char **argv, bool pin)
 {
 	struct options o;
-	const char *value;
 	uint64_t number;
 	char *end;
 	int n;
-	options_init(&o, &SPECS[pin], argc, argv);
-	if (options_next(&o, &value) == OPTIONS_EXIT)
+	if (!options_read(&o, &SPECS[pin], argc, argv, NULL, NULL))
 		return o.exit;
 	char **args = options_arguments(&o, 2, 2, &n);
 	if (!args)

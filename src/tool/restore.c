@@ -94,8 +94,9 @@ static int run(struct restore *x)
 	return exit_code;
 }
 
-static bool take_option(struct restore *x, int row, const char *value)
+static bool take_option(void *arg, int row, const char *value)
 {
+	struct restore *x = arg;
 	switch (row) {
 	case ROW_TO:
 		x->to = value;
@@ -124,15 +125,9 @@ static bool take_option(struct restore *x, int row, const char *value)
 int restore_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	struct restore x = {.to = NULL};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0) {
-		if (!take_option(&x, row, value))
-			return TOOL_USAGE;
-	}
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, take_option, &x))
 		return o.exit;
 	char **args = options_arguments(&o, 1, 1, &n);
 	if (!args)

@@ -9,11 +9,11 @@
 #include "tool/stats.h"
 #include "tool/tool.h"
 
-enum { ROW_JSON };
+enum { ROW_JSON, N_ROWS };
 static const struct options_row ROWS[] = {[ROW_JSON] = {"json", NULL, "list as one JSON object"}};
 static const struct options_spec SPEC = {"set", "DIR [NAME VALUE]",
     "Changes an option of the daemon on DIR while it runs; without a name, lists what can be changed.", ROWS,
-    1};
+    N_ROWS};
 
 #define LINE_LEN 256 /* as the daemon takes it */
 
@@ -35,13 +35,9 @@ static int change(struct client *client, const char *directory, const char *name
 int set_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
-	bool as_json = false;
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0)
-		as_json = true;
-	if (row == OPTIONS_EXIT)
+	bool given[N_ROWS] = {false};
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, options_take_flag, given))
 		return o.exit;
 	char **args = options_arguments(&o, 1, 3, &n);
 	if (!args)
@@ -51,7 +47,7 @@ int set_main(int argc, char **argv)
 	struct client *client;
 	int exit_code = client_open_admin(&client, args[0]);
 	if (exit_code == TOOL_OK)
-		exit_code = n == 1 ? stats_ask(client, args[0], "set", as_json)
+		exit_code = n == 1 ? stats_ask(client, args[0], "set", given[ROW_JSON])
 		                   : change(client, args[0], args[1], args[2]);
 	client_close(&client);
 	return exit_code;

@@ -64,13 +64,9 @@ static int ask(struct client *client, const char *directory, bool as_json, bool 
 int snapshot_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
 	bool given[N_ROWS] = {false};
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0)
-		given[row] = true;
-	if (row == OPTIONS_EXIT)
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, options_take_flag, given))
 		return o.exit;
 	char **args = options_arguments(&o, 1, 1, &n);
 	if (!args)

@@ -10,10 +10,10 @@
 #include "tool/stats.h"
 #include "tool/tool.h"
 
-enum { ROW_JSON };
+enum { ROW_JSON, N_ROWS };
 static const struct options_row ROWS[] = {[ROW_JSON] = {"json", NULL, "one JSON object"}};
 static const struct options_spec SPEC = {
-    "stats", "DIR", "Prints the counters of the daemon on DIR, one name and value a line.", ROWS, 1};
+    "stats", "DIR", "Prints the counters of the daemon on DIR, one name and value a line.", ROWS, N_ROWS};
 
 /* What JSON takes for a number: no leading zeros or plus, digits on both sides of a point. */
 static bool is_number(const char *s)
@@ -86,13 +86,9 @@ int stats_ask(struct client *client, const char *directory, const char *command,
 int stats_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
-	bool as_json = false;
-	int row, n;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0)
-		as_json = true;
-	if (row == OPTIONS_EXIT)
+	bool given[N_ROWS] = {false};
+	int n;
+	if (!options_read(&o, &SPEC, argc, argv, options_take_flag, given))
 		return o.exit;
 	char **args = options_arguments(&o, 1, 1, &n);
 	if (!args)
@@ -100,7 +96,7 @@ int stats_main(int argc, char **argv)
 	struct client *client;
 	int exit_code = client_open_admin(&client, args[0]);
 	if (exit_code == TOOL_OK)
-		exit_code = stats_ask(client, args[0], "stats", as_json);
+		exit_code = stats_ask(client, args[0], "stats", given[ROW_JSON]);
 	client_close(&client);
 	return exit_code;
 }

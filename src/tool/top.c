@@ -229,8 +229,9 @@ static void run_screen(struct top *t)
 
 /* ---- the command ---- */
 
-static bool take_option(struct top *t, int row, const char *value)
+static bool take_option(void *arg, int row, const char *value)
 {
+	struct top *t = arg;
 	char *end;
 	switch (row) {
 	case ROW_SERVER:
@@ -285,8 +286,7 @@ static int run(struct top *t)
 int top_main(int argc, char **argv)
 {
 	struct options o;
-	const char *value;
-	int row, n;
+	int n;
 	struct top *t = calloc(1, sizeof(*t));
 	if (!t) {
 		msg(MSG_ERROR, "memory is short");
@@ -296,11 +296,7 @@ int top_main(int argc, char **argv)
 	t->samples = true;
 	t->patience_ms = LINES_MS;
 	int exit_code = TOOL_USAGE;
-	options_init(&o, &SPEC, argc, argv);
-	while ((row = options_next(&o, &value)) >= 0)
-		if (!take_option(t, row, value))
-			goto out;
-	if (row == OPTIONS_EXIT) {
+	if (!options_read(&o, &SPEC, argc, argv, take_option, t)) {
 		exit_code = o.exit;
 		goto out;
 	}
