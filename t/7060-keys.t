@@ -108,6 +108,13 @@ for my $of ([$dir], ['--server', $at], ['--server', $other], [$snapshot]) {
 	cmp_ok(abs($all->{big}{access} - $now), '<=', 60, 'the last access') unless $of->[0] eq $dir;
 }
 
+# What export prints of an item is the same object, with the value.
+{
+	my @lines = map { [sort split /\n/, (hearth($_, '--json', $snapshot))[1] =~ s/"value(?:_b64)?":"[^"]*",//gr] } qw(keys export);
+	is(scalar @{ $lines[0] }, 129, 'a line for each key');
+	is_deeply(@lines, 'keys --json and export --json print the same fields in the same order');
+}
+
 # ---- sums ----
 my $bytes = 0;
 my @of = (['--server', $other], [$snapshot]);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keys: lists the keys of files or of a running server, or sums them up. */
-#include "tool/json.h"
 #include "tool/options.h"
 #include "tool/origin.h"
 #include "tool/report.h"
 #include "tool/summary.h"
 #include "tool/tool.h"
+#include "tool/writer.h"
 
 #define TOP_MAX 1000000u
 
@@ -45,28 +45,13 @@ struct keys {
 	bool summed, json;
 };
 
-static void print_json(struct out *out, const struct item *item)
-{
-	struct json j = json_begin(out);
-	json_bytes(&j, "key", item->key, item->key_len);
-	json_u64(&j, "size", item->size);
-	json_u64(&j, "flags", item->flags);
-	json_i64(&j, "exp", item->expiry);
-	json_u64(&j, "cas", item->cas);
-	if (item->access)
-		json_i64(&j, "access", item->access);
-	if (item->binary_key)
-		json_bool(&j, "binary_key", true);
-	json_end(&j);
-}
-
 static int take(void *arg, const struct item *item)
 {
 	struct keys *k = arg;
 	if (k->summed)
 		return summary_add(&k->summary, item) ? TOOL_OK : report_no_memory();
 	if (k->json) {
-		print_json(&k->out, item);
+		writer_put_json(&k->out, item);
 	} else {
 		summary_key(&k->out, item->key, item->key_len);
 		out_char(&k->out, '\n');

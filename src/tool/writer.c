@@ -32,11 +32,12 @@ static void put_signed(struct out *out, const char *before, int64_t n)
 
 /* ---- NDJSON ---- */
 
-static void put_ndjson(struct writer *w, const struct item *item)
+void writer_put_json(struct out *out, const struct item *item)
 {
-	struct json j = json_begin(w->out);
+	struct json j = json_begin(out);
 	json_bytes(&j, "key", item->key, item->key_len);
-	json_bytes(&j, "value", item->value, (size_t)item->size);
+	if (item->value)
+		json_bytes(&j, "value", item->value, (size_t)item->size);
 	json_u64(&j, "flags", item->flags);
 	json_i64(&j, "exp", item->expiry);
 	json_u64(&j, "size", item->size);
@@ -152,7 +153,7 @@ void writer_put(struct writer *w, const struct item *item)
 {
 	switch (w->format) {
 	case FORMAT_NDJSON:
-		put_ndjson(w, item);
+		writer_put_json(w->out, item);
 		break;
 	case FORMAT_CSV:
 		put_csv(w, item);

@@ -27,5 +27,7 @@ struct writer {
 void writer_begin(struct writer *w);
 /* value must be there. */
 void writer_put(struct writer *w, const struct item *item);
+/* One JSON object, with the value only where there is one. */
+void writer_put_json(struct out *out, const struct item *item);
 
 #endif
