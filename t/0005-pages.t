@@ -64,6 +64,7 @@ my %page = (unpin => 'pin');
 for my $sub (@subs) {
 	($code, $help, $err) = run([program('hearth'), $sub, '--help']);
 	is($code, 0, "hearth $sub --help exits 0");
+	like($help, qr/^ +--json\b/m, "hearth $sub takes --json");
 	my $page = 'man/hearth-' . ($page{$sub} // $sub) . '.1';
 	ok(-e $page, "hearth $sub has a page of its own") or next;
 	$all .= $help;

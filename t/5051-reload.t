@@ -98,6 +98,11 @@ is((set($daemon, 'keep', "2\nsnapshot"))[0], 64, 'so is a value of two lines');
 is((run([program('hearth'), 'set', scratch_dir(), 'keep', 1]))[0], 69, 'nobody to ask: 69');
 ($code, $out) = set($daemon, '--json');
 is(decode_json($out)->{'conn-limit'}, 5, 'as JSON');
+($code, $out, $err) = set($daemon, 'keep', 2, '--json');
+is($out, qq({"name":"keep","value":"2"}\n), 'what is changed as JSON');
+is("$code$err", 0, 'and nothing else');
+($code, $out) = set($daemon, 'keep', 'many', '--json');
+is("$code$out", 64, 'no data where nothing is changed');
 
 # ---- fsync, by how often the log is synced ----
 is((set($daemon, 'fsync', 'always'))[0], 0, 'the policy is set');

@@ -50,6 +50,14 @@ for my $case ([9, qr/no such snapshot/], ['x', qr/not the number/], [0, qr/not t
 ($code, $out, $err) = hearth('snapshot', $dir, '--pin', '--list');
 is($code, 64, '--pin --list');
 
+($code, $out, $err) = hearth('pin', '--json', $dir, 9);
+is("$code$out", '64', '--json: no data without a pin');
+($code, $out, $err) = hearth('pin', '--json', $dir, 4);
+is($out, qq({"file":"snapshot-0000000004","number":4,"pinned":true}\n), 'pin --json');
+is("$code$err", '0', 'and nothing else');
+($code, $out, $err) = hearth('unpin', $dir, 4, '--json');
+is($out, qq({"file":"snapshot-0000000004","number":4,"pinned":false}\n), 'unpin --json');
+is(numbers($dir), '1p 4', 'as it says');
 is((hearth('unpin', $dir, 1))[0], 0, 'unpin');
 is((hearth('pin', $dir, 4))[0], 0, 'pin another');
 is(numbers($dir), '1 4p', 'as the list says');
@@ -60,7 +68,7 @@ is(numbers($dir), '4p 5', 'it went with the next');
 is($daemon->kill9, 137, 'killed');
 unlink "$dir/admin.sock";
 is(numbers($dir), '4p 5', 'the list needs no daemon');
-is((hearth('unpin', $dir, 4))[0], 0, 'unpin neither');
+is((hearth('unpin', $dir, 4, '--json'))[1], qq({"file":"snapshot-0000000004","number":4,"pinned":false}\n), 'unpin neither');
 is((hearth('pin', $dir, 5))[0], 0, 'pin neither');
 my $before = tree_digest($dir);
 ($code, $out, $err) = hearth('pin', $dir, 77);

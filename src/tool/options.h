@@ -40,7 +40,7 @@ typedef bool options_take(void *arg, int row, const char *value);
 /* For those that take nothing: arg is an array of bool, one for each row. */
 options_take options_take_flag;
 
-/* Hands all options to `take`, in their order; take is NULL where a command has none but --help. False: help was printed, or
+/* Hands all options to `take`, in their order. False: help was printed, or
  * the usage was wrong, and the command ends with o->exit. */
 bool options_read(
     struct options *o, const struct options_spec *spec, int argc, char **argv, options_take *take, void *arg);

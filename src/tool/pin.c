@@ -8,15 +8,19 @@
 #include "base/msg.h"
 #include "base/vfs.h"
 #include "tool/client.h"
+#include "tool/json.h"
 #include "tool/options.h"
 #include "tool/report.h"
 #include "tool/snapshots.h"
 #include "tool/tool.h"
 #include <hearth/datadir.h>
 
+enum { ROW_JSON, N_ROWS };
+static const struct options_row ROWS[] = {
+    [ROW_JSON] = {"json", NULL, "say what it is now, as one JSON object"}};
 static const struct options_spec SPECS[] = {
-    {"unpin", "DIR NUMBER", "Lets a pinned snapshot go with the others, at the next snapshot.", NULL, 0},
-    {"pin", "DIR NUMBER", "Keeps a snapshot, and the log behind it, until it is unpinned.", NULL, 0},
+    {"unpin", "DIR NUMBER", "Lets a pinned snapshot go with the others, at the next snapshot.", ROWS, N_ROWS},
+    {"pin", "DIR NUMBER", "Keeps a snapshot, and the log behind it, until it is unpinned.", ROWS, N_ROWS},
 };
 
 int pin_ask(struct client *client, const char *directory, uint64_t number, bool pin)
@@ -78,13 +82,29 @@ static int rewrite(const char *directory, uint64_t number, bool pin)
 	return exit_code;
 }
 
+static bool print_json(uint64_t number, bool pinned)
+{
+	char name[DATADIR_NAME_SIZE];
+	struct out out;
+	if (!out_open(&out, 1))
+		return false;
+	datadir_name(DATADIR_SNAPSHOT, number, name);
+	struct json j = json_begin(&out);
+	json_text(&j, "file", name);
+	json_u64(&j, "number", number);
+	json_bool(&j, "pinned", pinned);
+	json_end(&j);
+	return out_close(&out);
+}
+
 static int run(int argc, char **argv, bool pin)
 {
 	struct options o;
 	uint64_t number;
 	char *end;
+	bool given[N_ROWS] = {false};
 	int n;
-	if (!options_read(&o, &SPECS[pin], argc, argv, NULL, NULL))
+	if (!options_read(&o, &SPECS[pin], argc, argv, options_take_flag, given))
 		return o.exit;
 	char **args = options_arguments(&o, 2, 2, &n);
 	if (!args)
@@ -97,6 +117,8 @@ static int run(int argc, char **argv, bool pin)
 	if (exit_code == TOOL_OK)
 		exit_code = client ? pin_ask(client, args[0], number, pin) : rewrite(args[0], number, pin);
 	client_close(&client);
+	if (exit_code == TOOL_OK && given[ROW_JSON] && !print_json(number, pin))
+		exit_code = TOOL_IO;
 	return exit_code;
 }
 

@@ -5,19 +5,34 @@
 #include <string.h>
 #include "base/msg.h"
 #include "tool/client.h"
+#include "tool/json.h"
 #include "tool/options.h"
 #include "tool/stats.h"
 #include "tool/tool.h"
 
 enum { ROW_JSON, N_ROWS };
-static const struct options_row ROWS[] = {[ROW_JSON] = {"json", NULL, "list as one JSON object"}};
+static const struct options_row ROWS[] = {
+    [ROW_JSON] = {"json", NULL, "one JSON object: what is changed, or the list"}};
 static const struct options_spec SPEC = {"set", "DIR [NAME VALUE]",
     "Changes an option of the daemon on DIR while it runs; without a name, lists what can be changed.", ROWS,
     N_ROWS};
 
 #define LINE_LEN 256 /* as the daemon takes it */
 
-static int change(struct client *client, const char *directory, const char *name, const char *value)
+static bool print_json(const char *name, const char *value)
+{
+	struct out out;
+	if (!out_open(&out, 1))
+		return false;
+	struct json j = json_begin(&out);
+	json_text(&j, "name", name);
+	json_text(&j, "value", value);
+	json_end(&j);
+	return out_close(&out);
+}
+
+static int change(
+    struct client *client, const char *directory, const char *name, const char *value, bool as_json)
 {
 	char line[LINE_LEN];
 	int n = snprintf(line, sizeof(line), "set %s %s", name, value);
@@ -27,7 +42,7 @@ static int change(struct client *client, const char *directory, const char *name
 	if (!reply)
 		return TOOL_NO_DAEMON;
 	if (strcmp(reply, "OK") == 0)
-		return TOOL_OK;
+		return !as_json || print_json(name, value) ? TOOL_OK : TOOL_IO;
 	msg(MSG_ERROR, "%s: %s", directory, client_refusal(reply));
 	return TOOL_USAGE;
 }
@@ -48,7 +63,7 @@ int set_main(int argc, char **argv)
 	int exit_code = client_open_admin(&client, args[0]);
 	if (exit_code == TOOL_OK)
 		exit_code = n == 1 ? stats_ask(client, args[0], "set", given[ROW_JSON])
-		                   : change(client, args[0], args[1], args[2]);
+		                   : change(client, args[0], args[1], args[2], given[ROW_JSON]);
 	client_close(&client);
 	return exit_code;
 }
