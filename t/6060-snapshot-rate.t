@@ -6,7 +6,9 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
-use Hearth::Process qw(program run spawn reap wait_until);
+use Hearth::Process qw(program run scratch_dir slurp spawn reap wait_until);
+use Hearth::Screen;
+use JSON::PP;
 use Test::More;
 
 my @quiet = ('--snapshot-interval', 0, '--snapshot-log-ratio', 0);
@@ -34,6 +36,7 @@ my $daemon = Hearth::Daemon->start(args => ['-m', 64, '--snapshot-rate', 2, @qui
 my $last = fill($daemon, 'k', 1024);
 my ($code, $out, $err) = run([program('hearth'), 'snapshot', $daemon->dir], seconds => 60);
 is($code, 0, 'a snapshot at 2 MiB a second') or diag $err;
+is($err, '', 'of which nothing is shown where no terminal is');
 my $stats = $daemon->client->stats('persist');
 my $least = ($stats->{last_snapshot_bytes} - (1 << 20)) / (2 << 20) * 1e6;
 cmp_ok($stats->{last_snapshot_bytes}, '>', 3 << 20, 'of some size');
@@ -47,6 +50,22 @@ reap($pid, 30);
 $daemon->up(args => ['-m', 48, '--snapshot-rate', 1, @quiet]);
 is($daemon->client->stats->{curr_items}, 1024, 'killed while it waited: all items are there');
 is($daemon->client->get('k1024'), $last, 'with their values');
+
+# On a terminal a line says how far it is, behind one that was under way already, too; data goes elsewhere.
+{
+	my $file = scratch_dir() . '/out';
+	my $before = $daemon->client->stats('persist')->{snapshots};
+	kill 'USR2', $daemon->pid;
+	wait_until('one runs', sub { $daemon->client->stats('persist')->{snapshot_written_items} > 200 });
+	my $s = Hearth::Screen->run(['sh', '-c', 'exec "$0" "$@" > ' . $file, program('hearth'), 'snapshot', '--json', $daemon->dir]);
+	is($s->ended(60), 0, 'a snapshot on a terminal');
+	is($daemon->client->stats('persist')->{snapshots}, $before + 2, 'behind the one that was being written');
+	is($s->text =~ s/\s+//r, '', 'of what was shown nothing is left');
+	my @shown = $s->{raw} =~ m{snapshot \[#*-*\] (\d+) %, \d+ items, \d+ items/s, \S+(?: s| min| h)? left\e\[K\r}g;
+	cmp_ok(scalar @shown, '>', 3, 'a bar, the rate and the time left');
+	ok((grep { $shown[$_] < $shown[$_ - 1] } 1 .. $#shown), 'once more from the beginning when its own begins');
+	is(decode_json(slurp($file))->{items}, 1024, 'the result went to standard output');
+}
 
 # All of it evicted while one runs: what waits in memory then is written without the limit. (As much as there is may wait,
 # so that a machine that is busy does not make it fail.)

@@ -272,6 +272,13 @@ char *client_line(struct client *c)
 	}
 }
 
+bool client_awaits(struct client *c, int ms)
+{
+	CHECK_MAGIC(c, CLIENT_MAGIC);
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+	return buf_len(&c->in) > c->taken || poll(&p, 1, ms) != 0;
+}
+
 uint8_t *client_bytes(struct client *c, size_t len)
 {
 	CHECK_MAGIC(c, CLIENT_MAGIC);

@@ -43,6 +43,8 @@ bool client_send_bytes(struct client *client, const void *data, size_t len);
 /* The next line, without its newline, in a buffer that is the client's until the next call; NULL, after a
  * message, when the connection ended before it or failed. */
 char *client_line(struct client *client);
+/* Whether there is something to take, or an end to be told of, within so many milliseconds. */
+bool client_awaits(struct client *client, int ms);
 /* Of an answer of the admin socket that is not what was hoped for: what it says, without the word before it. */
 const char *client_refusal(const char *line);
 /* The same for so many bytes. */

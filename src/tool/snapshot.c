@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* snapshot: has the daemon that runs on a directory write a snapshot, waits for it and prints what it made.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/msg.h"
 #include "tool/client.h"
 #include "tool/json.h"
 #include "tool/options.h"
+#include "tool/progress.h"
 #include "tool/snapshots.h"
 #include "tool/tool.h"
 #include <hearth/datadir.h>
+
+#define LOOK_MS 200
 
 enum { ROW_JSON, ROW_PIN, ROW_LIST, N_ROWS };
 static const struct options_row ROWS[] = {
@@ -42,9 +46,65 @@ static bool print_answer(const char *name, unsigned long long items, unsigned lo
 	return out_close(&out);
 }
 
+/* ---- how far it is ---- */
+
+struct watch {
+	struct client *client; /* beside the one that waits; NULL = nobody looks */
+	struct progress progress;
+};
+
+static struct watch watch_begin(const char *directory)
+{
+	struct watch w = {NULL};
+	progress_begin_items(&w.progress, "snapshot", 0);
+	if (w.progress.terminal)
+		client_try_admin(&w.client, directory);
+	return w;
+}
+
+/* Of the snapshot that is being written. One that was already is not the one that was asked for: that begins when it ends. */
+static void look(struct watch *w)
+{
+	uint64_t written = 0, all = 0;
+	const char *line = client_send(w->client, "stats") ? client_line(w->client) : NULL;
+	for (; line && strncmp(line, "STAT ", 5) == 0; line = client_line(w->client)) {
+		sscanf(line, "STAT snapshot_written_items %" SCNu64, &written);
+		sscanf(line, "STAT curr_items %" SCNu64, &all);
+	}
+	if (!line) {
+		client_close(&w->client);
+		return;
+	}
+	if (written < w->progress.done) {
+		progress_end(&w->progress);
+		progress_begin_items(&w->progress, "snapshot", all);
+	}
+	w->progress.all = all;
+	progress_add(&w->progress, written - w->progress.done);
+}
+
+static void watch_end(struct watch *w)
+{
+	progress_end(&w->progress);
+	client_close(&w->client);
+}
+
+static const char *wait_for_answer(struct client *client, const char *directory)
+{
+	if (!client_send(client, "snapshot"))
+		return NULL;
+	struct watch w = watch_begin(directory);
+	while (w.client && !client_awaits(client, LOOK_MS))
+		look(&w);
+	watch_end(&w);
+	return client_line(client);
+}
+
+/* ---- the answer ---- */
+
 static int ask(struct client *client, const char *directory, bool as_json, bool pin)
 {
-	const char *line = client_send(client, "snapshot") ? client_line(client) : NULL;
+	const char *line = wait_for_answer(client, directory);
 	if (!line)
 		return TOOL_NO_DAEMON;
 	char name[64];
