@@ -13,7 +13,7 @@
 #include "engine/engine.h"
 #include "server/server.h"
 
-/* sysexits(3), as far as they are used; hearthd(8) explains them. Rows: name, code, when. */
+/* sysexits(3), as far as they are used, and what a shell says of TERM; hearthd(8) explains them. Rows: name, code, when. */
 #define EXIT_TABLE(X) \
 	X(DONE, 0, "stopped as asked") \
 	X(USAGE, 64, "an option that is unknown, wrong, or not to be had") \
@@ -25,7 +25,8 @@
 	X(OSERR, 71, "the system refuses memory, threads, or descriptors") \
 	X(IOERR, 74, "reading or writing files failed, or took longer than --stop-timeout") \
 	X(BUSY, 75, "another daemon has the directory") \
-	X(CONFIG, 78, "the configuration file or the environment holds what makes no sense")
+	X(CONFIG, 78, "the configuration file or the environment holds what makes no sense") \
+	X(STOPPED, 143, "with -d: told to stop while it was loading; it does not run")
 
 enum exit_code {
 #define EXIT_CODE(name, code, when) HEARTH_EXIT_##name = code,

@@ -128,14 +128,18 @@ static void point_to_log(struct process *p, int code)
 }
 
 /* In the parent: until the child says its code, or dies. */
-static int wait_ready(int fd)
+static int wait_ready(struct process *p, int fd)
 {
-	unsigned char code = HEARTH_EXIT_OSERR;
+	unsigned char code;
 	ssize_t n;
 	do {
 		n = read(fd, &code, 1);
 	} while (n < 0 && errno == EINTR);
-	return n == 1 ? code : HEARTH_EXIT_OSERR;
+	if (n == 1)
+		return code;
+	msg(MSG_ERROR, "-d: the daemon was killed before it served");
+	point_to_log(p, HEARTH_EXIT_OSERR);
+	return HEARTH_EXIT_OSERR;
 }
 
 int process_background(struct process *p, const struct config *c)
@@ -153,7 +157,7 @@ int process_background(struct process *p, const struct config *c)
 		goto fail;
 	if (pid > 0) {
 		close(ends[1]);
-		int code = wait_ready(ends[0]);
+		int code = wait_ready(p, ends[0]);
 		waitpid(pid, NULL, 0);
 		_exit(code);
 	}
@@ -324,6 +328,15 @@ void process_ready(struct process *p, const struct config *c, int port)
 	to_parent(p, 0);
 	if (c->daemon)
 		detach(p, c);
+}
+
+int process_abandoned(struct process *p)
+{
+	int code = p->ready_fd < 0 ? 0 : HEARTH_EXIT_STOPPED;
+	if (code)
+		msg(MSG_ERROR, "-d: told to stop while it was loading: it does not run");
+	process_end(p, code);
+	return code;
 }
 
 void process_end(struct process *p, int code)

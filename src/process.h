@@ -30,6 +30,8 @@ int process_background(struct process *p, const struct config *c);
 int process_become_user(struct process *p, const struct config *c, struct server *s, int dirfd, bool fresh);
 /* The start succeeded: pid file, port file, and the parent may go. */
 void process_ready(struct process *p, const struct config *c, int port);
+/* Told to stop before it serves: who waits for the start of -d is told that there is none. Returns the exit code. */
+int process_abandoned(struct process *p);
 /* At the end; code goes to a parent that still waits. */
 void process_end(struct process *p, int code);
 

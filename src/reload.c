@@ -165,9 +165,18 @@ static char *on_list(void *arg)
 	return text;
 }
 
+static int on_abandoned(void *arg)
+{
+	const struct reload *r = arg;
+	return process_abandoned(r->process);
+}
+
 void reload_hook(struct reload *r)
 {
-	const struct server_hooks hooks = {
-	    .arg = r, .reload = on_hangup, .change = on_change, .changeable = on_list};
+	const struct server_hooks hooks = {.arg = r,
+	    .reload = on_hangup,
+	    .change = on_change,
+	    .changeable = on_list,
+	    .abandoned = on_abandoned};
 	server_set_hooks(r->server, &hooks);
 }

@@ -5,8 +5,10 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
-use Hearth::Process qw(program run scratch_dir spew tree_digest);
+use Hearth::Process qw(program reap run sanitizer scratch_dir slurp spawn spew tree_digest wait_until);
 use IO::Socket::INET;
+use IO::Socket::UNIX;
+use Socket qw(SOL_SOCKET SO_PEERCRED);
 use Test::More;
 
 # Starts with @args, is refused with $code and one line like $message.
@@ -137,12 +139,49 @@ my $socket = "$cwd/sock";
 my ($code, $out, $err) = run([program('hearthd'), '-d', '-P', $pidfile, '-s', $socket, '--data-dir', "$cwd/background",
 	$> == 0 ? ('-u', 'root') : ()]);
 is($code, 0, '-d returns at once') or diag $err;
-my $client = Hearth::Process::wait_until('the socket', sub { Hearth::Client->new(unix => $socket, quiet => 1); });
+my $client = wait_until('the socket', sub { Hearth::Client->new(unix => $socket, quiet => 1); });
 is($client->ask("version\r\n"), 'VERSION 1.6.45', '-d -P -s: it answers');
-my $pid = Hearth::Process::slurp($pidfile) =~ /^(\d+)\n\z/ ? $1 : 0;
+my $pid = slurp($pidfile) =~ /^(\d+)\n\z/ ? $1 : 0;
 cmp_ok($pid, '>', 1, 'the pid file holds its pid');
 is($client->stats->{pid}, $pid, 'which is its own');
 kill 'TERM', $pid;
-Hearth::Process::wait_until('its end', sub { !kill 0, $pid });
+wait_until('its end', sub { !kill 0, $pid });
 ok(!-e $pidfile, 'the pid file is gone at the end');
+
+# ---- one that is told to stop, or killed, while it loads ----
+SKIP: {
+	skip 'no strace under a sanitizer', 12 if sanitizer();
+	my $daemon = Hearth::Daemon->start(args => ['-m', 64, '--snapshot-interval', 0]);
+	my $c = $daemon->client;
+	$c->set("k$_", 'v' x 4000) for 1 .. 3000;
+	$daemon->stop;
+	my $data = $daemon->dir;
+	my @logs = map { ('-P', $_) } glob "$data/log-*";
+	# Each read is held for a while, and so is the load.
+	my @held = ('strace', '-D', '-f', '-o', '/dev/null', @logs, '-e', 'trace=pread64', '-e', 'inject=pread64:delay_enter=300000');
+	for my $case (['TERM', 143], ['INT', 143, '--log-file', "$cwd/log"], ['KILL', 71], ['KILL', 71, '--log-file', "$cwd/log"]) {
+		my ($signal, $expected, @more) = @$case;
+		unlink "$cwd/log", "$cwd/err";
+		my $parent = spawn([@held, program('hearthd'), '-d', '-m', 64, '-s', $socket, '--data-dir', $data, @more, $> == 0 ? ('-u', 'root') : ()],
+			err => "$cwd/err");
+		my $admin = wait_until('it to load', sub { IO::Socket::UNIX->new(Peer => "$data/admin.sock") });
+		my ($loader) = unpack 'l', getsockopt $admin, SOL_SOCKET, SO_PEERCRED;
+		kill $signal, $loader;
+		my $status = reap($parent, 60);
+		is($status, $expected << 8, "-d, and $signal while it loads: $expected @more");
+		my $why = $signal eq 'KILL' ? 'the daemon was killed before it served' : 'told to stop while it was loading: it does not run';
+		like(slurp(@more ? "$cwd/log" : "$cwd/err"), qr/error: -d: \Q$why\E$/m, 'the reason is told');
+		like(slurp("$cwd/err"), qr{^hearthd: error: stopped with code $expected: \S+/log says why$}m, 'and where') if @more;
+		wait_until('its end', sub { !kill 0, $loader });
+	}
+	$daemon->{prefix} = \@held;
+	$daemon->{pid} = spawn([$daemon->command], err => $daemon->{errors});
+	wait_until('it to load', sub { IO::Socket::UNIX->new(Peer => "$data/admin.sock") });
+	kill 'TERM', $daemon->pid;
+	is($daemon->ended, 0, 'in the foreground it is what was asked: 0');
+	$daemon->{prefix} = [];
+	$daemon->up;
+	is($daemon->client->stats->{curr_items}, 3000, 'and nothing is lost by all that');
+	$daemon->stop;
+}
 done_testing();

@@ -329,7 +329,7 @@ static void let_others(struct server *s)
 	http_close(&s->http);
 	admin_close(&s->admin);
 	listener_close(&s->listener);
-	exit(0);
+	exit(s->hooks.abandoned ? s->hooks.abandoned(s->hooks.arg) : 0);
 }
 
 void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items)

@@ -66,7 +66,7 @@ void server_end_http(struct server *s);
 void server_progress(void *arg);
 void server_loading(void *arg, uint64_t done_bytes, uint64_t all_bytes, uint64_t items);
 void server_settling(void *arg);
-/* What an operator may ask of whoever owns the configuration; called on the main thread. */
+/* What is asked of whoever owns configuration and process; called on the main thread. */
 struct server_hooks {
 	void *arg;
 	void (*reload)(void *arg); /* SIGHUP */
@@ -74,6 +74,8 @@ struct server_hooks {
 	bool (*change)(void *arg, const char *name, const char *value, char *ret_why);
 	/* STAT lines of what can be changed, for the caller to free; NULL: no memory. */
 	char *(*changeable)(void *arg);
+	/* Told to stop while it loads: the last call. The answer is the exit code; without it that is 0. */
+	int (*abandoned)(void *arg);
 };
 #define SERVER_WHY_MAX 256
 void server_set_hooks(struct server *s, const struct server_hooks *hooks);
