@@ -20,7 +20,7 @@ LTO     ?= $(if $(SAN)$(findstring coverage,$(CFLAGS)),,$(if $(findstring gcc,$(
 HEARTHD_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) $(if $(LTO),$(LTO) $(CFLAGS) $(WARN))
 
 # The floors, bottom up: src/README.md is the map.
-BASE    = check crc32c buf vfs
+BASE    = check crc32c nodump buf vfs
 BASE_D  = hash clock msg notify schedule
 FORMAT  = status record records dict keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \

@@ -26,6 +26,6 @@ unlike($_, $forbidden, "the list lets $_ pass") for qw(abort memcpy pwrite);
 
 # What it defines has prefixes of its own: nothing that a program that links it would define, too.
 my @defined = $out =~ /^\S+ [0-9a-f]+ [TDBC] (\S+)$/mg;
-my $prefix = qr/^(?:hearth|record|keyblock|keyset|block|segment|snapshot|datadir|manifest|vfs|crc32c|buf|check|bytes|hash|clock|msg)_/;
+my $prefix = qr/^(?:hearth|record|keyblock|keyset|block|segment|snapshot|datadir|manifest|vfs|crc32c|buf|check|bytes|hash|clock|msg|nodump)_/;
 is(join(' ', grep { !/$prefix/ && !/^_/ } @defined), '', 'what it defines begins with the name of its file');
 done_testing();

@@ -6,10 +6,11 @@ use strict;
 use warnings;
 no warnings 'portable'; # addresses are longer than 32 bits
 use lib 't/lib';
+use Cwd qw(abs_path);
 use Hearth::Mount;
 BEGIN { Hearth::Mount::private() }
 use Hearth::Daemon;
-use Hearth::Process qw(program run sanitizer scratch_dir slurp spew);
+use Hearth::Process qw(program run sanitizer scratch_dir slurp spew wait_until);
 use Test::More;
 
 # ---- control groups ----
@@ -73,23 +74,61 @@ sub holding
 	}
 	return @found;
 }
-SKIP: {
-	skip 'a sanitizer has its own memory', 6 if sanitizer();
-	my $daemon = Hearth::Daemon->start(args => ['-m', 64, '-I', '8m', '-t', 1]);
+# Values in memory, on their way in and on their way out, and what the log and a snapshot have made of them.
+my %size = (small => 100, middle => 70_000, large => 3_000_000);
+sub secret_of { my ($name, $secret) = @_; return "$name-$secret"; }
+
+# Of a core dump of 64 bits, without what the registers held: these may have a piece of the last value that was copied.
+sub memory_of
+{
+	my ($core) = @_;
+	my ($at, $n) = (unpack('x32 Q', $core), unpack('x56 S', $core));
+	my @parts = grep { $_->[0] == 1 } map { [unpack 'L x4 Q x16 Q', substr $core, $at + 56 * $_, 56] } 0 .. $n - 1;
+	return join '', map { substr $core, $_->[1], $_->[2] } @parts;
+}
+
+# Keeps the connections, which are in the middle of something.
+sub fill
+{
+	my ($daemon, $secret) = @_;
 	my $client = $daemon->client;
-	my $secret = join '', map { chr(97 + int rand 26) } 1 .. 40;
-	my %size = (small => 100, middle => 70_000, large => 3_000_000);
 	for my $name (sort keys %size) {
-		# The first part of a larger one passes through the connection's buffer, which is not kept out.
-		my $before = $size{$name} > 20_000 ? 20_000 : 0;
-		is($client->set($name, 'f' x $before . "$name-$secret" x (($size{$name} - $before) / 40)), 'STORED', "a $name value");
+		my $text = secret_of($name, $secret);
+		is($client->set($name, $text x ($size{$name} / length $text)), 'STORED', "a $name value");
 	}
-	# The small one is overwritten there by the next requests.
-	$client->set('other', 'x' x 16_000) for 1 .. 3;
-	for my $name (sort keys %size) {
-		my @in = holding($daemon->pid, "$name-$secret");
+	# One whose answers nobody reads, each small enough to be copied.
+	my $reader = $daemon->client;
+	my $text = secret_of('answer', $secret);
+	$client->set("a$_", $text x (3000 / length $text)) for 1 .. 100;
+	$reader->put(join '', map { 'get ' . join(' ', map { "a$_" } 1 .. 100) . "\r\n" } 1 .. 60);
+	# Two that have sent a part: one whose value goes to the store as it comes, and one whose value waits for its end.
+	my @writers = map { $daemon->client } 1 .. 2;
+	$text = secret_of('partial', $secret);
+	$writers[0]->put("set p1 0 0 9000\r\n" . $text x (6000 / length $text));
+	$writers[1]->put("set p2 0 0 3000000\r\n" . $text x (9000 / length $text));
+	return ($client, $reader, @writers);
+}
+
+SKIP: {
+	skip 'a sanitizer has its own memory', 14 if sanitizer();
+	skip 'cores go to a program', 14 unless slurp('/proc/sys/kernel/core_pattern') =~ m{^[^|/]+$};
+	my $where = scratch_dir();
+	my $daemon = Hearth::Daemon->start(args => ['-m', 64, '-I', '8m', '-t', 1, '-r'], program => abs_path(program('hearthd')), prefix => ['sh', '-c', 'cd "$0" && exec "$@"', $where]);
+	my $secret = join '', map { chr(97 + int rand 26) } 1 .. 40;
+	my @open = fill($daemon, $secret);
+	wait_until('all parts to arrive', sub { my ($answer, $partial) = map { scalar(my @in = holding($daemon->pid, secret_of($_, $secret))) } qw(answer partial); $answer && $partial });
+	my @names = (sort(keys %size), 'answer', 'partial');
+	for my $name (@names) {
+		my @in = holding($daemon->pid, secret_of($name, $secret));
 		ok(@in && !grep({ !$_ } @in), "the $name one is in memory, and would be in no core dump") or diag "excluded: @in";
 	}
-	$daemon->stop;
+	kill 'ABRT', $daemon->pid;
+	$daemon->ended(120);
+	my ($core) = glob "$where/*";
+	my $bytes = defined $core ? slurp($core) : '';
+	like($bytes, qr/^\x7fELF/, 'a core dump');
+	$bytes = memory_of($bytes);
+	cmp_ok(index($bytes, $daemon->dir), '>', 0, 'with what the program holds');
+	is(index($bytes, secret_of($_, $secret)), -1, "the $_ one is not in it") for @names;
 }
 done_testing();

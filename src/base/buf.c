@@ -4,8 +4,32 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/nodump.h"
 
 #define FIRST_SIZE 256
+
+/* What is so large holds values. */
+static bool is_large(size_t size)
+{
+	return size >= NODUMP_LEAST;
+}
+
+static void release(struct buf *b)
+{
+	if (is_large(b->size))
+		nodump_free(b->data, b->size);
+	else
+		free(b->data);
+}
+
+bool buf_open(struct buf *b, size_t size)
+{
+	CHECK(b->data == NULL);
+	uint8_t *data = is_large(size) ? nodump_alloc(size) : malloc(size);
+	if (data)
+		*b = (struct buf){.data = data, .size = size};
+	return data != NULL;
+}
 
 bool buf_reserve(struct buf *b, size_t len)
 {
@@ -26,13 +50,14 @@ bool buf_reserve(struct buf *b, size_t len)
 	size_t size = b->size < FIRST_SIZE ? FIRST_SIZE : b->size;
 	while (size < used + len)
 		size *= 2;
-	uint8_t *data = malloc(size);
-	if (data == NULL)
+	struct buf larger = {0};
+	if (!buf_open(&larger, size))
 		return false;
 	if (used > 0)
-		memcpy(data, b->data + b->head, used);
-	free(b->data);
-	*b = (struct buf){.data = data, .head = 0, .tail = used, .size = size};
+		memcpy(larger.data, b->data + b->head, used);
+	larger.tail = used;
+	release(b);
+	*b = larger;
 	return true;
 }
 
@@ -61,6 +86,6 @@ void buf_clear(struct buf *b)
 
 void buf_free(struct buf *b)
 {
-	free(b->data);
+	release(b);
 	*b = (struct buf){0};
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/nodump.h"
 #include "base/packed.h"
 #include "base/schedule.h"
 #include "engine/private.h"
@@ -64,7 +65,7 @@ struct compress_worker *compress_worker_new(bool packs)
 	if (!cw)
 		return NULL;
 	cw->context = dict_context_new(packs);
-	cw->value = malloc(PACKED_RAW_MAX);
+	cw->value = nodump_alloc(PACKED_RAW_MAX);
 	if (!cw->context || !cw->value)
 		compress_worker_free(&cw);
 	return cw;
@@ -77,7 +78,7 @@ void compress_worker_free(struct compress_worker **ref)
 	if (!cw)
 		return;
 	dict_context_free(&cw->context);
-	free(cw->value);
+	nodump_free(cw->value, PACKED_RAW_MAX);
 	free(cw);
 }
 
@@ -89,7 +90,7 @@ static unsigned class_of(size_t len)
 
 static void free_samples(struct class *k)
 {
-	free(k->samples);
+	nodump_free(k->samples, SAMPLES_BYTES);
 	free(k->sizes);
 	k->samples = NULL;
 	k->sizes = NULL;
@@ -100,7 +101,7 @@ static bool make_samples(struct class *k)
 {
 	if (k->samples)
 		return true;
-	k->samples = malloc(SAMPLES_BYTES);
+	k->samples = nodump_alloc(SAMPLES_BYTES);
 	k->sizes = malloc(SAMPLES_MAX * sizeof(*k->sizes));
 	k->bytes = k->n = 0;
 	if (k->samples && k->sizes)

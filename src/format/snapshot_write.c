@@ -7,6 +7,7 @@
 #include <string.h>
 #include <zstd.h>
 #include "base/check.h"
+#include "base/nodump.h"
 #include "base/vfs.h"
 #include "format/snapshot_frame.h"
 
@@ -87,7 +88,7 @@ void snapshot_writer_close(struct snapshot_writer **writer)
 		return;
 	CHECK_MAGIC(w, WRITER_MAGIC);
 	ZSTD_freeCCtx(w->context);
-	free(w->packed);
+	nodump_free(w->packed, w->packed_size);
 	free(w->blocks);
 	w->magic = 0;
 	free(w);
@@ -113,10 +114,10 @@ static bool make_room(struct snapshot_writer *w, size_t len)
 	}
 	size_t want = ZSTD_compressBound(len);
 	if (w->packed_size < want) {
-		uint8_t *packed = malloc(want);
+		uint8_t *packed = nodump_alloc(want);
 		if (packed == NULL)
 			return false;
-		free(w->packed);
+		nodump_free(w->packed, w->packed_size);
 		w->packed = packed;
 		w->packed_size = want;
 	}

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
+#include "base/nodump.h"
 #include "base/vfs.h"
 #include "format/block_zstd.h"
 
@@ -190,7 +191,7 @@ static enum hearth_status verify_span(struct replay *rp, struct replay_span *spa
 		return HEARTH_NEWER;
 	span->payload = stored;
 	if (span->h.flags & BLOCK_ZSTD) {
-		span->unpacked = malloc(span->h.raw_len);
+		span->unpacked = nodump_alloc(span->h.raw_len);
 		if (!span->unpacked)
 			return HEARTH_NOMEM;
 		span->payload = span->unpacked;
@@ -339,7 +340,7 @@ static size_t good_spans(struct replay *rp)
 static void free_spans(struct replay *rp)
 {
 	for (size_t i = 0; i < rp->n_spans; i++)
-		free(rp->spans[i].unpacked);
+		nodump_free(rp->spans[i].unpacked, rp->spans[i].h.raw_len);
 	rp->n_spans = 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "base/nodump.h"
 #include "base/vfs.h"
 #include "format/block_crc.h"
 #include "persist/parallel.h"
@@ -36,7 +37,7 @@ void window_close(struct window *w)
 void window_free(struct window *w)
 {
 	window_close(w);
-	free(w->data);
+	nodump_free(w->data, w->size);
 	w->data = NULL;
 	w->size = 0;
 }
@@ -67,10 +68,10 @@ enum hearth_status window_fill(struct window *w, uint64_t at, size_t len)
 		return HEARTH_OK;
 	size_t want = len > WINDOW_SIZE ? len : WINDOW_SIZE;
 	if (w->size < want) {
-		uint8_t *data = malloc(want);
+		uint8_t *data = nodump_alloc(want);
 		if (!data)
 			return HEARTH_NOMEM;
-		free(w->data);
+		nodump_free(w->data, w->size);
 		w->data = data;
 		w->size = want;
 		w->len = 0;

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/msg.h"
+#include "base/nodump.h"
 #include "base/schedule.h"
 #include "engine/engine.h"
 #include "server/dispatch.h"
@@ -65,15 +66,13 @@ static void answer(struct worker *w)
 bool worker_get_chunk(struct worker *w, struct buf *b)
 {
 	CHECK(b->data == NULL);
-	uint8_t *chunk = NULL;
-	if (w->chunks_left > 0)
-		chunk = w->pooled > 0 ? w->pool[--w->pooled] : malloc(CONN_CHUNK);
-	if (!chunk) {
+	if (w->pooled > 0 && w->chunks_left > 0)
+		*b = (struct buf){.data = w->pool[--w->pooled], .size = CONN_CHUNK};
+	else if (w->chunks_left == 0 || !buf_open(b, CONN_CHUNK)) {
 		counter_add(w->counters, COUNTER_read_buf_oom, 1);
 		return false;
 	}
 	w->chunks_left--;
-	*b = (struct buf){.data = chunk, .size = CONN_CHUNK};
 	counter_add(w->counters, COUNTER_read_buf_count, 1);
 	return true;
 }
@@ -346,7 +345,7 @@ void worker_close(struct worker *w)
 		close(w->arrivals[i].fd);
 	free(w->arrivals);
 	while (w->pooled > 0)
-		free(w->pool[--w->pooled]);
+		nodump_free(w->pool[--w->pooled], CONN_CHUNK);
 	if (w->second)
 		event_free(w->second);
 	if (w->wake_event)

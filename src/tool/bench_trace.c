@@ -193,6 +193,8 @@ bool bench_trace_load(struct bench_trace *trace, const char *path)
 	/* Nothing was consumed from either, so the content begins where the memory does. */
 	trace->requests = (struct bench_trace_request *)l.requests.data;
 	trace->keys = (char *)l.keys.data;
+	trace->memory[0] = l.requests;
+	trace->memory[1] = l.keys;
 	return true;
 }
 
@@ -209,7 +211,7 @@ void bench_trace_scale(struct bench_trace *trace, double factor)
 
 void bench_trace_free(struct bench_trace *trace)
 {
-	free(trace->requests);
-	free(trace->keys);
+	buf_free(&trace->memory[0]);
+	buf_free(&trace->memory[1]);
 	memset(trace, 0, sizeof(*trace));
 }

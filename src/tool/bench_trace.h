@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/buf.h"
 
 struct bench_trace_request {
 	uint64_t key_at; /* in keys */
@@ -17,7 +18,8 @@ struct bench_trace_request {
 struct bench_trace {
 	struct bench_trace_request *requests;
 	size_t n;
-	char *keys; /* back to back */
+	char *keys;           /* back to back */
+	struct buf memory[2]; /* of both */
 	uint32_t size_max;
 	uint8_t key_max;
 };

@@ -5,7 +5,7 @@ CRASH      = $(BUILD)/crash/images $(BUILD)/crash/malloc
 CRASH_OBJS = $(call objs,crash,fake world memfs image model stint history run expect)
 CRASH_MAIN = $(call objs,crash,clocks damage fault images power)
 CRASH_WRAP = $(addprefix -Wl$(comma)--wrap=,clock_gettime pthread_cond_timedwait nanosleep getrandom sysconf)
-CRASH_HEAP = $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc reallocarray strdup)
+CRASH_HEAP = $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc reallocarray strdup nodump_alloc)
 comma      = ,
 
 units: $(CRASH)

@@ -29,6 +29,8 @@ void *__real_aligned_alloc(size_t align, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
 void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
+void *__real_nodump_alloc(size_t size);
+void *__wrap_nodump_alloc(size_t size);
 char *__real_strdup(const char *s);
 char *__wrap_strdup(const char *s);
 
@@ -54,6 +56,11 @@ static bool strikes(void)
 void *__wrap_malloc(size_t size)
 {
 	return strikes() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_nodump_alloc(size_t size)
+{
+	return strikes() ? NULL : __real_nodump_alloc(size);
 }
 
 void *__wrap_calloc(size_t n, size_t size)

@@ -78,12 +78,11 @@ static void feed(struct reader *r, const uint8_t *data, size_t len)
 	size_t all = buf_len(&r->in) + len;
 	if (len == 0)
 		return;
-	tight.data = malloc(all);
-	assert_non_null(tight.data);
+	assert_true(buf_open(&tight, all));
 	if (buf_len(&r->in) > 0)
 		memcpy(tight.data, r->in.data + r->in.head, buf_len(&r->in));
 	memcpy(tight.data + buf_len(&r->in), data, len);
-	tight.tail = tight.size = all;
+	tight.tail = all;
 	buf_free(&r->in);
 	r->in = tight;
 	run(r);
@@ -94,7 +93,9 @@ static char *end(struct reader *r)
 	note(r, "%s", buf_len(&r->in) > 0 && !r->closed ? "..." : "");
 	assert_true(buf_append(&r->log, "", 1));
 	buf_free(&r->in);
-	return (char *)r->log.data;
+	char *log = strdup((char *)r->log.data);
+	buf_free(&r->log);
+	return log;
 }
 
 static void expect(const uint8_t *bytes, size_t len, size_t piece, size_t cut, const char *want)

@@ -6,6 +6,8 @@
 #define UNIT_FAILING_H
 
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include "unit.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -63,6 +65,14 @@ void *calloc(size_t n, size_t size)
 void *realloc(void *p, size_t size)
 {
 	return failing_memory_now() ? NULL : __libc_realloc(p, size);
+}
+
+/* nodump_alloc's, and the store's large areas. */
+void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t from)
+{
+	if (fd < 0 && failing_memory_now())
+		return MAP_FAILED;
+	return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, from);
 }
 
 void *aligned_alloc(size_t align, size_t size)

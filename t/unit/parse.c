@@ -154,12 +154,11 @@ static void feed(struct reader *r, const char *data, size_t len)
 	size_t all = buf_len(&r->in) + len;
 	if (len == 0)
 		return;
-	tight.data = malloc(all);
-	assert_non_null(tight.data);
+	assert_true(buf_open(&tight, all));
 	if (buf_len(&r->in) > 0)
 		memcpy(tight.data, r->in.data + r->in.head, buf_len(&r->in));
 	memcpy(tight.data + buf_len(&r->in), data, len);
-	tight.tail = tight.size = all;
+	tight.tail = all;
 	buf_free(&r->in);
 	r->in = tight;
 	run(r);
@@ -170,7 +169,9 @@ static char *end(struct reader *r)
 	note(r, "%s", buf_len(&r->in) > 0 && !r->closed ? "..." : "");
 	assert_true(buf_append(&r->log, "", 1));
 	buf_free(&r->in);
-	return (char *)r->log.data;
+	char *log = strdup((char *)r->log.data);
+	buf_free(&r->log);
+	return log;
 }
 
 /* One cut at `at`; at 0 none. */
