@@ -34,7 +34,7 @@ SERVER  = out conn worker address inherited listener dispatch session retrieval 
 	observed watch watcher detail hot histogram sample latency cluster binary binary_items stats admin alive metrics page http server
 MAIN    = hearthd config config_file config_value process reload cgroup stop
 TOOL    = hearth options out json report moment progress client source walk history dump verdict check loss reach dicts plan forecast \
-	target copy tar vault restore backup snapshot snapshots drop pin set stats top top_screen top_stats top_view \
+	target copy tar vault restore backup snapshot snapshots drop drop_offline offline pin set stats top top_screen top_stats top_view \
 	table contents live origin summary keys writer export filler reader reader_csv reader_ndjson reader_text import diff \
 	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
 	bench_progress bench_random bench_report bench_sizes bench_trace bench_value bench_worker
@@ -61,9 +61,9 @@ $(BUILD)/libdaemon.a: $(DAEMON_OBJS)
 	rm -f $@ && ar rcs $@ $^
 $(BUILD)/hearthd: $(MAIN_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(HEARTHD_LDFLAGS) -o $@ $^ -levent_extra -levent_core -lzstd
-$(BUILD)/hearth: $(TOOL_OBJS) $(BUILD)/libhearth.a
+$(BUILD)/hearth: $(TOOL_OBJS) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lzstd -ljansson -lm -lncurses
-$(BUILD)/t/tool_%: $(BUILD)/t/tool_%.o $(filter-out %/hearth.o,$(TOOL_OBJS)) $(BUILD)/libhearth.a
+$(BUILD)/t/tool_%: $(BUILD)/t/tool_%.o $(filter-out %/hearth.o,$(TOOL_OBJS)) $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lzstd -ljansson -lm -lncurses
 $(BUILD)/t/%: $(BUILD)/t/%.o $(BUILD)/libdaemon.a $(BUILD)/libhearth.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -levent_extra -levent_core -lcmocka -lzstd -lm

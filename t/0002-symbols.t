@@ -28,4 +28,14 @@ unlike($_, $forbidden, "the list lets $_ pass") for qw(abort memcpy pwrite);
 my @defined = $out =~ /^\S+ [0-9a-f]+ [TDBC] (\S+)$/mg;
 my $prefix = qr/^(?:hearth|record|keyblock|keyset|block|segment|snapshot|datadir|manifest|vfs|crc32c|buf|check|bytes|hash|clock|msg|nodump)_/;
 is(join(' ', grep { !/$prefix/ && !/^_/ } @defined), '', 'what it defines begins with the name of its file');
+# The tool links the daemon's engine behind its own objects: a name of both would be the tool's to the engine as well.
+my %daemon;
+for my $of (['libdaemon.a'], ['libhearth.a']) {
+	my ($status, $names) = run(['nm', program($of->[0])]);
+	$daemon{$_} = 1 for $names =~ /^[0-9a-f]+ [TDBC] (\S+)$/mg;
+}
+($code, $out) = run(['nm', glob(program('tool') . '/*.o')]);
+my @of_tool = $out =~ /^[0-9a-f]+ [TDBC] (\S+)$/mg;
+cmp_ok(scalar @of_tool, '>', 100, 'the tool has functions');
+is(join(' ', grep { $daemon{$_} } @of_tool), '', 'none of them has the name of one of the daemon');
 done_testing();

@@ -70,6 +70,14 @@ unlink "$dir/admin.sock";
 is(numbers($dir), '4p 5', 'the list needs no daemon');
 is((hearth('unpin', $dir, 4, '--json'))[1], qq({"file":"snapshot-0000000004","number":4,"pinned":false}\n), 'unpin neither');
 is((hearth('pin', $dir, 5))[0], 0, 'pin neither');
+SKIP: {
+	skip 'only root may', 1 unless $> == 0;
+	my (undef, undef, $uid, $gid) = getpwnam 'nobody';
+	chown $uid, $gid, $dir, glob "$dir/*";
+	hearth('pin', $dir, 5);
+	is((stat "$dir/MANIFEST")[4], $uid, 'by root, the manifest stays its owner\'s');
+	chown 0, 0, $dir, glob "$dir/*";
+}
 my $before = tree_digest($dir);
 ($code, $out, $err) = hearth('pin', $dir, 77);
 is($code, 64, 'one that is not there');

@@ -162,7 +162,8 @@ static size_t head(char out[HEAD_MAX], enum msg_level level)
 
 void msg(enum msg_level level, const char *fmt, ...)
 {
-	if (level == MSG_DEBUG && atomic_load_explicit(&verbosity_now, memory_order_relaxed) < 1)
+	int shown = atomic_load_explicit(&verbosity_now, memory_order_relaxed);
+	if ((level == MSG_DEBUG && shown < 1) || (level == MSG_INFO && shown < 0))
 		return;
 	/* Zeros behind the text's end, so that a sequence cut off there is not read on into old bytes. */
 	char text[TEXT_MAX + 4];

@@ -228,7 +228,7 @@ static int read_log_block(struct reading *rd, const struct segment_block *b, uin
 	enum hearth_status status;
 	rd->offset = b->offset;
 	while (exit_code == TOOL_OK && (status = segment_next_record(&walk, &r)) == HEARTH_OK) {
-		if (r.type == RECORD_DICT && dicts_take(&rd->c->dicts, &r) == HEARTH_NOMEM)
+		if (r.type == RECORD_DICT && dicts_learn(&rd->c->dicts, &r) == HEARTH_NOMEM)
 			return report_no_memory();
 		if (b->offset < from || r.seq <= plan->upto || r.seq > plan->limit)
 			continue;

@@ -237,7 +237,7 @@ static bool take_dicts(struct copy *c, const struct segment_block *b)
 	struct segment_records walk = segment_records(b);
 	struct record r;
 	while (segment_next_record(&walk, &r) == HEARTH_OK)
-		if (r.type == RECORD_DICT && dicts_take(&c->dicts, &r) == HEARTH_NOMEM)
+		if (r.type == RECORD_DICT && dicts_learn(&c->dicts, &r) == HEARTH_NOMEM)
 			return false;
 	return true;
 }

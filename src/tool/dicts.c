@@ -24,7 +24,7 @@ void dicts_close(struct dicts *d)
 	d->value = NULL;
 }
 
-enum hearth_status dicts_take(struct dicts *d, const struct record *r)
+enum hearth_status dicts_learn(struct dicts *d, const struct record *r)
 {
 	const struct dict *dict;
 	if (r->type != RECORD_DICT)
@@ -50,7 +50,7 @@ bool dicts_take_snapshot(struct dicts *d, const struct snapshot_reader *reader)
 		struct snapshot_records walk = snapshot_records(records, len);
 		while (status == HEARTH_OK && taken != HEARTH_NOMEM &&
 		       (status = snapshot_next_record(&walk, &r)) == HEARTH_OK)
-			taken = dicts_take(d, &r);
+			taken = dicts_learn(d, &r);
 	}
 	free(buf);
 	return taken != HEARTH_NOMEM;

@@ -20,7 +20,7 @@ struct dicts {
 bool dicts_open(struct dicts *d);
 void dicts_close(struct dicts *d);
 /* Takes a RECORD_DICT; passes over any other record. HEARTH_OK; HEARTH_DAMAGED: it is none; HEARTH_NOMEM. */
-enum hearth_status dicts_take(struct dicts *d, const struct record *r);
+enum hearth_status dicts_learn(struct dicts *d, const struct record *r);
 /* Takes those of a snapshot, before its items are read. Blocks that are bad are passed over: whoever reads the items tells
  * of them. False: no memory. */
 bool dicts_take_snapshot(struct dicts *d, const struct snapshot_reader *reader);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* drop: has the daemon that runs on a directory delete all items whose keys begin with a prefix, shows how far it is, and
- * prints how many there were. */
+/* drop: has the daemon that runs on a directory, or an engine of its own where none does, delete all items whose keys begin with
+ * a prefix, shows how far it is, and prints how many there were. */
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/msg.h"
 #include "tool/client.h"
+#include "tool/drop_offline.h"
 #include "tool/json.h"
 #include "tool/options.h"
 #include "tool/tool.h"
@@ -22,14 +23,17 @@ static const struct options_row ROWS[] = {
     [ROW_DRY] = {"dry-run", NULL, "delete nothing: count them"},
     [ROW_JSON] = {"json", NULL, "one JSON object"},
 };
-static const struct options_spec SPEC = {
-    "drop", "DIR", "Has the daemon on DIR delete all items whose keys begin with a prefix.", ROWS, N_ROWS};
+static const struct options_spec SPEC = {"drop", "DIR",
+    "Deletes all items of DIR whose keys begin with a prefix, whether a daemon runs on it or not.", ROWS,
+    N_ROWS};
 
 struct drop {
 	const char *directory;
 	uint8_t *prefix;
 	size_t len;
 	bool given[N_ROWS];
+	bool terminal;
+	int64_t began_us;
 };
 
 static void show_deleting(unsigned permille, uint64_t items, double seconds)
@@ -40,19 +44,34 @@ static void show_deleting(unsigned permille, uint64_t items, double seconds)
 		fprintf(stderr, ", %.0f s left", seconds * (1000 - permille) / permille);
 }
 
-static void show_progress(const char *line, int64_t began_us)
+static void show(void *arg, const struct engine_dropped *state)
 {
-	unsigned permille;
-	uint64_t items;
-	char word[16];
-	if (sscanf(line, "PROGRESS %u %" SCNu64 " %15s", &permille, &items, word) != 3 || permille > 1000)
+	const struct drop *d = arg;
+	if (!d->terminal)
 		return;
-	if (strcmp(word, "snapshot") == 0)
-		fprintf(stderr, "%" PRIu64 " items deleted, a snapshot is being written", items);
+	if (state->writing)
+		fprintf(stderr, "%" PRIu64 " items deleted, a snapshot is being written", state->items);
 	else
-		show_deleting(permille, items, (double)(clock_mono_us() - began_us) / 1e6);
+		show_deleting(state->permille, state->items, (double)(clock_mono_us() - d->began_us) / 1e6);
 	/* The next message, or this line's next state, is written over it. */
 	fputs("\033[K\r", stderr);
+}
+
+static void show_line(struct drop *d, const char *line)
+{
+	struct engine_dropped state = {0};
+	char word[16];
+	if (sscanf(line, "PROGRESS %u %" SCNu64 " %15s", &state.permille, &state.items, word) != 3 ||
+	    state.permille > 1000)
+		return;
+	state.writing = strcmp(word, "snapshot") == 0;
+	show(d, &state);
+}
+
+static void show_end(const struct drop *d)
+{
+	if (d->terminal)
+		fputs("\033[K", stderr);
 }
 
 static bool print_answer(const struct drop *d, uint64_t items, uint64_t bytes, const char *snapshot)
@@ -103,6 +122,13 @@ static void warn_of_copies(const struct drop *d)
 		closedir(dir);
 }
 
+static int answer(const struct drop *d, uint64_t items, uint64_t bytes, const char *snapshot)
+{
+	if (d->given[ROW_PURGE])
+		warn_of_copies(d);
+	return print_answer(d, items, bytes, snapshot) ? TOOL_OK : TOOL_IO;
+}
+
 static int refused(const struct drop *d, const char *line)
 {
 	msg(MSG_ERROR, "%s: %s", d->directory, client_refusal(line));
@@ -110,7 +136,7 @@ static int refused(const struct drop *d, const char *line)
 	return busy ? TOOL_BUSY : TOOL_IO;
 }
 
-static int ask(struct client *client, const struct drop *d)
+static int ask(struct client *client, struct drop *d)
 {
 	char line[2 * RECORD_KEY_MAX + 32] = "drop ", snapshot[DATADIR_NAME_SIZE];
 	size_t at = strlen(line);
@@ -120,25 +146,40 @@ static int ask(struct client *client, const struct drop *d)
 	    d->given[ROW_DRY]     ? " dry"
 	    : d->given[ROW_PURGE] ? " purge"
 	                          : "");
-	bool terminal = isatty(STDERR_FILENO) == 1;
-	int64_t began_us = clock_mono_us();
 	const char *reply = client_send(client, line) ? client_line(client) : NULL;
 	while (reply && strncmp(reply, "PROGRESS ", 9) == 0) {
-		if (terminal)
-			show_progress(reply, began_us);
+		show_line(d, reply);
 		reply = client_line(client);
 	}
-	if (terminal)
-		fputs("\033[K", stderr);
+	show_end(d);
 	if (!reply)
 		return TOOL_NO_DAEMON;
 	uint64_t items, bytes;
 	_Static_assert(DATADIR_NAME_SIZE >= 24, "the width below");
 	if (sscanf(reply, "OK %" SCNu64 " %" SCNu64 " %23s", &items, &bytes, snapshot) != 3)
 		return refused(d, reply);
-	if (d->given[ROW_PURGE])
-		warn_of_copies(d);
-	return print_answer(d, items, bytes, snapshot) ? TOOL_OK : TOOL_IO;
+	return answer(d, items, bytes, snapshot);
+}
+
+/* Nobody runs on it. */
+static int drop_here(struct drop *d)
+{
+	const struct engine_drop_order order = {
+	    .prefix = d->prefix, .len = d->len, .dry = d->given[ROW_DRY], .purge = d->given[ROW_PURGE]};
+	struct engine_dropped end;
+	char snapshot[DATADIR_NAME_SIZE] = "-";
+	int exit_code = drop_offline(d->directory, &order, show, d, &end);
+	show_end(d);
+	/* What could not be read is told, and not counted. */
+	if (exit_code != TOOL_OK && !(order.dry && exit_code == TOOL_DAMAGE))
+		return exit_code;
+	if (end.note[0]) {
+		msg(MSG_ERROR, "%s: %s (%" PRIu64 " items deleted)", d->directory, end.note, end.items);
+		return end.status == HEARTH_TOO_LARGE ? TOOL_BUSY : TOOL_IO;
+	}
+	if (end.snapshot)
+		datadir_name(DATADIR_SNAPSHOT, end.snapshot, snapshot);
+	return tool_worse(exit_code, answer(d, end.items, end.bytes, snapshot));
 }
 
 static bool take_option(void *arg, int row, const char *value)
@@ -179,10 +220,12 @@ int drop_main(int argc, char **argv)
 	if (!args)
 		return TOOL_USAGE;
 	d.directory = args[0];
+	d.terminal = isatty(STDERR_FILENO) == 1;
+	d.began_us = clock_mono_us();
 	struct client *client;
-	exit_code = client_open_admin(&client, d.directory);
+	exit_code = client_try_admin(&client, d.directory);
 	if (exit_code == TOOL_OK)
-		exit_code = ask(client, &d);
+		exit_code = client ? ask(client, &d) : drop_here(&d);
 	client_close(&client);
 	return exit_code;
 }

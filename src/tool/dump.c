@@ -255,7 +255,7 @@ static void print_text(struct dump *d, uint64_t offset, const struct record *r)
 
 static void take_dict(struct dump *d, uint64_t offset, const struct record *r)
 {
-	enum hearth_status status = dicts_take(&d->dicts, r);
+	enum hearth_status status = dicts_learn(&d->dicts, r);
 	struct hearth_error err = {.status = status, .offset = offset, .what = "a dictionary is none"};
 	if (status != HEARTH_OK)
 		complain(d, &err);

@@ -95,7 +95,7 @@ static void fill(struct history *h, struct event *e, const struct record *r)
 
 static void take_record(struct history *h, struct event *e, const struct record *r)
 {
-	h->no_memory = h->no_memory || dicts_take(&h->dicts, r) == HEARTH_NOMEM;
+	h->no_memory = h->no_memory || dicts_learn(&h->dicts, r) == HEARTH_NOMEM;
 	switch (r->type) {
 	case RECORD_SET:
 		e->kind = EVENT_SET;

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/msg.h"
-#include "base/vfs.h"
 #include "tool/client.h"
 #include "tool/json.h"
+#include "tool/offline.h"
 #include "tool/options.h"
 #include "tool/report.h"
 #include "tool/snapshots.h"
@@ -56,27 +56,15 @@ static int mark(struct manifest *m, struct datadir *dir, uint64_t number, bool p
 	return TOOL_USAGE;
 }
 
-/* Nobody runs on it. A manifest that is damaged is the daemon's to decide about. */
+/* Nobody runs on it. */
 static int rewrite(const char *directory, uint64_t number, bool pin)
 {
-	struct hearth_error err;
 	struct datadir *dir;
-	struct manifest m = {0};
-	bool repaired;
-	enum hearth_status status = datadir_open(&dir, vfs_posix(), directory, false, true, NULL, &err);
-	if (status != HEARTH_OK)
-		return failed(directory, &err);
-	status = datadir_read_manifest(dir, &m, &repaired, &err);
-	int exit_code;
-	if (status == HEARTH_END) {
-		msg(MSG_ERROR, "%s: no data directory", directory);
-		exit_code = TOOL_DATA;
-	} else if (status != HEARTH_OK || repaired) {
-		msg(MSG_ERROR, "%s: the manifest is damaged: start the daemon first", directory);
-		exit_code = TOOL_DATA;
-	} else {
-		exit_code = mark(&m, dir, number, pin);
-	}
+	struct manifest m;
+	int exit_code = offline_open(&dir, &m, directory);
+	if (exit_code != TOOL_OK)
+		return exit_code;
+	exit_code = mark(&m, dir, number, pin);
 	manifest_free(&m);
 	datadir_close(&dir);
 	return exit_code;

@@ -69,7 +69,7 @@ static void judge_value(struct verdict *v, const struct source_file *file, struc
 {
 	struct hearth_error err = {.status = HEARTH_DAMAGED, .what = "a dictionary is none"};
 	size_t len;
-	bool good = dicts_take(dicts, r) == HEARTH_OK &&
+	bool good = dicts_learn(dicts, r) == HEARTH_OK &&
 	            (r->type != RECORD_SET || r->dict == 0 || dicts_value(dicts, r, &len, &err));
 	if (good)
 		return;
