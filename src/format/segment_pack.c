@@ -99,7 +99,9 @@ static enum hearth_status add(struct packer *p, const struct segment_block *b)
 		p->head.durable = b->head.durable;
 		p->head.flush_due = b->head.flush_due;
 	}
-	memcpy(p->raw + p->raw_len, b->payload, b->payload_len);
+	/* One that only tells the time is empty, and there may be no room yet. */
+	if (b->payload_len > 0)
+		memcpy(p->raw + p->raw_len, b->payload, b->payload_len);
 	p->raw_len += b->payload_len;
 	p->alone = alone;
 	return HEARTH_OK;

@@ -32,9 +32,13 @@ static int read_manifest(struct datadir *dir, struct manifest *ret_manifest)
 	enum hearth_status status = datadir_read_manifest(dir, ret_manifest, &repaired, &err);
 	if (status == HEARTH_OK && !repaired)
 		return TOOL_OK;
-	msg(MSG_ERROR, "%s: %s", datadir_path(dir),
-	    status == HEARTH_END ? "no data directory" : "the manifest is damaged: start the daemon first");
-	return TOOL_DATA;
+	if (status == HEARTH_END)
+		msg(MSG_ERROR, "%s: no data directory", datadir_path(dir));
+	else if (status == HEARTH_OK || status == HEARTH_DAMAGED)
+		msg(MSG_ERROR, "%s: the manifest is damaged: start the daemon first", datadir_path(dir));
+	else
+		report_error(datadir_path(dir), &err);
+	return tool_worse(report_exit(status), TOOL_DATA);
 }
 
 int offline_open(struct datadir **ret_dir, struct manifest *ret_manifest, const char *directory)
