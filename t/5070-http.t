@@ -268,7 +268,7 @@ my $holder = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die
 my $dir = scratch_dir();
 my ($code, $err) = Hearth::Daemon->refused('--data-dir', "$dir/data", '--http', $holder->sockport);
 is($code, 69, 'a port in use: 69');
-like($err, qr/--http \d+: Address already in use/, 'and the message says so');
+like($err, qr/--http (\d+): 127.0.0.1 port \1: Address already in use/, 'and the message says so');
 ok(!-e "$dir/data", 'the directory is not even made');
 
 # ---- while it loads, and at its end ----

@@ -3,14 +3,19 @@
 #include "server/address.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int address_bind(const struct addrinfo *ai)
+#define TRIES 8 /* for a port that is free on both loopback addresses */
+
+static int bind_one(const struct addrinfo *ai)
 {
 	int on = 1;
 	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
@@ -28,6 +33,104 @@ int address_bind(const struct addrinfo *ai)
 	close(fd);
 	errno = error;
 	return -1;
+}
+
+static void close_all(int *fds, unsigned n)
+{
+	int error = errno;
+	while (n > 0)
+		close(fds[--n]);
+	errno = error;
+}
+
+/* Keeps errno. */
+static void say(char ret_why[ADDRESS_WHY_MAX], const char *host, int port, const char *what)
+{
+	int error = errno;
+	snprintf(ret_why, ADDRESS_WHY_MAX, "%.100s port %d: %.60s", host ? host : "*", port, what);
+	errno = error;
+}
+
+/* What getaddrinfo says when it is no errno. */
+static int no_such_host(int r, const char *host, int port, char ret_why[ADDRESS_WHY_MAX])
+{
+	if (r == EAI_MEMORY)
+		errno = ENOMEM;
+	else if (r != EAI_SYSTEM)
+		errno = EADDRNOTAVAIL;
+	say(ret_why, host, port, r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
+	return r == EAI_SYSTEM || r == EAI_MEMORY ? -1 : 0;
+}
+
+int address_bind_host(const char *host, int *port, int *fds, unsigned max, char ret_why[ADDRESS_WHY_MAX])
+{
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+	struct addrinfo *all, *ai;
+	char service[16];
+	unsigned n = 0;
+	int asked = *port, error = 0;
+
+	if (max == 0) {
+		errno = EMFILE;
+		say(ret_why, host, asked, "too many addresses");
+		return -1;
+	}
+	snprintf(service, sizeof service, "%d", asked);
+	int r = getaddrinfo(host, service, &hints, &all);
+	if (r != 0)
+		return no_such_host(r, host, asked, ret_why);
+	for (ai = all; ai && n < max; ai = ai->ai_next) {
+		int fd = bind_one(ai);
+		if (fd >= 0) {
+			fds[n++] = fd;
+			if (*port == 0)
+				*port = address_port(fd);
+			continue;
+		}
+		error = errno;
+		/* A family or address that the machine does not have is passed over when there is another. */
+		if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL)
+			break;
+	}
+	bool failed = ai && n < max;
+	freeaddrinfo(all);
+	if (n > 0 && !failed)
+		return (int)n;
+	close_all(fds, n);
+	*port = asked;
+	errno = error;
+	say(ret_why, host, asked, strerror(error));
+	return failed ? -1 : 0;
+}
+
+int address_bind_loopback(int *port, int *fds, unsigned max, char ret_why[ADDRESS_WHY_MAX])
+{
+	int asked = *port;
+	for (int i = 0; i < TRIES; i++) {
+		*port = asked;
+		int v4 = address_bind_host("127.0.0.1", port, fds, max, ret_why);
+		if (v4 <= 0)
+			return -1;
+		int v6 = address_bind_host("::1", port, fds + v4, max - (unsigned)v4, ret_why);
+		if (v6 >= 0)
+			return v4 + v6;
+		close_all(fds, (unsigned)v4);
+		if (asked != 0)
+			break;
+	}
+	*port = asked;
+	return -1;
+}
+
+void address_name(int fd, char ret_name[ADDRESS_NAME_MAX])
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss;
+	char host[ADDRESS_NAME_MAX - 16], service[8];
+	bool ok = getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
+	          getnameinfo((struct sockaddr *)&ss, len, host, sizeof host, service, sizeof service,
+	              NI_NUMERICHOST | NI_NUMERICSERV) == 0;
+	snprintf(ret_name, ADDRESS_NAME_MAX, "%s port %s", ok ? host : "?", ok ? service : "?");
 }
 
 int address_port(int fd)

@@ -217,7 +217,7 @@ static enum step run_batch(struct conn *c, unsigned *budget)
 /* Tells text and binary apart, by the first byte or by -B. */
 static void choose_protocol(struct conn *c)
 {
-	enum server_protocol allowed = c->worker->server->options.protocol;
+	enum server_protocol allowed = SERVER_OPTION(c->worker->server, protocol);
 	if (c->session->protocol != SESSION_UNDECIDED || buf_len(&c->in) == 0)
 		return;
 	bool binary = allowed == SERVER_ANY_PROTOCOL ? c->in.data[c->in.head] == BINARY_MAGIC

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,7 +39,6 @@
 #define URI_MAX          1024
 #define SILENCE_S        10                      /* between two bytes */
 #define CONN_US          ((int64_t)30 * 1000000) /* a connection, with its one request */
-#define TRIES            8                       /* for a port that is free on both loopback addresses */
 #define NONCE_BYTES      16
 #define RETRY_MAX        3600
 #define NICE             5
@@ -55,7 +53,7 @@ struct held {
 struct http {
 	uint32_t magic;
 	struct server *server;
-	const char *where; /* the option */
+	int port;
 	int fds[LISTEN_MAX];
 	unsigned n_fds;
 	int wake_fd;
@@ -73,106 +71,103 @@ struct http {
 
 /* ---- addresses ---- */
 
-static enum server_status told(const struct http *h, enum server_status status, const char *why)
+static enum server_status failed(char *ret_why, enum server_status status, const char *why)
 {
-	msg(MSG_ERROR, "--http %s: %s", h->where, why);
+	snprintf(ret_why, SERVER_WHY_MAX, "%s", why);
 	return status;
 }
 
-/* All addresses of a host. optional: that the machine has no such address is no failure. */
-static enum server_status bind_host(struct http *h, const char *host, int *port, bool optional)
+/* "8080" and ":8080" are ports; *port is -1 when there is none. Splits in place. */
+static char *split(char *text, int *port)
 {
-	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-	struct addrinfo *all, *ai;
-	unsigned before = h->n_fds;
-	int error = EADDRNOTAVAIL;
-	char service[16];
-
-	snprintf(service, sizeof service, "%d", *port);
-	int r = getaddrinfo(host, service, &hints, &all);
-	if (r != 0 && optional)
-		return SERVER_OK;
-	if (r != 0)
-		return told(h, SERVER_UNAVAILABLE, r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
-	for (ai = all; ai && h->n_fds < LISTEN_MAX; ai = ai->ai_next) {
-		int fd = address_bind(ai);
-		if (fd >= 0) {
-			h->fds[h->n_fds++] = fd;
-			if (*port == 0)
-				*port = address_port(fd);
-			continue;
-		}
-		error = errno;
-		if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL)
-			break;
-	}
-	freeaddrinfo(all);
-	if (!ai && (h->n_fds > before || optional))
-		return SERVER_OK;
-	if (ai && h->n_fds == LISTEN_MAX)
-		return SERVER_OK;
-	return told(h, SERVER_UNAVAILABLE, strerror(error));
-}
-
-static void close_all(struct http *h)
-{
-	while (h->n_fds > 0)
-		close(h->fds[--h->n_fds]);
-}
-
-static enum server_status bind_loopback(struct http *h, int *port)
-{
-	int asked = *port;
-	enum server_status status = SERVER_OK;
-	for (int i = 0; i < TRIES; i++) {
-		*port = asked;
-		status = bind_host(h, "127.0.0.1", port, false);
-		if (status == SERVER_OK)
-			status = bind_host(h, "::1", port, true);
-		if (status == SERVER_OK || asked != 0)
-			break;
-		close_all(h);
-	}
-	return status;
-}
-
-/* "8080" and ":8080" are ports; "*:8080" is any address. */
-static enum server_status bind_named(struct http *h, char *text, int *port)
-{
-	char *host = text;
 	*port = -1;
-	if (*text && strspn(text, "0123456789") == strlen(text)) {
-		long v = strlen(text) < 6 ? strtol(text, NULL, 10) : -1;
-		*port = v <= 65535 ? (int)v : -1;
-		host = text + strlen(text);
-	} else {
-		host = address_split(text, port);
-	}
-	if (*port < 0)
-		return told(h, SERVER_USAGE, "no port (ADDR:PORT, [ADDR]:PORT or PORT)");
-	if (*host == 0)
-		return bind_loopback(h, port);
-	return bind_host(h, strcmp(host, "*") == 0 ? NULL : host, port, false);
+	if (!*text || strspn(text, "0123456789") != strlen(text))
+		return address_split(text, port);
+	long v = strlen(text) < 6 ? strtol(text, NULL, 10) : -1;
+	*port = v <= 65535 ? (int)v : -1;
+	return text + strlen(text);
 }
 
-enum server_status http_bind(struct http **ret_http, struct server *s, const char *where)
+/* "*:8080" is any address. */
+static enum server_status bind_named(struct http *h, char *text, char *ret_why)
+{
+	char why[ADDRESS_WHY_MAX];
+	const char *host = split(text, &h->port);
+	if (h->port < 0)
+		return failed(ret_why, SERVER_USAGE, "no port (ADDR:PORT, [ADDR]:PORT or PORT)");
+	const char *name = strcmp(host, "*") == 0 ? NULL : host;
+	int n = *host == 0 ? address_bind_loopback(&h->port, h->fds, LISTEN_MAX, why)
+	                   : address_bind_host(name, &h->port, h->fds, LISTEN_MAX, why);
+	if (n <= 0)
+		return failed(ret_why, SERVER_UNAVAILABLE, why);
+	h->n_fds = (unsigned)n;
+	return SERVER_OK;
+}
+
+enum server_status http_bind(struct http **ret_http, struct server *s, const char *where, char *ret_why)
 {
 	struct http *h = calloc(1, sizeof *h);
 	char *copy = strdup(where);
-	enum server_status status = SERVER_SYSTEM;
-	int port;
+	enum server_status status = failed(ret_why, SERVER_SYSTEM, "no memory");
 
-	*ret_http = h;
 	if (h && copy) {
-		*h = (struct http){.magic = HTTP_MAGIC, .server = s, .where = where, .wake_fd = -1};
-		status = bind_named(h, copy, &port);
-		if (status == SERVER_OK)
-			msg(MSG_INFO, "HTTP on port %d", port);
-	} else {
-		msg(MSG_ERROR, "--http %s: no memory", where);
+		*h = (struct http){.magic = HTTP_MAGIC, .server = s, .wake_fd = -1};
+		status = bind_named(h, copy, ret_why);
 	}
 	free(copy);
+	if (status != SERVER_OK) {
+		free(h);
+		h = NULL;
+	}
+	*ret_http = h;
 	return status;
+}
+
+static int port_of(const char *where)
+{
+	char copy[ADDRESS_NAME_MAX];
+	int port;
+	snprintf(copy, sizeof copy, "%s", where);
+	split(copy, &port);
+	return port;
+}
+
+/* Its sockets listen no more, or again. They stay bound, and another one may be bound to the same port meanwhile. */
+static bool hold(struct http *h, bool on)
+{
+	bool ok = true;
+	for (unsigned i = 0; i < h->n_fds; i++)
+		ok = (on ? shutdown(h->fds[i], SHUT_RDWR) : listen(h->fds[i], BACKLOG)) == 0 && ok;
+	return ok;
+}
+
+static enum server_status open_at(
+    struct http **ret_http, struct server *s, const char *where, int dirfd, char *ret_why)
+{
+	enum server_status status = http_bind(ret_http, s, where, ret_why);
+	if (status == SERVER_OK)
+		status = http_start(*ret_http, dirfd, ret_why);
+	if (status != SERVER_OK)
+		http_close(ret_http);
+	return status;
+}
+
+enum server_status http_move(
+    struct http **http, struct server *s, const char *where, int dirfd, char *ret_why)
+{
+	struct http *next = NULL;
+	enum server_status status = open_at(&next, s, where, dirfd, ret_why);
+	/* Of another address with the same port it may be the old one that holds it. */
+	if (status == SERVER_UNAVAILABLE && *http && (*http)->port == port_of(where) && hold(*http, true)) {
+		status = open_at(&next, s, where, dirfd, ret_why);
+		if (status != SERVER_OK && !hold(*http, false))
+			msg(MSG_ERROR, "HTTP on port %d: %s", (*http)->port, strerror(errno));
+	}
+	if (status != SERVER_OK)
+		return status;
+	http_close(http);
+	*http = next;
+	return SERVER_OK;
 }
 
 /* ---- connections ---- */
@@ -532,7 +527,7 @@ static bool make_server(struct http *h)
 	return true;
 }
 
-enum server_status http_start(struct http *h, int dirfd)
+enum server_status http_start(struct http *h, int dirfd, char *ret_why)
 {
 	struct timeval second = {.tv_sec = 1};
 	sigset_t all, old;
@@ -541,18 +536,22 @@ enum server_status http_start(struct http *h, int dirfd)
 	h->metrics = metrics_open(h->server, dirfd);
 	h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!h->metrics || h->wake_fd < 0 || !make_base(h) || !make_server(h))
-		return told(h, SERVER_SYSTEM, strerror(errno));
+		return failed(
+		    ret_why, errno == EADDRINUSE ? SERVER_UNAVAILABLE : SERVER_SYSTEM, strerror(errno));
 	h->wake = event_new(h->base, h->wake_fd, EV_READ, on_wake, h);
 	h->second = event_new(h->base, -1, EV_PERSIST, on_second, h);
 	if (!h->wake || !h->second || event_add(h->wake, NULL) != 0 || event_add(h->second, &second) != 0)
-		return told(h, SERVER_SYSTEM, "no events");
+		return failed(ret_why, SERVER_SYSTEM, "no events");
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	errno = pthread_create(&h->thread, NULL, http_main, h);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	h->running = errno == 0;
-	return h->running ? SERVER_OK : told(h, SERVER_SYSTEM, strerror(errno));
+	if (!h->running)
+		return failed(ret_why, SERVER_SYSTEM, strerror(errno));
+	msg(MSG_INFO, "HTTP on port %d", h->port);
+	return SERVER_OK;
 }
 
 void http_close(struct http **http)
@@ -579,7 +578,8 @@ void http_close(struct http **http)
 		event_free(h->second);
 	if (h->base)
 		event_base_free(h->base);
-	close_all(h);
+	while (h->n_fds > 0)
+		close(h->fds[--h->n_fds]);
 	if (h->wake_fd >= 0)
 		close(h->wake_fd);
 	metrics_close(&h->metrics);

@@ -14,11 +14,14 @@ struct http;
 #define HTTP_CONNS 32 /* at a time; others wait in the kernel's queue */
 #define HTTP_FDS   48 /* what the server may have open, so that connections of clients are not short of it */
 
-/* Binds what --http names: ADDR:PORT, [V6]:PORT, or a port alone on the loopback addresses. A failure has been told: USAGE,
- * UNAVAILABLE, SYSTEM. */
-enum server_status http_bind(struct http **ret_http, struct server *s, const char *where);
+/* Binds what --http names: ADDR:PORT, [V6]:PORT, or a port alone on the loopback addresses. USAGE, UNAVAILABLE, SYSTEM, and
+ * why, of SERVER_WHY_MAX bytes; *ret_http is NULL then. */
+enum server_status http_bind(struct http **ret_http, struct server *s, const char *where, char *ret_why);
 /* Starts the thread. dirfd: the data directory; -1 = none; stays the caller's. Not before the server knows its engine. */
-enum server_status http_start(struct http *h, int dirfd);
+enum server_status http_start(struct http *h, int dirfd, char *ret_why);
+/* Both at another place, or for the first time when *http is NULL. When that fails, the one that was there goes on. */
+enum server_status http_move(
+    struct http **http, struct server *s, const char *where, int dirfd, char *ret_why);
 /* Ends the thread and closes everything; before the engine is closed. */
 void http_close(struct http **http);
 

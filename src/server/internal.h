@@ -34,6 +34,7 @@ struct server {
 	struct listener *listener;
 	struct admin *admin;
 	struct http *http; /* NULL without --http */
+	int dirfd;         /* of the data directory, for that; -1 = none */
 	struct watch *watch;
 	struct detail *detail;
 	struct latency *latency;

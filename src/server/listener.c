@@ -4,7 +4,6 @@
 #include "server/listener.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,15 +21,14 @@
 #include "server/internal.h"
 #include "server/worker.h"
 
-#define LISTENER_MAGIC  0x4c495354u
-#define ACCEPT_AT_ONCE  64 /* a turn, so that signals get theirs */
-#define PAUSE_US        10000
-#define EPHEMERAL_TRIES 8
+#define LISTENER_MAGIC 0x4c495354u
+#define ACCEPT_AT_ONCE 64 /* a turn, so that signals get theirs */
+#define PAUSE_US       10000
 
 struct bound {
 	int fd;
 	bool is_unix;
-	char name[128];
+	char name[ADDRESS_NAME_MAX];
 	struct event *event;
 };
 
@@ -46,11 +44,16 @@ struct listener {
 	char unix_path[108];
 };
 
+static enum server_status status_of(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ? SERVER_SYSTEM
+	                                                                                 : SERVER_UNAVAILABLE;
+}
+
 static enum server_status told(const char *option, const char *what, int error)
 {
 	msg(MSG_ERROR, "%s %s: %s", option, what, strerror(error));
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ? SERVER_SYSTEM
-	                                                                                 : SERVER_UNAVAILABLE;
+	return status_of(error);
 }
 
 static struct bound *add(struct listener *l, int fd, bool is_unix, const char *name)
@@ -61,45 +64,20 @@ static struct bound *add(struct listener *l, int fd, bool is_unix, const char *n
 	return b;
 }
 
-/* All addresses of one host. optional: that the machine has no such address is no failure. *port 0 becomes
- * the port that was given out. */
-static enum server_status bind_host(struct listener *l, const char *host, int *port, bool optional)
+/* What address_bind_host or _loopback came to. */
+static enum server_status add_all(struct listener *l, const int *fds, int n, const char *why)
 {
-	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
-	struct addrinfo *all, *ai;
-	enum server_status status = SERVER_OK;
-	char service[16], name[128];
-	unsigned before = l->n;
-	int error = 0;
-
-	snprintf(service, sizeof service, "%d", *port);
-	snprintf(name, sizeof name, "%s port %d", host ? host : "*", *port);
-	int r = getaddrinfo(host, service, &hints, &all);
-	if (r != 0) {
-		if (optional)
-			return SERVER_OK;
-		msg(MSG_ERROR, "--listen %s: %s", name, r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
-		return SERVER_UNAVAILABLE;
+	if (n <= 0) {
+		int error = errno;
+		msg(MSG_ERROR, "--listen %s", why);
+		return status_of(error);
 	}
-	for (ai = all; ai && status == SERVER_OK; ai = ai->ai_next) {
-		if (l->n == LISTENER_MAX)
-			break;
-		int fd = address_bind(ai);
-		if (fd >= 0) {
-			add(l, fd, false, name);
-			if (*port == 0)
-				*port = address_port(fd);
-			continue;
-		}
-		error = errno;
-		/* A family or address that the machine does not have is passed over when there is another. */
-		if (error != EAFNOSUPPORT && error != EADDRNOTAVAIL)
-			status = told("--listen", name, error);
+	for (int i = 0; i < n; i++) {
+		char name[ADDRESS_NAME_MAX];
+		address_name(fds[i], name);
+		add(l, fds[i], false, name);
 	}
-	freeaddrinfo(all);
-	if (status == SERVER_OK && l->n == before && !optional)
-		status = told("--listen", name, error);
-	return status;
+	return SERVER_OK;
 }
 
 /* NULL for any address. */
@@ -111,7 +89,8 @@ static const char *split_port(char *text, int *port)
 
 static enum server_status bind_list(struct listener *l, const char *list, int *ret_port)
 {
-	char *copy = strdup(list), *rest = copy, *text;
+	char *copy = strdup(list), *rest = copy, *text, why[ADDRESS_WHY_MAX];
+	int fds[LISTENER_MAX];
 	enum server_status status = SERVER_OK;
 
 	if (!copy)
@@ -126,7 +105,8 @@ static enum server_status bind_list(struct listener *l, const char *list, int *r
 			status = SERVER_UNAVAILABLE;
 			break;
 		}
-		status = bind_host(l, host, &port, false);
+		int n = address_bind_host(host, &port, fds, LISTENER_MAX - l->n, why);
+		status = add_all(l, fds, n, why);
 		if (*ret_port == 0)
 			*ret_port = port;
 	}
@@ -134,28 +114,11 @@ static enum server_status bind_list(struct listener *l, const char *list, int *r
 	return status;
 }
 
-static void drop_all(struct listener *l)
-{
-	while (l->n > 0)
-		close(l->bound[--l->n].fd);
-}
-
-/* Both loopback addresses, on one port: a free one of IPv4 may be taken in IPv6. */
 static enum server_status bind_loopback(struct listener *l, int *ret_port)
 {
-	int asked = *ret_port;
-	enum server_status status = SERVER_OK;
-	for (int i = 0; i < EPHEMERAL_TRIES; i++) {
-		*ret_port = asked;
-		status = bind_host(l, "127.0.0.1", ret_port, false);
-		if (status != SERVER_OK)
-			return status;
-		status = bind_host(l, "::1", ret_port, true);
-		if (status == SERVER_OK || asked != 0)
-			break;
-		drop_all(l);
-	}
-	return status;
+	int fds[LISTENER_MAX];
+	char why[ADDRESS_WHY_MAX];
+	return add_all(l, fds, address_bind_loopback(ret_port, fds, LISTENER_MAX, why), why);
 }
 
 static enum server_status bind_unix(struct listener *l, const char *path, unsigned mask)
@@ -349,6 +312,15 @@ enum server_status listener_listen(struct listener *l)
 	}
 	set_accepting(l, true);
 	return SERVER_OK;
+}
+
+void listener_set_backlog(struct listener *l)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct bound *b = &l->bound[i];
+		if (b->event && listen(b->fd, (int)l->server->options.backlog) != 0)
+			msg(MSG_WARN, "--listen-backlog: %s: %s", b->name, strerror(errno));
+	}
 }
 
 unsigned listener_fds(const struct listener *l, int *fds, unsigned max)

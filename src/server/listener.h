@@ -13,6 +13,8 @@ struct listener;
 /* Binds what the server's options name; the port is left in *ret_port. Failures are told. */
 enum server_status listener_bind(struct listener **ret_l, struct server *s, int *ret_port);
 enum server_status listener_listen(struct listener *l);
+/* As many may wait as the server's options say now, if it listens. */
+void listener_set_backlog(struct listener *l);
 void listener_chown(struct listener *l, uid_t uid, gid_t gid);
 /* The sockets, for stats conns: constant while the server serves, any thread. */
 #define LISTENER_MAX 64

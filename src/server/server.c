@@ -163,11 +163,17 @@ static bool add_signals(struct server *s)
 
 /* ---- up ---- */
 
+static bool wants_http(const char *where)
+{
+	return where && strcmp(where, "none") != 0;
+}
+
 /* As many descriptors as connections need, and the server's own. */
 static enum server_status raise_files(const struct server_options *o)
 {
 	struct rlimit rl;
-	rlim_t want = (rlim_t)o->max_conns + SPARE_FDS + 4 * (rlim_t)o->workers + (o->http ? HTTP_FDS : 0);
+	rlim_t want =
+	    (rlim_t)o->max_conns + SPARE_FDS + 4 * (rlim_t)o->workers + (wants_http(o->http) ? HTTP_FDS : 0);
 
 	if (getrlimit(RLIMIT_NOFILE, &rl) != 0)
 		goto fail;
@@ -188,6 +194,7 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 {
 	struct server *s = calloc(1, sizeof *s);
 	enum server_status status = SERVER_SYSTEM;
+	char why[SERVER_WHY_MAX];
 
 	*ret_server = s;
 	if (!s) {
@@ -196,6 +203,8 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 	}
 	s->magic = SERVER_MAGIC;
 	s->options = *options;
+	s->options.http = NULL; /* which may change: s->http says whether it is on */
+	s->dirfd = -1;
 	s->verbosity = options->verbosity;
 	s->start_us = clock_mono_us();
 	TAILQ_INIT(&s->conns);
@@ -219,8 +228,10 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 		msg(MSG_ERROR, "no event base: %s", strerror(errno));
 		return SERVER_SYSTEM;
 	}
-	if (options->http && (status = http_bind(&s->http, s, options->http)) != SERVER_OK)
+	if (wants_http(options->http) && (status = http_bind(&s->http, s, options->http, why)) != SERVER_OK) {
+		msg(MSG_ERROR, "--http %s: %s", options->http, why);
 		return status;
+	}
 	return listener_bind(&s->listener, s, &s->port);
 }
 
@@ -241,6 +252,13 @@ bool server_tune(struct server *s, const struct server_options *next)
 	__atomic_store_n(&o->no_dump, next->no_dump, __ATOMIC_RELAXED);
 	__atomic_store_n(&o->no_watch, next->no_watch, __ATOMIC_RELAXED);
 	__atomic_store_n(&o->shutdown, next->shutdown, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->no_evict, next->no_evict, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->no_cas, next->no_cas, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->protocol, next->protocol, __ATOMIC_RELAXED);
+	if (o->backlog != next->backlog) {
+		__atomic_store_n(&o->backlog, next->backlog, __ATOMIC_RELAXED);
+		listener_set_backlog(s->listener);
+	}
 	stats_set_verbosity(s, next->verbosity);
 	return true;
 }
@@ -270,7 +288,25 @@ enum server_status server_admin(struct server *s, int dirfd, const char *path)
 
 enum server_status server_http(struct server *s, int dirfd)
 {
-	return s->http ? http_start(s->http, dirfd) : SERVER_OK;
+	char why[SERVER_WHY_MAX];
+	s->dirfd = dirfd;
+	enum server_status status = s->http ? http_start(s->http, dirfd, why) : SERVER_OK;
+	if (status != SERVER_OK)
+		msg(MSG_ERROR, "--http: %s", why);
+	return status;
+}
+
+bool server_move_http(struct server *s, const struct server_options *next, char *ret_why)
+{
+	if (!wants_http(next->http)) {
+		http_close(&s->http);
+		return true;
+	}
+	if (raise_files(next) != SERVER_OK) {
+		snprintf(ret_why, SERVER_WHY_MAX, "no descriptors for it");
+		return false;
+	}
+	return http_move(&s->http, s, next->http, s->dirfd, ret_why) == SERVER_OK;
 }
 
 void server_end_http(struct server *s)

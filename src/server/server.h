@@ -21,8 +21,8 @@ struct server_options {
 	const char *listen; /* -l: addresses, each with or without a port, comma separated; NULL = loopback */
 	int port;           /* 0 = any free one */
 	const char *cluster_file; /* NULL = none */
-	const char *http;         /* --http: where to serve the page and the metrics; NULL = nowhere */
-	const char *unix_path;    /* -s: instead of TCP */
+	const char *http;      /* --http: where to serve the page and the metrics; NULL or "none" = nowhere */
+	const char *unix_path; /* -s: instead of TCP */
 	unsigned unix_mask;
 	unsigned backlog;
 	unsigned max_conns;
@@ -79,9 +79,12 @@ struct server_hooks {
 };
 #define SERVER_WHY_MAX 256
 void server_set_hooks(struct server *s, const struct server_hooks *hooks);
-/* From here on connections, requests a turn, and what is refused are as in next; nothing else of it counts. False, and told: no
- * descriptors for so many connections; nothing has changed then. */
+/* From here on these are as in next, and nothing else of it counts: connections, backlog, requests a turn, what is refused, what
+ * is spoken by those that have said nothing yet, verbosity, and what is only shown. False, and told: no descriptors for so many
+ * connections; nothing has changed then. */
 bool server_tune(struct server *s, const struct server_options *next);
+/* HTTP where next says, or nowhere. False: ret_why, of SERVER_WHY_MAX bytes; it goes on where it was. */
+bool server_move_http(struct server *s, const struct server_options *next, char *ret_why);
 
 /* Starts the workers and lets clients in. */
 enum server_status server_listen(struct server *s);
