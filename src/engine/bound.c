@@ -11,8 +11,21 @@ struct plan {
 	struct engine *engine;
 	uint64_t snapshot; /* bytes that one would take */
 	uint64_t room, freed;
+	uint64_t used;
 	bool fits;
+	bool beyond; /* there is more than the bound leaves for the log to go on */
+	bool helps;  /* a snapshot would change that */
 };
+
+/* A directory beyond its bound needs a manifest all the same, to become smaller; with a snapshot its bytes, and what is on the
+ * way meanwhile. */
+static void allow(struct engine *e, uint64_t limit, uint64_t snapshot)
+{
+	struct quota *q = e->files.quota;
+	uint64_t more = snapshot ? snapshot + e->bound.slack + quota_kept_back(q) : 0;
+	uint64_t less = e->bound.slack + quota_kept_back(q) + QUOTA_MANIFEST;
+	quota_allow(q, more + QUOTA_MANIFEST, limit > less ? limit - less : 0);
+}
 
 static void give_up(struct engine *e, struct files *files)
 {
@@ -51,6 +64,30 @@ static enum hearth_status done_job(void *arg, struct files *files)
 	return HEARTH_OK;
 }
 
+/* What is beyond a bound that was moved: kept snapshots go, and one that would make it less may be written on top. */
+static enum hearth_status shrink_job(void *arg, struct files *files)
+{
+	struct plan *p = arg;
+	struct quota *q = files->quota;
+	uint64_t slack = p->engine->bound.slack;
+	quota_refresh(q);
+	for (size_t n = files->manifest.n_snapshots + 1; n > 0 && !quota_leaves(q, quota_used(q), slack); n--)
+		give_up(p->engine, files);
+	p->used = quota_used(q);
+	p->freed = files_superfluous(files);
+	p->beyond = !quota_leaves(q, p->used, slack);
+	uint64_t left = p->freed < p->used ? p->used - p->freed : 0;
+	p->helps =
+	    p->beyond && room_helps(p->freed, p->snapshot) && quota_leaves(q, left + p->snapshot, slack);
+	if (p->beyond)
+		allow(p->engine, quota_limit(q), p->helps ? p->snapshot : 0);
+	else
+		quota_allow(q, 0, 0);
+	p->room = quota_room(q);
+	p->fits = p->helps;
+	return HEARTH_OK;
+}
+
 /* What the dictionaries take in a snapshot. */
 static uint64_t dicts_bytes(const struct engine *e)
 {
@@ -85,7 +122,7 @@ static bool may_try(struct engine *e, const struct plan *p)
 bool bound_admit(struct engine *e)
 {
 	struct plan p = {.engine = e};
-	struct quota *q = e->files.quota;
+	struct quota *q = files_bound(&e->files);
 	if (!q)
 		return true;
 	p.snapshot = estimate(e);
@@ -112,9 +149,10 @@ void bound_taken(struct engine *e, enum hearth_status status, const struct snap_
 {
 	struct store_stats st;
 	struct plan p = {.engine = e};
-	if (!e->files.quota)
+	if (e->files.quota)
+		quota_promise(e->files.quota, 0);
+	if (!files_bound(&e->files))
 		return;
-	quota_promise(e->files.quota, 0);
 	store_get_stats(e->store, &st);
 	pthread_mutex_lock(&e->lock);
 	if (status == HEARTH_OK) {
@@ -134,8 +172,44 @@ void bound_taken(struct engine *e, enum hearth_status status, const struct snap_
 	wal_run(e->wal, done_job, &p);
 }
 
+/* Once for each time that the bound was moved. */
+static void tell_shrink(struct engine *e, const struct plan *p)
+{
+	if (atomic_exchange(&e->bound.told_shrink, true))
+		return;
+	if (p->helps)
+		msg(MSG_WARN,
+		    "--max-disk %llu: %llu bytes are there: a snapshot of about %llu is written beside them, "
+		    "so "
+		    "that they can go; changes may wait for it",
+		    (unsigned long long)quota_limit(e->files.quota), (unsigned long long)p->used,
+		    (unsigned long long)p->snapshot);
+	else
+		msg(MSG_WARN,
+		    "--max-disk %llu: %llu bytes are there, and no snapshot would make them fit: changes are "
+		    "refused until there is room",
+		    (unsigned long long)quota_limit(e->files.quota), (unsigned long long)p->used);
+}
+
+/* Whether a snapshot is to be written because the bound was moved below what there is. */
+static bool shrinks(struct engine *e)
+{
+	struct plan p = {.engine = e, .snapshot = estimate(e)};
+	if (!atomic_load(&e->bound.shrinks))
+		return false;
+	bool wanted =
+	    wal_run(e->wal, shrink_job, &p) == HEARTH_OK && p.helps && wal_logs(e->wal) && may_try(e, &p);
+	if (p.beyond)
+		tell_shrink(e, &p);
+	else
+		atomic_store(&e->bound.shrinks, false);
+	return wanted;
+}
+
 bool bound_wants_snapshot(struct engine *e)
 {
+	if (shrinks(e))
+		return true;
 	struct plan p = {.engine = e, .snapshot = estimate(e)};
 	bool logs = wal_logs(e->wal);
 	/* Without a log there is to be room for that of a new generation as well, see heal.c. */
@@ -163,12 +237,12 @@ void bound_near(void *arg)
 
 void bound_tick(struct engine *e)
 {
-	const struct quota *q = e->files.quota;
+	const struct quota *q = files_bound(&e->files);
 	if (!q)
 		return;
 	uint64_t snapshot = estimate(e), room = quota_room(q);
 	wal_set_snapshot_bytes(e->wal, snapshot);
-	if (wal_tight(e->wal) || wal_state(e->wal) != WAL_HEALTHY ||
+	if (wal_tight(e->wal) || wal_state(e->wal) != WAL_HEALTHY || atomic_load(&e->bound.shrinks) ||
 	    room_early(room, e->bound.slack, snapshot, wal_bytes_since_mark(e->wal))) {
 		wal_expect_snapshot(e->wal);
 		bound_near(e);
@@ -179,7 +253,27 @@ enum hearth_status bound_open(struct engine *e, uint64_t ring, struct hearth_err
 {
 	const struct engine_options *o = &e->options;
 	e->bound.slack = room_slack(ring, o->item_max);
-	return o->max_disk ? files_limit(&e->files, o->max_disk, ret_err) : HEARTH_OK;
+	return files_limit(&e->files, o->max_disk, ret_err);
+}
+
+void bound_move(struct engine *e, uint64_t bytes)
+{
+	struct quota *q = e->files.quota;
+	uint64_t snapshot = estimate(e);
+	/* First what makes it less is allowed: the log is not to find the directory full. shrink_job looks more closely. */
+	allow(e, bytes, snapshot);
+	quota_set_limit(q, bytes);
+	bool beyond = !quota_leaves(q, quota_used(q), e->bound.slack);
+	if (!beyond)
+		quota_allow(q, 0, 0);
+	wal_set_snapshot_bytes(e->wal, snapshot);
+	pthread_mutex_lock(&e->lock);
+	e->bound.failed = 0;
+	pthread_mutex_unlock(&e->lock);
+	atomic_store(&e->bound.told, false);
+	atomic_store(&e->bound.told_shrink, false);
+	atomic_store(&e->bound.shrinks, beyond);
+	bound_near(e);
 }
 
 uint64_t engine_least_disk(const struct engine_options *o)

@@ -125,8 +125,32 @@ void engine_tune(struct engine *e, const struct engine_options *next)
 	atomic_store(&e->files.keep, next->keep);
 	atomic_store(&e->files.keep_days, next->keep_days);
 	o->fsync = next->fsync;
-	if (e->wal)
+	o->on_disk_error = next->on_disk_error;
+	o->max_downtime = next->max_downtime;
+	o->no_evict = next->no_evict;
+	store_set_no_evict(e->store, next->no_evict);
+	store_set_keep_ttl(e->store, e->persist ? next->keep_ttl : 0);
+	scrubber_set_interval(e, next->scrub_interval);
+	if (e->wal) {
 		wal_set_fsync(e->wal, fsyncs[next->fsync]);
+		wal_set_serve(e->wal, next->on_disk_error == ENGINE_SERVE);
+	}
+}
+
+uint64_t engine_needs_disk(const struct engine *e)
+{
+	return engine_least_disk(&e->options);
+}
+
+enum hearth_status engine_set_max_disk(struct engine *e, uint64_t bytes)
+{
+	/* The ring is what the start made it. */
+	if (e->persist && bytes && bytes < engine_needs_disk(e))
+		return HEARTH_TOO_LARGE;
+	e->options.max_disk = bytes;
+	if (e->wal)
+		bound_move(e, bytes);
+	return HEARTH_OK;
 }
 
 static enum hearth_status open_log(struct engine *e, struct hearth_error *ret_err)
@@ -324,7 +348,7 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 	ret->heals = ws.heals;
 	ret->reserve_bytes = ws.reserve_bytes;
 	ret->refused = atomic_load(&e->refused);
-	if (e->files.quota) {
+	if (files_bound(&e->files)) {
 		ret->disk_limit = quota_limit(e->files.quota);
 		ret->disk_bytes = quota_used(e->files.quota);
 		ret->disk_early_snapshots = atomic_load(&e->bound.early);
@@ -332,7 +356,7 @@ static void log_stats(struct engine *e, struct engine_stats *ret)
 		ret->disk_given_up = atomic_load(&e->bound.given_up);
 		ret->disk_waiting = wal_tight(e->wal);
 	}
-	ret->serve = e->options.on_disk_error == ENGINE_SERVE;
+	ret->serve = wal_serves(e->wal);
 	ret->generation = ws.generation;
 	memcpy(ret->lineage, e->files.manifest.lineage, sizeof(ret->lineage));
 	pthread_mutex_lock(&e->lock);

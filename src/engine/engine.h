@@ -110,9 +110,16 @@ const char *engine_stop_waits(const struct engine *e);
 void engine_close(struct engine **e);
 
 struct engine_worker *engine_get_worker(struct engine *e, unsigned index);
-/* From here on fsync, the snapshots' interval, ratio and rate, keep and keep_days are as in next; nothing else of it counts.
- * The thread that calls engine_tick. */
+/* From here on these are as in next, and nothing else of it counts: fsync, the snapshots' interval, ratio and rate, keep,
+ * keep_days, keep_ttl, max_downtime, on_disk_error, scrub_interval, no_evict. The thread that calls engine_tick. */
 void engine_tune(struct engine *e, const struct engine_options *next);
+
+/* Another max_disk, or none, in force when it returns. If the directory takes more already, kept snapshots and a fresh one make it
+ * less, from another thread, and changes wait or are refused meanwhile. HEARTH_TOO_LARGE: less than engine_needs_disk,
+ * by the memory that it was started with. The thread that calls engine_tick. */
+enum hearth_status engine_set_max_disk(struct engine *e, uint64_t bytes);
+/* The least that it takes. */
+uint64_t engine_needs_disk(const struct engine *e);
 
 /* ---- a turn ---- */
 void engine_turn(struct engine_worker *w); /* a connection's batch begins: need is 0 */

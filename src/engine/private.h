@@ -108,7 +108,9 @@ struct engine {
 		uint64_t before,
 		    failed; /* room before the last try; the same when it failed, 0 = it did not */
 		_Atomic uint64_t early, skipped, given_up;
-		_Atomic bool told; /* that no snapshot fits, since one did */
+		_Atomic bool told;        /* that no snapshot fits, since one did */
+		_Atomic bool shrinks;     /* the bound was moved below what there is */
+		_Atomic bool told_shrink; /* what is done about that */
 	} bound;
 };
 
@@ -149,6 +151,8 @@ bool keep_not(const struct engine *e, const void *key, size_t len);
 /* The thread that scrubs. */
 bool scrubber_start(struct engine *e);
 void scrubber_stop(struct engine *e);
+/* 0 = no pass any more; counts from the last one's begin. */
+void scrubber_set_interval(struct engine *e, int64_t seconds);
 void scrubber_get_stats(struct engine *e, struct engine_scrub *ret);
 /* Before the port opens: makes durable what recovery has decided against the files. */
 enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err);
@@ -156,6 +160,8 @@ enum hearth_status start_settle(struct engine *e, struct hearth_error *ret_err);
 void pin_requests(struct engine *e, struct snapshot_request *r, bool stopping);
 /* --max-disk, bound.c. bound_open: before the log is opened, whose ring is so large. */
 enum hearth_status bound_open(struct engine *e, uint64_t ring, struct hearth_error *ret_err);
+/* Another bound, 0 = none any more; waits for nothing. */
+void bound_move(struct engine *e, uint64_t bytes);
 /* The snapshot thread's: whether a snapshot may be begun, which bound_taken must end then; and whether one is due for the
  * room's sake. Where nothing helps, changes are refused from then on. */
 bool bound_admit(struct engine *e);

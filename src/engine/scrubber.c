@@ -10,6 +10,7 @@
 
 #define RATE        (UINT64_C(16) << 20)
 #define FIRST_SHARE 10 /* the first pass begins after this part of an interval */
+#define HOUR_US     INT64_C(3600000000)
 
 static bool known(void *arg, enum datadir_kind kind, uint64_t number)
 {
@@ -33,13 +34,17 @@ static void bad(void *arg, enum datadir_kind kind, uint64_t number, const char *
 	engine_snapshot(e, NULL, NULL);
 }
 
-/* Until then, or the end. False at the end. */
-static bool sleep_until(struct engine *e, int64_t then_us)
+/* Until a part of the interval, which may change meanwhile, has passed since then; without one to the end. False at the
+ * end. */
+static bool await_pass(struct engine *e, int64_t since_us, unsigned share)
 {
 	pthread_mutex_lock(&e->lock);
-	int64_t left;
-	while (!atomic_load(&e->stopping) && (left = then_us - clock_mono_us()) > 0) {
-		struct timespec until = clock_deadline(left > 3600000000 ? 3600000 : (int)(left / 1000) + 1);
+	while (!atomic_load(&e->stopping)) {
+		int64_t interval = e->options.scrub_interval * 1000000;
+		int64_t left = interval ? since_us + interval / share - clock_mono_us() : HOUR_US;
+		if (left <= 0)
+			break;
+		struct timespec until = clock_deadline(left >= HOUR_US ? 3600000 : (int)(left / 1000) + 1);
 		pthread_cond_timedwait(&e->wake_scrubber, &e->lock, &until);
 	}
 	pthread_mutex_unlock(&e->lock);
@@ -56,11 +61,12 @@ static void *scrubber_main(void *arg)
 	    .known = known,
 	    .arg = e,
 	    .bytes = &e->scrub.bytes};
-	int64_t interval = e->options.scrub_interval * 1000000,
-	        next = clock_mono_us() + interval / FIRST_SHARE;
+	int64_t since = clock_mono_us();
+	unsigned share = FIRST_SHARE;
 	schedule_behind(19);
-	while (sleep_until(e, next)) {
-		next = clock_mono_us() + interval;
+	while (await_pass(e, since, share)) {
+		since = clock_mono_us();
+		share = 1;
 		if (scrub_run(&so) != HEARTH_OK)
 			continue;
 		pthread_mutex_lock(&e->lock);
@@ -73,10 +79,18 @@ static void *scrubber_main(void *arg)
 
 bool scrubber_start(struct engine *e)
 {
-	if (!e->wal || !e->options.scrub_interval)
-		return true;
+	if (!e->wal)
+		return true; /* it is there without an interval, too: one may be set */
 	e->scrubber_running = pthread_create(&e->scrubber, NULL, scrubber_main, e) == 0;
 	return e->scrubber_running;
+}
+
+void scrubber_set_interval(struct engine *e, int64_t seconds)
+{
+	pthread_mutex_lock(&e->lock);
+	e->options.scrub_interval = seconds;
+	pthread_cond_signal(&e->wake_scrubber);
+	pthread_mutex_unlock(&e->lock);
 }
 
 void scrubber_stop(struct engine *e)

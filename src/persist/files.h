@@ -39,7 +39,7 @@ struct files {
 	bool repaired;         /* one copy of the manifest was bad */
 	bool rebuilt;          /* both were */
 	uint64_t log_bytes;    /* of the segments, as last counted */
-	struct quota *quota;   /* the bound on the directory; NULL = none */
+	struct quota *quota;   /* the bound on the directory; NULL = there will be none */
 	/* Of the kernel, zeros where it has none. Read once: no descriptor may be left for it at a rotation. */
 	uint8_t boot_id[HEARTH_ID_SIZE];
 };
@@ -48,9 +48,14 @@ struct files {
 enum hearth_status files_open(
     struct files *f, struct datadir *dir, unsigned keep, struct hearth_error *ret_err);
 void files_close(struct files *f);
-/* Bounds the directory from now on, in bytes; what is done with its files goes through the quota, which is closed with the
- * files. */
+/* Bounds the directory from now on, in bytes; 0: not yet, but quota_set_limit may. What is done with its files goes through
+ * the quota, which is closed with the files. */
 enum hearth_status files_limit(struct files *f, uint64_t bytes, struct hearth_error *ret_err);
+/* The quota while there is a bound, else NULL. */
+static inline struct quota *files_bound(const struct files *f)
+{
+	return f->quota && quota_limit(f->quota) ? f->quota : NULL;
+}
 
 /* The name of a file that is being made. */
 void files_temporary_name(enum datadir_kind kind, uint64_t number, char ret_name[FILES_NAME_SIZE]);

@@ -39,7 +39,7 @@ static bool set_gate(struct wal *wal)
 {
 	enum wal_state state = wal_state(wal);
 	bool served =
-	    state == WAL_HEALTHY || (wal->options.serve && (state == WAL_UNTRUSTED || state == WAL_HEALING));
+	    state == WAL_HEALTHY || (wal_serves(wal) && (state == WAL_UNTRUSTED || state == WAL_HEALING));
 	uint64_t last = ring_last(wal->ring);
 	bool numbers = last + NUMBERS_LEFT < atomic_load(&wal->high_water);
 	bool refuses = !served || !numbers || wal->broken;
@@ -92,9 +92,9 @@ static const char *told(const struct wal *wal)
 		return "changes are refused, nothing that was acknowledged is missing on disk";
 	case WAL_UNTRUSTED:
 	case WAL_HEALING:
-		return wal->options.serve ? "changes are kept in memory alone, a start now would begin empty"
-		                          : "deletes are kept in memory alone, changes are refused, a start "
-		                            "now would begin empty";
+		return wal_serves(wal) ? "changes are kept in memory alone, a start now would begin empty"
+		                       : "deletes are kept in memory alone, changes are refused, a start "
+		                         "now would begin empty";
 	default:
 		return "changes are refused, and deletes are not confirmed, though their keys are gone";
 	}
@@ -386,7 +386,7 @@ static void end_log(struct wal *wal, bool whole)
 	bool marked = wal->files->marked;
 	if (!marked)
 		give_up_numbers(wal);
-	if (whole && !wal->options.serve) {
+	if (whole && !wal_serves(wal)) {
 		stop_log(wal);
 		enter(wal, WAL_STOPPED);
 		say(wal, MSG_ERROR, told(wal));
@@ -470,7 +470,7 @@ static void refuse_for_bound(struct wal *wal)
 /* Under a bound: whether there is more room than what makes changes wait, so that it is not healed for a moment only. */
 static bool has_room(const struct wal *wal, uint64_t besides)
 {
-	struct quota *q = wal->files->quota;
+	struct quota *q = files_bound(wal->files);
 	if (!q)
 		return true;
 	quota_refresh(q);
@@ -479,8 +479,8 @@ static bool has_room(const struct wal *wal, uint64_t besides)
 
 void wal_room_done(struct wal *wal)
 {
-	const struct quota *q = wal->files->quota;
-	if (atomic_load(&wal->tight) && quota_room(q) < wal->options.slack)
+	const struct quota *q = files_bound(wal->files);
+	if (q && atomic_load(&wal->tight) && quota_room(q) < wal->options.slack)
 		refuse_for_bound(wal);
 	atomic_store(&wal->tight, false);
 	atomic_store(&wal->near_told, false);
@@ -516,7 +516,7 @@ static bool try_reserve(struct wal *wal)
 		atomic_store(&wal->snapshot_wanted, true);
 		return true;
 	}
-	if (!wal->options.serve || !mark(wal))
+	if (!wal_serves(wal) || !mark(wal))
 		return false;
 	pthread_mutex_lock(&wal->lock);
 	hold_log(wal);
@@ -534,15 +534,19 @@ static bool try_stopped(struct wal *wal)
 	bool removal = wal->removal;
 	pthread_mutex_unlock(&wal->lock);
 	bool ok = !removal && go_on(wal, &err) == HEARTH_OK;
+	/* It stopped so that no change be lost; meanwhile they are to be served. */
+	bool ends = !ok && !removal && wal_serves(wal);
 	pthread_mutex_lock(&wal->lock);
 	if (ok) {
 		enter(wal, WAL_RESERVE);
 		let_go(wal, WAL_WRITES);
-	} else if (!removal) {
+	} else if (!removal && !ends) {
 		stop_log(wal);
 	}
 	pthread_mutex_unlock(&wal->lock);
-	return ok && try_reserve(wal);
+	if (ends)
+		give_up(wal);
+	return ends || (ok && try_reserve(wal));
 }
 
 static bool try_lost(struct wal *wal)
@@ -604,6 +608,8 @@ static bool try_untrusted(struct wal *wal)
 void heal_try(struct wal *wal)
 {
 	enum wal_state state = wal_state(wal);
+	if (atomic_exchange(&wal->try_now, false))
+		wal->heal_at = 0;
 	if (state == WAL_HEALTHY || atomic_load(&wal->stopping) || clock_mono_us() < wal->heal_at)
 		return;
 	bool better = false;

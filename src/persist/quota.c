@@ -30,8 +30,8 @@ struct quota {
 	struct vfs vfs;
 	const struct vfs *below;
 	int dirfd;
-	uint64_t limit;
-	_Atomic uint64_t used, margin, promise, allowed;
+	_Atomic uint64_t limit; /* 0 = none */
+	_Atomic uint64_t used, margin, promise, allowed, allowed_below;
 	_Atomic bool promised; /* also when the snapshot has taken all of it */
 	pthread_mutex_t lock;  /* of what follows, and of changes of the above */
 	bool stale;            /* a file has gone, or one has less than was counted */
@@ -141,7 +141,7 @@ static void count(struct quota *q)
 		return;
 	atomic_store(&q->used, c.bytes);
 	q->stale = false;
-	if (c.bytes < q->limit)
+	if (c.bytes < atomic_load(&q->allowed_below))
 		atomic_store(&q->allowed, 0);
 }
 
@@ -149,7 +149,10 @@ static void count(struct quota *q)
 
 static uint64_t bound(const struct quota *q, enum kind kind)
 {
-	uint64_t limit = most(q->limit, atomic_load(&q->allowed));
+	uint64_t limit = atomic_load(&q->limit);
+	if (!limit)
+		return UINT64_MAX;
+	limit = most(limit, atomic_load(&q->allowed));
 	uint64_t kept = kind == MANIFEST ? 0 : QUOTA_MANIFEST + atomic_load(&q->margin);
 	if (kind == LOG)
 		kept += atomic_load(&q->promise);
@@ -382,14 +385,17 @@ struct quota *quota_open(const struct vfs *below, int dirfd, uint64_t limit)
 	q->magic = QUOTA_MAGIC;
 	q->below = below;
 	q->dirfd = dirfd;
-	q->limit = limit;
+	atomic_init(&q->limit, limit);
 	q->vfs = (struct vfs){q, quota_openat, quota_close_file, quota_pread, quota_writev, quota_fsync,
 	    quota_fdatasync, quota_fallocate, quota_fstat, quota_renameat, quota_linkat, quota_unlinkat,
 	    quota_mkdirat, quota_flock, quota_list};
 	pthread_mutex_init(&q->lock, NULL);
 	q->stale = true;
 	count(q);
-	if (q->stale) {
+	if (q->stale && !limit) {
+		/* Too much rather than too little, until somebody sets a limit and it can be counted. */
+		atomic_store(&q->used, UINT64_MAX / 4);
+	} else if (q->stale) {
 		int saved = errno;
 		quota_close(&q);
 		errno = saved;
@@ -413,9 +419,14 @@ const struct vfs *quota_vfs(struct quota *q)
 	return &q->vfs;
 }
 
+void quota_set_limit(struct quota *q, uint64_t limit)
+{
+	atomic_store(&q->limit, limit);
+}
+
 uint64_t quota_limit(const struct quota *q)
 {
-	return q->limit;
+	return atomic_load(&q->limit);
 }
 
 uint64_t quota_used(const struct quota *q)
@@ -437,9 +448,20 @@ void quota_refresh(struct quota *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+bool quota_leaves(const struct quota *q, uint64_t used, uint64_t room)
+{
+	uint64_t limit = atomic_load(&q->limit), kept = QUOTA_MANIFEST + atomic_load(&q->margin);
+	return !limit || (kept <= limit && room <= limit - kept && used <= limit - kept - room);
+}
+
 void quota_keep_back(struct quota *q, uint64_t bytes)
 {
 	atomic_store(&q->margin, bytes);
+}
+
+uint64_t quota_kept_back(const struct quota *q)
+{
+	return atomic_load(&q->margin);
 }
 
 void quota_promise(struct quota *q, uint64_t bytes)
@@ -455,7 +477,8 @@ bool quota_promised(const struct quota *q)
 	return atomic_load(&q->promised);
 }
 
-void quota_allow(struct quota *q, uint64_t bytes)
+void quota_allow(struct quota *q, uint64_t bytes, uint64_t below)
 {
-	atomic_store(&q->allowed, atomic_load(&q->used) + bytes);
+	atomic_store(&q->allowed_below, below);
+	atomic_store(&q->allowed, bytes ? atomic_load(&q->used) + bytes : 0);
 }

@@ -378,7 +378,7 @@ static enum hearth_status next_job(void *arg, struct files *files)
 	if (!files_next_to_pack(files, p->number, &p->number, &p->end))
 		return HEARTH_END;
 	/* Under a bound packing, which takes a second copy, is no reason for changes to wait. */
-	const struct quota *q = files->quota;
+	const struct quota *q = files_bound(files);
 	return q && quota_room(q) < quota_limit(q) / 4 + p->end ? HEARTH_END : HEARTH_OK;
 }
 

@@ -206,7 +206,7 @@ static void keep_house(struct wal *wal)
 		make_reserves(wal);
 	if (wal_state(wal) == WAL_HEALTHY)
 		raise_mark(wal);
-	if (wal->files->quota && clock_mono_us() - wal->counted_us >= SECOND_US) {
+	if (files_bound(wal->files) && clock_mono_us() - wal->counted_us >= SECOND_US) {
 		wal->counted_us = clock_mono_us();
 		quota_refresh(wal->files->quota);
 	}

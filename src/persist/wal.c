@@ -65,6 +65,22 @@ void wal_set_fsync(struct wal *wal, enum wal_fsync fsync)
 	wal_tell(wal);
 }
 
+/* Changes are refused or served from the sync thread's next round on; a log that could not be given up may be now. */
+void wal_set_serve(struct wal *wal, bool serve)
+{
+	if (atomic_exchange(&wal->serve, serve) == serve)
+		return;
+	pthread_mutex_lock(&wal->lock);
+	atomic_store(&wal->try_now, true);
+	pthread_cond_signal(&wal->wake);
+	pthread_mutex_unlock(&wal->lock);
+}
+
+bool wal_serves(const struct wal *wal)
+{
+	return atomic_load(&wal->serve);
+}
+
 /* ---- blocks ---- */
 
 uint64_t wal_claim(const struct wal *wal)
@@ -409,7 +425,7 @@ static void note_behind(struct wal *wal)
 /* What is near the bound is told at once: a second of changes may be more than there is room for. */
 static void look_at_room(struct wal *wal)
 {
-	const struct quota *q = wal->files->quota;
+	const struct quota *q = files_bound(wal->files);
 	if (!q || wal_state(wal) != WAL_HEALTHY)
 		return;
 	uint64_t room = quota_room(q), slack = wal->options.slack,
@@ -601,6 +617,7 @@ static void init(
 	wal->magic = WAL_MAGIC;
 	wal->options = *options;
 	atomic_init(&wal->fsync, options->fsync);
+	atomic_init(&wal->serve, options->serve);
 	wal->files = files;
 	wal->taken = start->last_seq;
 	wal->flush_due = start->flush_due;
@@ -636,14 +653,14 @@ static enum hearth_status add_first(
 	files_free_spare(f);
 	if (f->quota)
 		quota_refresh(f->quota);
-	if (f->quota && quota_room(f->quota) < wal->reserve + ROOM_SPARE) {
+	if (files_bound(f) && quota_room(f->quota) < wal->reserve + ROOM_SPARE) {
 		msg(MSG_WARN,
 		    "%s: %llu bytes, which leaves no room under --max-disk %llu: a start takes %llu, then "
 		    "changes "
 		    "are refused until there is room; a larger --max-disk once lets a snapshot make some",
 		    datadir_path(f->dir), (unsigned long long)quota_used(f->quota),
 		    (unsigned long long)quota_limit(f->quota), (unsigned long long)wal->reserve + ROOM_SPARE);
-		quota_allow(f->quota, wal->reserve + ROOM_SPARE + QUOTA_MANIFEST);
+		quota_allow(f->quota, wal->reserve + ROOM_SPARE + QUOTA_MANIFEST, quota_limit(f->quota));
 	}
 	ret->allocated = wal->reserve;
 	enum hearth_status status =

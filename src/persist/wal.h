@@ -93,6 +93,9 @@ uint64_t wal_durable(const struct wal *wal);
 uint64_t wal_published(const struct wal *wal);
 /* Another policy from here on; what it was opened with is in the options. Replies that left before keep what they had. */
 void wal_set_fsync(struct wal *wal, enum wal_fsync fsync);
+/* The same for options.serve. It waits for nothing: the sync thread does what follows from it. */
+void wal_set_serve(struct wal *wal, bool serve);
+bool wal_serves(const struct wal *wal);
 enum wal_state wal_state(const struct wal *wal);
 /* Whether there is a log that goes on, for a snapshot to go with. */
 bool wal_logs(const struct wal *wal);

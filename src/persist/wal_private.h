@@ -52,6 +52,8 @@ struct wal {
 	uint32_t magic;
 	struct wal_options options;
 	_Atomic enum wal_fsync fsync; /* the policy now */
+	_Atomic bool serve;           /* so is this */
+	_Atomic bool try_now;         /* what may help a disk that fails has changed */
 	struct files *files;
 	struct ring *ring;
 	uint64_t limit, reserve; /* bytes after which a segment is left, and that are allocated for it */

@@ -45,6 +45,9 @@ struct store {
 	uint32_t magic;
 	struct store_options options;
 	_Atomic uint64_t memory; /* the bound; options.memory is that of the start */
+	/* So are these. */
+	_Atomic bool no_evict;
+	_Atomic int64_t keep_ttl;
 	const struct policy *policy;
 	struct hash_key hash;
 	struct index index;
@@ -107,7 +110,8 @@ static inline struct region *store_region(const struct store *s, const struct it
 static inline bool store_not_kept(
     const struct store *s, const struct store_key *key, int64_t expiry, int64_t now)
 {
-	return key->not_kept || (expiry && s->options.keep_ttl && expiry - now < s->options.keep_ttl);
+	int64_t least = atomic_load_explicit(&s->keep_ttl, memory_order_relaxed);
+	return key->not_kept || (expiry && least && expiry - now < least);
 }
 
 /* The queue that a linked item stands in. */

@@ -170,7 +170,8 @@ static bool seal_one(struct store *s, uint32_t *open)
 	uint32_t r = *open;
 	if (r == ARENA_NONE || s->arena.region[r].fill == 0)
 		return false;
-	if (s->options.no_evict && region_dead(&s->arena.region[r]) < s->arena.region_size / CLEAN_LEAST)
+	if (atomic_load(&s->no_evict) &&
+	    region_dead(&s->arena.region[r]) < s->arena.region_size / CLEAN_LEAST)
 		return false;
 	arena_seal(&s->arena, r);
 	*open = ARENA_NONE;
@@ -199,7 +200,7 @@ static bool choose(struct store *s, struct victim *v)
 	for (int attempt = 0; attempt < 2; attempt++) {
 		v->region = deadest(s);
 		v->clean = v->region != ARENA_NONE;
-		if (!v->clean && !s->options.no_evict && by_policy(s, &v->queue, &v->region) &&
+		if (!v->clean && !atomic_load(&s->no_evict) && by_policy(s, &v->queue, &v->region) &&
 		    v->region == ARENA_NONE)
 			return true;
 		if (v->region != ARENA_NONE)

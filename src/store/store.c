@@ -49,6 +49,8 @@ struct store *store_open(const struct store_options *options)
 	s->options = *options;
 	s->options.most = most;
 	s->memory = options->memory;
+	s->no_evict = options->no_evict;
+	s->keep_ttl = options->keep_ttl;
 	s->policy = policy_get(options->policy);
 	pthread_mutex_init(&s->reclaim_lock, NULL);
 	pthread_mutex_init(&s->scan.lock, NULL);
@@ -239,6 +241,18 @@ bool store_set_memory(struct store *s, uint64_t memory)
 	if (s->wake)
 		s->wake(s->wake_arg);
 	return true;
+}
+
+void store_set_no_evict(struct store *s, bool no_evict)
+{
+	atomic_store(&s->no_evict, no_evict);
+	if (s->wake)
+		s->wake(s->wake_arg);
+}
+
+void store_set_keep_ttl(struct store *s, int64_t seconds)
+{
+	atomic_store_explicit(&s->keep_ttl, seconds, memory_order_relaxed);
 }
 
 void store_note_expiry(struct store *s, const struct item *it, int64_t expiry)

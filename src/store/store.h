@@ -59,6 +59,9 @@ struct store *store_open(const struct store_options *options);
 void store_close(struct store **store);
 /* From here on it takes so much, evicting where that is less. False: more than `most`. Any thread. */
 bool store_set_memory(struct store *s, uint64_t memory);
+/* options.no_evict and options.keep_ttl from here on; what is there stays as it was decided to be. Any thread. */
+void store_set_no_evict(struct store *s, bool no_evict);
+void store_set_keep_ttl(struct store *s, int64_t seconds);
 /* NULL = none: the store numbers changes by itself. Set before threads call, after recovery. */
 void store_set_observer(struct store *s, store_observe *observe);
 /* Numbers of a store without observer go on behind this one. */

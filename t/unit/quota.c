@@ -227,7 +227,7 @@ static void a_start_beyond_the_bound(void **state)
 	p.vfs = quota_vfs(p.q);
 	assert_true(quota_used(p.q) >= 4 * MIB);
 	assert_int_equal(quota_room(p.q), 0);
-	quota_allow(p.q, QUOTA_MANIFEST + 64 * KIB);
+	quota_allow(p.q, QUOTA_MANIFEST + 64 * KIB, LIMIT);
 	int fd = make(&p, "log-0000000002");
 	assert_true(put(&p, fd, 64 * KIB));
 	assert_false(put(&p, fd, 64 * KIB));
@@ -242,6 +242,57 @@ static void a_start_beyond_the_bound(void **state)
 /* ---- calls that fail ---- */
 
 /* The count errs upwards: what could not be counted is not thought to be free. */
+/* Without a limit it keeps book, so that one may be set while files are open. */
+static void a_limit_may_come_move_and_go(void **state)
+{
+	(void)state;
+	struct place p;
+	place_open(&p, 0);
+	int fd = make(&p, "log-1");
+	assert_true(put(&p, fd, 3 * LIMIT));
+	uint64_t used = quota_used(p.q);
+	assert_true(used >= du(&p) && used < 3 * LIMIT + 64 * KIB);
+	quota_set_limit(p.q, 4 * LIMIT);
+	assert_int_equal(quota_limit(p.q), 4 * LIMIT);
+	assert_int_equal(quota_room(p.q), 4 * LIMIT - QUOTA_MANIFEST - used);
+	assert_true(put(&p, fd, 64 * KIB));
+	quota_set_limit(p.q, LIMIT);
+	assert_int_equal(quota_room(p.q), 0);
+	assert_false(put(&p, fd, 64 * KIB));
+	/* What makes it less, until it is. */
+	quota_allow(p.q, QUOTA_MANIFEST + 256 * KIB, LIMIT / 2);
+	int next = make(&p, "log-2");
+	assert_true(put(&p, next, 128 * KIB));
+	p.vfs->close(p.vfs->ctx, fd);
+	drop(&p, "log-1");
+	quota_refresh(p.q);
+	assert_true(quota_room(p.q) >= LIMIT - QUOTA_MANIFEST - 192 * KIB && quota_room(p.q) < LIMIT);
+	assert_false(put(&p, next, LIMIT));
+	quota_set_limit(p.q, 0);
+	assert_true(put(&p, next, 2 * LIMIT));
+	assert_true(quota_leaves(p.q, UINT64_MAX / 4, LIMIT));
+	p.vfs->close(p.vfs->ctx, next);
+	place_close(&p);
+}
+
+static void a_limit_leaves_what_it_leaves(void **state)
+{
+	(void)state;
+	struct place p;
+	place_open(&p, LIMIT);
+	quota_keep_back(p.q, 64 * KIB);
+	uint64_t all = LIMIT - QUOTA_MANIFEST - quota_kept_back(p.q);
+	assert_true(quota_leaves(p.q, 0, all));
+	assert_false(quota_leaves(p.q, 0, all + 1));
+	assert_true(quota_leaves(p.q, all - 5, 5));
+	assert_false(quota_leaves(p.q, all - 5, 6));
+	assert_false(quota_leaves(p.q, UINT64_MAX, 0));
+	assert_false(quota_leaves(p.q, 0, UINT64_MAX));
+	quota_set_limit(p.q, QUOTA_MANIFEST);
+	assert_false(quota_leaves(p.q, 0, 0));
+	place_close(&p);
+}
+
 static void a_count_that_fails_changes_nothing(void **state)
 {
 	(void)state;
@@ -491,6 +542,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_manifest_and_a_promised_snapshot_find_room),
     cmocka_unit_test(what_is_there_counts_once),
     cmocka_unit_test(a_start_beyond_the_bound),
+    cmocka_unit_test(a_limit_may_come_move_and_go),
+    cmocka_unit_test(a_limit_leaves_what_it_leaves),
     cmocka_unit_test(a_count_that_fails_changes_nothing),
     cmocka_unit_test(many_names_count_once),
     cmocka_unit_test(a_count_is_whole_or_none),
