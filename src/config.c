@@ -469,6 +469,16 @@ bool config_read(struct config *c, int argc, char **argv, const char *file, int 
 	return false;
 }
 
+static bool owns_text(const struct config_row *row)
+{
+	return row->kind == TEXT || row->kind == LIST || row->kind == LINES;
+}
+
+static char **text_of(struct config *c, const struct config_row *row)
+{
+	return (char **)((char *)c + row->at);
+}
+
 bool config_same(const struct config *a, const struct config *b, size_t i)
 {
 	char *of_a = config_show(a, &rows[i]), *of_b = config_show(b, &rows[i]);
@@ -490,17 +500,38 @@ bool config_change(struct config *c, const char *name, const char *value, char r
 		snprintf(ret_why, CONFIG_WHY_MAX, "no option is called so");
 		return false;
 	}
+	if (row->kind == TEXT && !*value) {
+		free(*text_of(c, row));
+		*text_of(c, row) = NULL;
+		c->source[row - rows] = CONFIG_LIVE;
+		return true;
+	}
 	return config_set(c, row, CONFIG_LIVE, value, ret_why);
+}
+
+bool config_copy(struct config *ret_c, const struct config *from)
+{
+	bool ok = true;
+	*ret_c = *from;
+	for (size_t i = 0; i < ROWS; i++) {
+		char **at = owns_text(&rows[i]) ? text_of(ret_c, &rows[i]) : NULL;
+		if (!at || !*at)
+			continue;
+		*at = ok ? strdup(*at) : NULL;
+		ok = *at != NULL;
+	}
+	if (!ok)
+		config_free(ret_c);
+	return ok;
 }
 
 void config_free(struct config *c)
 {
 	for (size_t i = 0; i < ROWS; i++) {
-		if (rows[i].kind == TEXT || rows[i].kind == LIST || rows[i].kind == LINES) {
-			char **at = (char **)((char *)c + rows[i].at);
-			free(*at);
-			*at = NULL;
-		}
+		if (!owns_text(&rows[i]))
+			continue;
+		free(*text_of(c, &rows[i]));
+		*text_of(c, &rows[i]) = NULL;
 	}
 }
 

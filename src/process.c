@@ -90,10 +90,18 @@ static bool log_to(struct process *p, const char *path)
 	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
 	bool ok = fd >= 0 && (!p->become || fchown(fd, p->uid, p->gid) == 0 || geteuid() != 0);
 	ok = ok && dup2(fd, STDERR_FILENO) >= 0;
-	if (!ok)
-		msg(MSG_ERROR, "--log-file %s: %s", path, strerror(errno));
+	int error = errno;
 	if (fd >= 0)
 		close(fd);
+	errno = error;
+	return ok;
+}
+
+static bool log_or_tell(struct process *p, const char *path)
+{
+	bool ok = log_to(p, path);
+	if (!ok)
+		msg(MSG_ERROR, "--log-file %s: %s", path, strerror(errno));
 	return ok;
 }
 
@@ -102,7 +110,7 @@ int process_open_log(struct process *p, const struct config *c)
 	if (!c->log_file)
 		return 0;
 	p->told_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	if (!log_to(p, c->log_file))
+	if (!log_or_tell(p, c->log_file))
 		return HEARTH_EXIT_IOERR;
 	msg_begin_log(c->json); /* it may have been the journal */
 	if (!realpath(c->log_file, p->log_file))
@@ -113,7 +121,27 @@ int process_open_log(struct process *p, const struct config *c)
 void process_reopen_log(struct process *p)
 {
 	if (p->log_file[0])
-		log_to(p, p->log_file);
+		log_or_tell(p, p->log_file);
+}
+
+bool process_move_log(struct process *p, const struct config *c, char *ret_why)
+{
+	char path[sizeof p->log_file];
+	const char *why = NULL;
+
+	if (!c->log_file)
+		why = "where messages went before is closed";
+	else if (c->daemon && c->log_file[0] != '/')
+		why = "not a whole path";
+	else if (!log_to(p, c->log_file))
+		why = strerror(errno);
+	if (why) {
+		snprintf(ret_why, CONFIG_WHY_MAX, "%s", why);
+		return false;
+	}
+	msg_begin_log(c->json);
+	snprintf(p->log_file, sizeof p->log_file, "%s", realpath(c->log_file, path) ? path : "");
+	return true;
 }
 
 /* Where messages went before, once: whoever started it looks there. */

@@ -23,6 +23,8 @@ int process_init(struct process *p, const struct config *c);
 int process_open_log(struct process *p, const struct config *c);
 /* After its file was moved away; a failure is told, where messages went before. */
 void process_reopen_log(struct process *p);
+/* --log-file names another one. False: ret_why says why, of CONFIG_WHY_MAX bytes, and messages go where they went. */
+bool process_move_log(struct process *p, const struct config *c, char *ret_why);
 /* -d: returns in the child; the parent waits and leaves with the child's code. 0 or an exit code. */
 int process_background(struct process *p, const struct config *c);
 /* Gives the data directory, when it is new, and a UNIX socket to the user, and becomes that user. 0 or an

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* msg: see msg.h. The program's name and the form are set before threads start; the verbosity may change at any
+/* msg: see msg.h. The program's name is set before threads start; verbosity and form may change at any
  * time. A message is built on the stack and leaves in one write(2), so that lines of several threads do not mix. */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -33,8 +33,8 @@ static const struct {
 
 static const char *program_name = "hearth";
 static atomic_int verbosity_now;
-static enum form form;
-static bool to_journal;
+static atomic_int form_now; /* enum form */
+static atomic_bool to_journal;
 static const char *before_each;
 
 void msg_init(const char *program, int verbosity)
@@ -67,13 +67,18 @@ static bool is_journal(void)
 
 void msg_begin_log(bool json)
 {
-	form = json ? JSON : TIMED;
-	to_journal = is_journal();
+	atomic_store_explicit(&form_now, json ? JSON : TIMED, memory_order_relaxed);
+	atomic_store_explicit(&to_journal, is_journal(), memory_order_relaxed);
+}
+
+static enum form form_is(void)
+{
+	return (enum form)atomic_load_explicit(&form_now, memory_order_relaxed);
 }
 
 bool msg_is_json(void)
 {
-	return form == JSON;
+	return form_is() == JSON;
 }
 
 /* Length of the well-formed UTF-8 sequence of more than one byte at s, 0 if there is none. C1 controls
@@ -140,19 +145,20 @@ static void stamp(char *out, size_t size)
 }
 
 /* What stands before the text. The journal knows the time and the program. */
-static size_t head(char out[HEAD_MAX], enum msg_level level)
+static size_t head(char out[HEAD_MAX], enum form form, enum msg_level level)
 {
 	char time[48] = "", priority[8] = "";
 	int n;
 	if (form != PLAIN)
 		stamp(time, sizeof time);
-	if (to_journal)
+	bool journal = atomic_load_explicit(&to_journal, memory_order_relaxed);
+	if (journal)
 		snprintf(priority, sizeof priority, "<%d>", levels[level].priority);
 	if (form == JSON)
 		n = snprintf(out, HEAD_MAX,
 		    "%s{\"time\":\"%s\",\"level\":\"%s\",\"program\":\"%.40s\",\"pid\":%ld,\"message\":\"",
 		    priority, time, levels[level].name, program_name, (long)getpid());
-	else if (to_journal)
+	else if (journal)
 		n = snprintf(out, HEAD_MAX, "%s%s", priority, levels[level].prefix);
 	else
 		n = snprintf(out, HEAD_MAX, "%s%s%.40s: %s", time, form == TIMED ? " " : "", program_name,
@@ -178,7 +184,8 @@ void msg(enum msg_level level, const char *fmt, ...)
 	if (before_each && write(STDERR_FILENO, before_each, strlen(before_each)) < 0)
 		return;
 	char escaped[ESCAPED_MAX], line[LINE_MAX_BYTES];
-	size_t len = escape(escaped, text), used = head(line, level);
+	enum form form = form_is(); /* once: it may change meanwhile */
+	size_t len = escape(escaped, text), used = head(line, form, level);
 	if (form == JSON) {
 		used += quote(line + used, escaped, len);
 		line[used++] = '"';
