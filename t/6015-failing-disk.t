@@ -8,30 +8,11 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
-use Hearth::Process qw(sanitizer scratch_dir slurp spawn reap wait_until);
+use Hearth::Failing qw($writes $syncs $changes break_calls mend logs);
+use Hearth::Process qw(sanitizer slurp wait_until);
 use Test::More;
 
 plan skip_all => 'needs strace' if sanitizer();
-
-my $writes = 'write,writev,pwrite64,pwritev';
-my $syncs = 'fsync,fdatasync';
-my $changes = "$writes,fallocate,$syncs";
-
-# From now on these calls on files whose names match fail so. Names may be of files to come.
-sub break_calls
-{
-	my ($daemon, $calls, $error, @names) = @_;
-	my $dir = scratch_dir();
-	my @paths = map { ('-P', $daemon->dir . "/$_") } @names;
-	my $pid = spawn(['strace', '-f', '-y', '-o', "$dir/trace", @paths, '-e', "trace=$changes", '-e',
-		"inject=$calls:error=$error", '-p', $daemon->pid], err => "$dir/err");
-	wait_until('strace to attach', sub { -e "$dir/err" && slurp("$dir/err") =~ /attached/ });
-	select undef, undef, undef, 0.2;
-	return { pid => $pid, trace => "$dir/trace" };
-}
-
-sub mend { my ($broken) = @_; kill 'TERM', $broken->{pid}; return reap($broken->{pid}, 30); }
-sub logs { my ($from, $to) = @_; return map { sprintf 'log-%010d', $_ } $from .. $to; }
 
 # What a command is answered on a connection of its own; '' when the connection is closed instead.
 sub answer { my ($daemon, $command) = @_; return eval { $daemon->client->ask($command) } // ''; }

@@ -329,6 +329,10 @@ static void loading(const struct server *s, struct evhttp_request *req)
 		snprintf(left, sizeof left, ", %.0f s left", load.left);
 	}
 	evhttp_add_header(evhttp_request_get_output_headers(req), "Retry-After", after);
+	if (load.settling) {
+		send_text(req, HTTP_SERVUNAVAIL, "Service Unavailable", "%s\n", SERVER_SETTLING);
+		return;
+	}
 	send_text(req, HTTP_SERVUNAVAIL, "Service Unavailable", "loading %u %%%s\n",
 	    (unsigned)(100 * load.ratio), left);
 }

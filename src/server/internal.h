@@ -23,6 +23,9 @@ struct listener;
 
 #define SERVER_MAGIC 0x53525652u
 
+/* What a start says of itself between loading and serving. */
+#define SERVER_SETTLING "loaded; writing the changed expiry times and marks"
+
 /* An option that server_tune may change, read by any thread. */
 #define SERVER_OPTION(s, field) __atomic_load_n(&(s)->options.field, __ATOMIC_RELAXED)
 
@@ -56,7 +59,8 @@ struct server {
 	uint64_t total_conns, rejected_conns;
 	uint64_t listen_disabled, listen_disabled_us;
 	bool accepting;
-	bool loading; /* atomic: cleared with release when the engine may be asked by any thread */
+	bool loading;  /* atomic: cleared with release when the engine may be asked by any thread */
+	bool settling; /* atomic: all is loaded, and what the start has decided is being written */
 	int64_t load_start_us;
 	uint64_t load_done, load_all, load_items;
 	int64_t load_told_us, load_notified_us; /* the main thread's */

@@ -436,6 +436,7 @@ void metrics_get_load(const struct server *s, struct metrics_load *ret)
 	    .items = __atomic_load_n(&s->load_items, __ATOMIC_RELAXED),
 	    .seconds = (double)(clock_mono_us() - s->load_start_us) / 1e6,
 	    .left = -1,
+	    .settling = __atomic_load_n(&s->settling, __ATOMIC_RELAXED),
 	};
 	/* The two are read one after the other. */
 	if (ret->done_bytes > ret->all_bytes)

@@ -18,6 +18,7 @@ enum metrics_phase { METRICS_LOADING, METRICS_SERVING, METRICS_STOPPING };
 struct metrics_load {
 	uint64_t done_bytes, all_bytes, items;
 	double ratio, seconds, left;
+	bool settling; /* all is loaded; what the start has decided is being written */
 };
 
 /* dirfd: the data directory, whose file system is looked at; stays the caller's; -1 = none. NULL: no memory. */

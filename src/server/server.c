@@ -384,10 +384,11 @@ void server_settling(void *arg)
 	struct server *s = arg;
 	int64_t now = clock_mono_us();
 	CHECK_MAGIC(s, SERVER_MAGIC);
+	__atomic_store_n(&s->settling, true, __ATOMIC_RELAXED);
 	notify_alive();
 	if (now - s->load_notified_us >= NOTIFY_EVERY_US) {
 		s->load_notified_us = now;
-		notify_status("loaded; writing the changed expiry times and marks");
+		notify_status("%s", SERVER_SETTLING);
 		notify_extend(LOAD_SECONDS);
 	}
 	let_others(s);
