@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
+use Hearth::Failing qw($writes break_calls mend logs);
 use Hearth::Http qw(get metrics);
 use Hearth::Process qw(program run sanitizer scratch_dir slurp spew wait_until);
 use IO::Socket::INET;
@@ -115,6 +116,27 @@ sub wrong
 	is($daemon->client->set('k3', 'well'), 'STORED', 'it gets well');
 	$daemon->crash;
 	is($daemon->client->get('k3'), 'well', 'and keeps what it is told');
+	is($daemon->stop, 0, 'it stops in order');
+}
+
+# ---- on-disk-error, when the log has stopped ----
+SKIP: {
+	skip 'no strace under a sanitizer', 7 if sanitizer();
+	my $daemon = Hearth::Daemon->start(args => ['-t', 2, @quiet]);
+	$daemon->client->set('k1', 'old');
+	my $broken = break_calls($daemon, $writes, 'EIO', logs(1, 60));
+	eval { $daemon->client->set('k1', 'new') };
+	wait_until('stopped', sub { persist($daemon)->{state} eq 'stopped' }, 60);
+	like($daemon->client->set('k2', 'x'), qr/^SERVER_ERROR/, 'a stopped log: changes are refused');
+	set_ok($daemon, 'on-disk-error', 'serve');
+	wait_until('untrusted', sub { persist($daemon)->{state} =~ /untrusted|healing/ }, 30);
+	is($daemon->client->set('k2', 'x'), 'STORED', 'on-disk-error serve: a stopped log is given up for changes in memory');
+	set_ok($daemon, 'on-disk-error', 'refuse');
+	wait_until('refused', sub { $daemon->client->set('k3', 'x') =~ /^SERVER_ERROR/ }, 30);
+	is($daemon->client->get('k2'), 'x', 'and back: changes are refused, what was taken is served');
+	mend($broken);
+	wait_until('healthy', sub { persist($daemon)->{state} eq 'healthy' }, 90);
+	is($daemon->crash->client->get('k2'), 'x', 'with the disk well it is kept');
 	is($daemon->stop, 0, 'it stops in order');
 }
 
