@@ -99,17 +99,28 @@ static void all_with_the_prefix_go_and_no_other(void **state)
 
 /* ---- what is done to a key while it is to go ---- */
 
+/* A turn that is about one key; name must last as long as the key. */
+static struct store_key turn(struct engine_worker *w, uint32_t key, char name[32])
+{
+	engine_turn(w);
+	return key_at(w, key, name);
+}
+
+static enum store_result turned(struct place *p, enum store_result r)
+{
+	uint64_t need = engine_need(p->w);
+	engine_turn_end(p->w);
+	engine_await(p->e, need);
+	return r;
+}
+
 static enum store_result arith(struct place *p, uint32_t key, bool vivify)
 {
 	char name[32];
 	struct store_number number;
-	engine_turn(p->w);
-	struct store_key k = key_at(p->w, key, name);
-	struct store_arith a = {.delta = 1, .vivify = vivify, .initial = 7};
-	enum store_result r = engine_arith(p->w, &k, &a, &number);
-	uint64_t need = engine_need(p->w);
-	engine_turn_end(p->w);
-	engine_await(p->e, need);
+	const struct store_key k = turn(p->w, key, name);
+	const struct store_arith a = {.delta = 1, .vivify = vivify, .initial = 7};
+	enum store_result r = turned(p, engine_arith(p->w, &k, &a, &number));
 	assert_true(r != STORE_OK || (number.created && number.value == 7));
 	return r;
 }
@@ -117,43 +128,35 @@ static enum store_result arith(struct place *p, uint32_t key, bool vivify)
 static enum store_result mark(struct place *p, uint32_t key)
 {
 	char name[32];
-	engine_turn(p->w);
-	struct store_key k = key_at(p->w, key, name);
+	const struct store_key k = turn(p->w, key, name);
 	const struct store_mark stale = {.stale = true};
-	enum store_result r = engine_mark(p->w, &k, &stale, NULL, NULL);
-	engine_turn_end(p->w);
-	return r;
+	return turned(p, engine_mark(p->w, &k, &stale, NULL, NULL));
 }
 
 static enum store_result append(struct place *p, uint32_t key, bool vivify)
 {
 	char name[32];
-	engine_turn(p->w);
-	struct store_key k = key_at(p->w, key, name);
-	struct store_put put = {
+	const struct store_key k = turn(p->w, key, name);
+	const struct store_put put = {
 	    .mode = STORE_APPEND, .value = (const uint8_t *)"1", .value_len = 1, .vivify = vivify};
-	enum store_result r = engine_put(p->w, &k, &put, NULL);
-	engine_turn_end(p->w);
-	return r;
+	return turned(p, engine_put(p->w, &k, &put, NULL));
 }
 
 static enum store_result touch(struct place *p, uint32_t key, int64_t expiry)
 {
 	char name[32];
-	engine_turn(p->w);
-	struct store_key k = key_at(p->w, key, name);
-	enum store_result r = engine_touch(p->w, &k, engine_expiry(p->w, expiry), NULL, NULL);
-	engine_turn_end(p->w);
-	return r;
+	const struct store_key k = turn(p->w, key, name);
+	return turned(p, engine_touch(p->w, &k, engine_expiry(p->w, expiry), NULL, NULL));
 }
 
 /* As the drop's thread does, but for the list, which comes later. */
-static void open_drop(struct place *p, struct store_drop *what)
+static void open_drop(struct place *p, struct store_drop *ret_what)
 {
 	struct engine_worker *w = engine_dropper(p->e);
+	*ret_what = (struct store_drop){.prefix = "key-", .len = 4};
 	engine_turn(w);
 	assert_int_equal(engine_drop_room(w), STORE_OK);
-	store_drop_begin(w->thread, what);
+	store_drop_begin(w->thread, ret_what);
 	engine_turn_end(w);
 }
 
@@ -174,7 +177,7 @@ static void what_would_be_changed_is_deleted_instead(void **state)
 	struct place p = place_behind(&g, &options);
 	for (uint32_t key = 1; key <= 9; key++)
 		set(&p, key, key == 6 ? engine_now(p.w) + 30 : 0);
-	struct store_drop what = {.prefix = "key-", .len = 4};
+	struct store_drop what;
 	open_drop(&p, &what);
 	assert_int_equal(arith(&p, 1, false), STORE_NOT_FOUND);
 	assert_int_equal(arith(&p, 2, true), STORE_OK);
@@ -213,15 +216,14 @@ static void what_is_not_there_any_more_gets_a_tombstone(void **state)
 	struct place p = place_make();
 	set(&p, 1, 0);
 	set(&p, 2, 0);
-	struct store_drop what = {.prefix = "key-", .len = 4};
+	struct store_drop what;
 	open_drop(&p, &what);
 	set(&p, 2, 0);
 	struct engine_worker *w = engine_dropper(p.e);
 	static const enum store_result expected[] = {STORE_OK, STORE_EXISTS, STORE_NOT_FOUND};
 	for (uint32_t key = 1; key <= 3; key++) {
 		char name[32];
-		engine_turn(w);
-		struct store_key k = key_at(w, key, name);
+		const struct store_key k = turn(w, key, name);
 		uint64_t before = ring_last(wal_ring(p.e->wal));
 		assert_int_equal(engine_drop_key(w, &k), expected[key - 1]);
 		/* Evicted since it was listed, the disk may have it. */
@@ -339,20 +341,37 @@ static void nothing_old_outlives_it(void **state)
 
 /* ---- what can go wrong ---- */
 
+static struct place place_to_fail(struct gate *g)
+{
+	const struct engine_options options = engine_defaults();
+	return place_behind(g, &options);
+}
+
+static void sleep_ms(long ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+	nanosleep(&t, NULL);
+}
+
+/* All keys are there and going, and the log is held, for which their drop waits. */
+static struct place place_that_waits(struct gate *g, struct end *end)
+{
+	struct place p = place_to_fail(g);
+	fill_keys(&p, KEYS);
+	gate_set(g, true);
+	assert_int_equal(begin(&p, end, "key-", false, false), HEARTH_OK);
+	return p;
+}
+
 static void it_waits_for_the_log_and_is_given_up_when_that_fails(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct engine_options options = engine_defaults();
-	struct place p = place_behind(&g, &options);
-	fill_keys(&p, KEYS);
-	gate_set(&g, true);
 	struct end end;
-	assert_int_equal(begin(&p, &end, "key-", false, false), HEARTH_OK);
+	struct place p = place_that_waits(&g, &end);
 	assert_int_equal(begin(&p, &(struct end){0}, "key-", false, false), HEARTH_BUSY);
 	/* It does not run ahead of the log, whose ring is for requests. */
-	struct timespec t = {0, 300000000};
-	nanosleep(&t, NULL);
+	sleep_ms(300);
 	assert_in_range(ring_last(wal_ring(p.e->wal)) - wal_written(p.e->wal), 1, KEYS - 1);
 	g.fail_writes = g.fail_creates = -1;
 	gate_set(&g, false);
@@ -371,8 +390,7 @@ static void without_its_snapshot_it_is_no_success(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct engine_options options = engine_defaults();
-	struct place p = place_behind(&g, &options);
+	struct place p = place_to_fail(&g);
 	set(&p, 1, 0);
 	/* As if something had been evicted. */
 	p.e->evicted_published = UINT64_MAX;
@@ -394,16 +412,10 @@ static void stopping_ends_it(void **state)
 {
 	(void)state;
 	struct gate g;
-	struct engine_options options = engine_defaults();
-	struct place p = place_behind(&g, &options);
-	fill_keys(&p, KEYS);
-	gate_set(&g, true);
 	struct end end;
-	assert_int_equal(begin(&p, &end, "key-", false, false), HEARTH_OK);
-	while (!g.waits) {
-		struct timespec t = {0, 1000000};
-		nanosleep(&t, NULL);
-	}
+	struct place p = place_that_waits(&g, &end);
+	while (!g.waits)
+		sleep_ms(1);
 	background_stop(p.e);
 	assert_int_equal(end.state.status, HEARTH_BUSY);
 	assert_true(end.state.ended && end.state.items < KEYS);
