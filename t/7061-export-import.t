@@ -4,6 +4,7 @@
 # arrive with every byte, flag and second; what is no item is named with its line.
 use strict;
 use warnings;
+use feature 'state';
 use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Files qw(newest);
@@ -26,6 +27,22 @@ sub import_ok
 	is($code, $expected, $what) or diag $err;
 	return ({ %{ decode_json($out) } }, $err);
 }
+
+# The same for a file of these contents, into this server.
+sub import_file
+{
+	my ($expected, $what, $server, $format, $content, @args) = @_;
+	state $files = scratch_dir();
+	my $file = "$files/file";
+	spew($file, $content);
+	my ($sum, $err) = import_ok($expected, $what, '--format', $format, '--server', at($server), @args, $file);
+	return ($sum, $err, $file);
+}
+
+sub empty { my ($server) = @_; $server->client->ask("flush_all\r\n"); return; }
+
+# What it prints on a terminal.
+sub on_terminal { my (@args) = @_; return run(['script', '-qec', join(' ', program('hearth'), @args), '/dev/null'], env => { TERM => 'xterm' }); }
 
 # ---- items that break what is written carelessly ----
 my $now = time;
@@ -132,11 +149,11 @@ sub round_trip
 		($code, $out, $err) = hearth('export', '--format', $format, @from);
 		is("$code$err", '0', "export --format $format, $what");
 		$text{$what}{$format} = join '', sort split /^/, $out;
-		spew("$dir/file", $out);
+		my $exported = $out;
 		unlike($out, qr/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/, 'without control bytes') if $format ne 'text';
 		for my $to ($target, $back) {
-			$to->client->ask("flush_all\r\n");
-			($sum, $err) = import_ok(0, "import --format $format", '--format', $format, '--server', at($to), "$dir/file");
+			empty($to);
+			($sum, $err) = import_file(0, "import --format $format", $to, $format, $exported);
 			is("$sum->{stored} $sum->{skipped} $sum->{refused} $sum->{invalid}$err", "$n 0 0 0", 'all of it');
 			is(wrong($to->client), '', 'and right');
 		}
@@ -154,11 +171,11 @@ round_trip('a stopped directory', $daemon->dir);
 my $text = scratch_dir() . '/text';
 ($code, $out) = hearth('export', '--format', 'text', $daemon->dir);
 spew($text, $out);
-$back->client->ask("flush_all\r\n");
+empty($back);
 my $answers = $back->client->stream($out);
 is($answers =~ s/STORED\r\n|HD\r\n//gr, '', 'memcached takes the commands as they are');
 is(wrong($back->client), '', 'and they are right');
-$target->client->ask("flush_all\r\n");
+empty($target);
 ($code, $out, $err) = run([program('hearth'), 'import', '--format', 'text', '--server', at($target), '-'], in => $text);
 is("$code$err", '0', 'from standard input');
 like($out, qr/^$n stored \(\d+ bytes\), 0 skipped, 0 expired, 0 refused, 0 invalid, in [\d.]+ s\n\z/, 'a summary for people');
@@ -174,15 +191,14 @@ like($relative, qr/^set gr\xc3\xbc\xc3\x9fe 77 \Q@{[$now + 40 * 86_400]}\E /m, '
 my $old = Hearth::Daemon->start(program => '/usr/bin/memcached');
 $old->client->set("t$_", "v$_", flags => $_, exptime => $now + 900) for 1 .. 30;
 ($code, $out) = run(['/usr/share/memcached/scripts/memcached-tool', at($old), 'dump']);
-spew("$dir/tool", $out);
-$target->client->ask("flush_all\r\n");
-($sum) = import_ok(0, 'what memcached-tool dump printed', '--format', 'text', '--server', at($target), "$dir/tool");
+empty($target);
+($sum) = import_file(0, 'what memcached-tool dump printed', $target, 'text', $out);
 is($sum->{stored}, 30, 'is imported');
 is_deeply($target->client->gets('t7')->{flags}, 7, 'with flags');
 
 # ---- --skip-existing, --prefix ----
 my $c = $target->client;
-$c->ask("flush_all\r\n");
+empty($target);
 $c->set('user:1', 'mine');
 ($code, $out) = hearth('export', $daemon->dir);
 spew("$dir/all", $out);
@@ -207,23 +223,23 @@ for my $option (['--rate', 200], ['--byte-rate', 20_000]) {
 }
 
 # ---- on a terminal a line says how far it is; nowhere else ----
-($code, $out, $err) = run(['script', '-qec', join(' ', program('hearth'), 'import', '--rate', 100, '--server', at($target), "$dir/rate"), '/dev/null'], env => { TERM => 'xterm' });
+my @slowly = ('import', '--rate', 100, '--server', at($target));
+($code, $out, $err) = on_terminal(@slowly, "$dir/rate");
 is($code, 0, 'import on a terminal') or diag $err;
 like($out, qr{importing \[#+-*\] \d+ %, \d+ KiB, \d+ KiB/s, \d+ s left\e\[K\r}, 'a bar, the rate and the time left');
 like($out, qr/\e\[K200 stored /, 'which is taken away in the end');
 spew("$dir/broken", slurp("$dir/rate") . "no item\n");
-(undef, $out) = run(['script', '-qec', join(' ', program('hearth'), 'import', '--rate', 100, '--server', at($target), "$dir/broken"), '/dev/null'], env => { TERM => 'xterm' });
+(undef, $out) = on_terminal(@slowly, "$dir/broken");
 like($out, qr/left\e\[K\r\e\[Khearth: error: \S+, line 201: no JSON/, 'a message takes it away, too');
-($code, $out, $err) = run([program('hearth'), 'import', '--rate', 100, '--server', at($target), "$dir/rate"]);
+($code, $out, $err) = hearth(@slowly, "$dir/rate");
 is("$code$err", '0', 'elsewhere nothing');
 
 # ---- what has expired, what is refused ----
-spew("$dir/expired", qq({"key":"e","value":"x","exp":1}\n{"key":"l","value":"x","exp":@{[time + 100]}}\n{"key":"t","value":"x","ttl":50}\n));
-($sum) = import_ok(0, 'expired items', '--server', at($target), "$dir/expired");
+my $expired = qq({"key":"e","value":"x","exp":1}\n{"key":"l","value":"x","exp":@{[time + 100]}}\n{"key":"t","value":"x","ttl":50}\n);
+($sum) = import_file(0, 'expired items', $target, 'ndjson', $expired);
 is("$sum->{stored} $sum->{expired}", '2 1', 'are counted');
 like($c->ask("mg t t\r\n"), qr/^HD t(?:50|4\d)$/, 'a ttl counts from now');
-spew("$dir/far", qq({"key":"far","value":"x","exp":4102444800}\n));
-import_ok(0, 'an expiry after 2038', '--server', at($_), "$dir/far") for $target, $back;
+import_file(0, 'an expiry after 2038', $_, 'ndjson', qq({"key":"far","value":"x","exp":4102444800}\n)) for $target, $back;
 my ($left) = $c->ask("mg far t\r\n") =~ /t(\d+)/;
 cmp_ok(abs($left - 4_102_444_800 + time), '<=', 10, 'Hearth takes it');
 ($left) = $back->client->ask("mg far t\r\n") =~ /t(\d+)/;
@@ -240,9 +256,8 @@ for my $to ($small, Hearth::Daemon->start(args => ['-I', '512k'])) {
 sub bad
 {
 	my ($format, $content, $line, $why, $stored) = @_;
-	spew("$dir/bad", $content);
-	my ($s, $e) = import_ok(65, "$format: $why", '--format', $format, '--server', at($target), "$dir/bad");
-	like($e, qr/^hearth: error: \Q$dir\E\/bad, line $line: .*$why/m, "in line $line");
+	my ($s, $e, $file) = import_file(65, "$format: $why", $target, $format, $content);
+	like($e, qr/^hearth: error: \Q$file\E, line $line: .*$why/m, "in line $line");
 	is($s->{stored}, $stored, "$stored are stored all the same");
 	unlike($e, qr/[\x00-\x09\x0b-\x1f\x7f]/, 'no control byte in the message');
 	return;
@@ -283,8 +298,7 @@ bad('text', "ms ??? 1 b\r\nx\r\n", 1, 'neither set', 0);
 bad('text', "ms good 1 Q\r\nx\r\n", 1, 'neither set', 0);
 bad('text', "set " . 'k' x 251 . " 0 0 1\r\nx\r\nset good 0 0 1\r\nx\r\n", 1, '251 bytes', 1);
 bad('text', "set a\0b 0 0 1\r\nx\r\n", 1, 'neither set', 0);
-spew("$dir/bad", "no json\n" x 100);
-($sum, $err) = import_ok(65, 'many bad lines', '--server', at($target), "$dir/bad");
+($sum, $err) = import_file(65, 'many bad lines', $target, 'ndjson', "no json\n" x 100);
 is($sum->{invalid}, 100, 'all are counted');
 is($err =~ tr/\n//, 21, 'and the first are named');
 
@@ -292,8 +306,7 @@ is($err =~ tr/\n//, 21, 'and the first are named');
 sub good
 {
 	my ($format, $content, $key, $value) = @_;
-	spew("$dir/good", $content);
-	import_ok(0, "$format: $key", '--format', $format, '--server', at($target), "$dir/good");
+	import_file(0, "$format: $key", $target, $format, $content);
 	is($c->get($key), $value, 'is there');
 	return;
 }
@@ -326,6 +339,7 @@ is($sum->{stored} + $sum->{skipped}, 20_000, 'all of it');
 cmp_ok($sum->{skipped}, '>=', 1000, 'some were there');
 is($victim->client->stats->{curr_items}, 20_000, 'no item is missing');
 
+spew("$dir/expired", $expired);
 # A server of before meta commands, and one that answers what none should.
 for my $answer ("ERROR\r\n", "SERVER_ERROR \e[31mno\r\n", '') {
 	my $port = Hearth::Daemon::free_port();
