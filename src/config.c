@@ -370,10 +370,17 @@ static const char *look_ahead(struct config *c, int argc, char **argv)
 	return file;
 }
 
+static void reset_extended(struct config *c)
+{
+	c->server.maxconns_fast = true;
+	c->server.idle_timeout = c->server.watch_kib = c->server.buffers_mib = 0;
+}
+
 static void set_presets(struct config *c)
 {
 	char why[CONFIG_WHY_MAX];
-	*c = (struct config){.server.maxconns_fast = true};
+	*c = (struct config){0};
+	reset_extended(c);
 	for (size_t i = 0; i < ROWS; i++) {
 		if (rows[i].preset)
 			CHECK(config_set(c, &rows[i], CONFIG_PRESET, rows[i].preset, why));
@@ -506,7 +513,14 @@ bool config_change(struct config *c, const char *name, const char *value, char r
 		c->source[row - rows] = CONFIG_LIVE;
 		return true;
 	}
-	return config_set(c, row, CONFIG_LIVE, value, ret_why);
+	const struct server_options before = c->server;
+	if (row->kind == EXTENDED)
+		reset_extended(c);
+	if (config_set(c, row, CONFIG_LIVE, value, ret_why))
+		return true;
+	if (row->kind == EXTENDED)
+		c->server = before;
+	return false;
 }
 
 bool config_copy(struct config *ret_c, const struct config *from)

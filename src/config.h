@@ -82,7 +82,8 @@ bool config_same(const struct config *a, const struct config *b, size_t i);
 char *config_value(const struct config *c, size_t i);
 /* Another one that says the same, for config_free. False: no memory, and there is nothing to free. */
 bool config_copy(struct config *ret_c, const struct config *from);
-/* One option by its long name; a text that is empty is not set any more. False: ret_why says why, and c is as it was. */
+/* One option by its long name; a text that is empty is not set any more, and an extended
+ * option that is not named has its default. False: ret_why says why, and c is as it was. */
 bool config_change(struct config *c, const char *name, const char *value, char ret_why[CONFIG_WHY_MAX]);
 
 #endif

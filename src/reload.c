@@ -25,6 +25,16 @@ static bool take_server(struct reload *r, const struct config *next, char ret_wh
 	return server_tune(r->server, &next->server);
 }
 
+/* The rest of it is told to be without effect, or is laid out at the start. */
+static bool take_extended(struct reload *r, const struct config *next, char ret_why[SERVER_WHY_MAX])
+{
+	const struct server_options *now = &r->config->server, *o = &next->server;
+	if (o->watch_kib == now->watch_kib && o->buffers_mib == now->buffers_mib)
+		return take_server(r, next, ret_why);
+	snprintf(ret_why, SERVER_WHY_MAX, "watcher_logbuf_size and read_buf_mem_limit need a restart");
+	return false;
+}
+
 static bool take_engine(struct reload *r, const struct config *next, char ret_why[SERVER_WHY_MAX])
 {
 	(void)ret_why;
@@ -50,6 +60,11 @@ static bool take_bound(struct reload *r, const struct config *next, char ret_why
 static bool take_http(struct reload *r, const struct config *next, char ret_why[SERVER_WHY_MAX])
 {
 	return server_move_http(r->server, &next->server, ret_why);
+}
+
+static bool take_cluster(struct reload *r, const struct config *next, char ret_why[SERVER_WHY_MAX])
+{
+	return server_move_cluster(r->server, &next->server, ret_why);
 }
 
 static bool take_log_file(struct reload *r, const struct config *next, char ret_why[SERVER_WHY_MAX])
@@ -86,6 +101,7 @@ static const struct live {
     {"conn-limit", take_server},
     {"max-reqs-per-event", take_server},
     {"listen-backlog", take_server},
+    {"extended", take_extended},
     {"protocol", take_server},
     {"disable-flush-all", take_server},
     {"disable-dumping", take_server},
@@ -103,6 +119,7 @@ static const struct live {
     {"max-downtime", take_engine},
     {"on-disk-error", take_engine},
     {"scrub-interval", take_engine},
+    {"cluster-file", take_cluster},
     {"log-file", take_log_file},
     {"log-format", take_log_format},
     {"stop-timeout", take_as_it_is},

@@ -37,6 +37,22 @@ wait_until('the message', sub { $daemon->errors =~ /line 2: one\.example:11211: 
 is(answer($client), "13\none.example|10.0.0.1|11211\n", 'a wrong one changes nothing');
 is($daemon->stop, 0, 'stops in order');
 
+# ---- another file, while it runs ----
+my $conf = scratch_dir() . '/hearth.conf';
+spew($conf, "keep = 1\n");
+$daemon = Hearth::Daemon->start(dir => 'none', args => ['--config', $conf]);
+$client = $daemon->client;
+spew("$file-2", "20\nnew.example||1\n");
+for (["cluster-file = $file-2\n", "20\nnew.example||1\n", "now $file-2"], ["cluster-file = $file\n", "20\nnew.example||1\n", 'line 2: one.example:11211: must be'],
+	["keep = 1\n", 'ERROR', 'now none']) {
+	my ($text, $want, $told) = @$_;
+	spew($conf, $text);
+	kill 'HUP', $daemon->pid;
+	wait_until('HUP', sub { $daemon->errors =~ /cluster-file[^\n]*: \Q$told\E|cluster-file: \Q$told\E.*read again/s });
+	is(answer($client), $want, "HUP: $told");
+}
+is($daemon->stop, 0, 'stops in order');
+
 my %wrong = (
 	'' => qr/line 1: must be a version/, "x\na|b|1\n" => qr/line 1: must be a version/, "1\n" => qr/two lines/,
 	"1\na|b|1\nmore\n" => qr/two lines/, "1\na|b\n" => qr/line 2: a\|b: must be/, "1\na|b|70000\n" => qr/line 2/,

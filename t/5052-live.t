@@ -197,6 +197,20 @@ SKIP: {
 	like($out, qr/^LISTEN\s+\d+\s+17\s/, 'and is the kernel\'s');
 }
 
+my $silent = $daemon->client;
+$silent->ask("version\r\n");
+set_ok($daemon, 'extended', 'idle_timeout=1,no_maxconns_fast');
+is(join(' ', @{ $client->stats('settings') }{qw(idle_timeout maxconns_fast)}), '1 no', 'extended is shown');
+is($silent->line, undef, 'idle_timeout: a silent connection is closed');
+set_refused($daemon, 'extended', 'read_buf_mem_limit=1', qr/read_buf_mem_limit need a restart/);
+set_refused($daemon, 'extended', 'idle_timeout=x', qr/idle_timeout: not a number/);
+is($daemon->client->stats('settings')->{idle_timeout}, 1, 'and what was stays');
+set_ok($daemon, 'extended', 'maxconns_fast');
+$client = $daemon->client;
+sleep 3.5;
+is($client->get('k'), 'v', 'without it a silent one stays');
+is($client->stats('settings')->{idle_timeout}, 0, 'and it is off');
+
 # ---- messages ----
 my $mark = length $daemon->errors;
 set_ok($daemon, 'log-format', 'json');

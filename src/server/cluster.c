@@ -4,15 +4,16 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/msg.h"
 
 struct cluster {
-	char *path; /* absolute: the daemon may go elsewhere */
+	char *path; /* absolute: the daemon may go elsewhere; NULL = no file */
 	pthread_mutex_t lock;
-	char *answer; /* under the lock */
+	char *answer; /* under the lock; NULL = none */
 };
 
 /* At most CLUSTER_MAX bytes, ended by 0; NULL and errno. */
@@ -61,67 +62,71 @@ static bool is_node(const char *text)
 	return is_number(port + 1, 65535);
 }
 
-/* The answer, or NULL: told. */
-static char *make_answer(const char *path, char *text)
+__attribute__((format(printf, 2, 3))) static char *wrong(char why[CLUSTER_WHY_MAX], const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(why, CLUSTER_WHY_MAX, format, args);
+	va_end(args);
+	return NULL;
+}
+
+/* The answer, or NULL and why. */
+static char *make_answer(char *text, char why[CLUSTER_WHY_MAX])
 {
 	char *rest = text, *version = strsep(&rest, "\n"), *nodes = rest ? strsep(&rest, "\n") : NULL,
 	     *answer;
 	version[strcspn(version, "\r")] = 0;
-	if (!is_number(version, UINT32_MAX)) {
-		msg(MSG_ERROR, "--cluster-file %s, line 1: must be a version, a number", path);
-		return NULL;
-	}
-	if (!nodes || !nodes[strspn(nodes, " \r")] || (rest && rest[strspn(rest, "\r\n")])) {
-		msg(MSG_ERROR, "--cluster-file %s: must be two lines, a version and nodes", path);
-		return NULL;
-	}
+	if (!is_number(version, UINT32_MAX))
+		return wrong(why, "line 1: must be a version, a number");
+	if (!nodes || !nodes[strspn(nodes, " \r")] || (rest && rest[strspn(rest, "\r\n")]))
+		return wrong(why, "must be two lines, a version and nodes");
 	char *list = calloc(1, strlen(nodes) + 2);
 	nodes[strcspn(nodes, "\r")] = 0;
 	for (char *at = nodes, *node; list && (node = strsep(&at, " ")) != NULL;) {
 		if (!*node)
 			continue;
 		if (!is_node(node)) {
-			msg(MSG_ERROR, "--cluster-file %s, line 2: %s: must be host|ip|port", path, node);
+			wrong(why, "line 2: %.100s: must be host|ip|port", node);
 			free(list);
 			return NULL;
 		}
 		strcat(strcat(list, *list ? " " : ""), node);
 	}
 	size_t len = list ? strlen(version) + 1 + strlen(list) + 1 : 0;
-	if (!list ||
-	    asprintf(&answer, "CONFIG cluster 0 %zu\r\n%s\n%s\n\r\nEND\r\n", len, version, list) < 0) {
-		msg(MSG_ERROR, "--cluster-file %s: no memory", path);
-		answer = NULL;
-	}
+	if (!list || asprintf(&answer, "CONFIG cluster 0 %zu\r\n%s\n%s\n\r\nEND\r\n", len, version, list) < 0)
+		answer = wrong(why, "no memory");
 	free(list);
 	return answer;
 }
 
-static char *read_answer(const char *path)
+static char *read_answer(const char *path, char why[CLUSTER_WHY_MAX])
 {
 	char *text = slurp(path);
-	if (!text) {
-		msg(MSG_ERROR, "--cluster-file %s: %s", path, strerror(errno));
-		return NULL;
-	}
-	char *answer = make_answer(path, text);
+	if (!text)
+		return wrong(why, "%s", strerror(errno));
+	char *answer = make_answer(text, why);
 	free(text);
 	return answer;
 }
 
+static void take_answer(struct cluster *c, char *answer)
+{
+	pthread_mutex_lock(&c->lock);
+	char *old = c->answer;
+	c->answer = answer;
+	pthread_mutex_unlock(&c->lock);
+	free(old);
+}
+
 struct cluster *cluster_open(const char *path)
 {
-	char *answer = read_answer(path);
-	struct cluster *c = answer ? calloc(1, sizeof *c) : NULL;
-	if (!c) {
-		free(answer);
-		return NULL;
-	}
-	c->path = realpath(path, NULL);
-	c->answer = answer;
-	pthread_mutex_init(&c->lock, NULL);
-	if (!c->path) {
-		msg(MSG_ERROR, "--cluster-file %s: %s", path, strerror(errno));
+	char why[CLUSTER_WHY_MAX] = "no memory";
+	struct cluster *c = calloc(1, sizeof *c);
+	if (c)
+		pthread_mutex_init(&c->lock, NULL);
+	if (!c || (path && !cluster_move(c, path, why))) {
+		msg(MSG_ERROR, "--cluster-file %s: %s", path ? path : "", why);
 		cluster_close(&c);
 	}
 	return c;
@@ -139,23 +144,41 @@ void cluster_close(struct cluster **cluster)
 	free(c);
 }
 
+bool cluster_move(struct cluster *c, const char *path, char ret_why[CLUSTER_WHY_MAX])
+{
+	char *answer = path ? read_answer(path, ret_why) : NULL;
+	char *absolute = answer ? realpath(path, NULL) : NULL;
+	if (answer && !absolute)
+		wrong(ret_why, "%s", strerror(errno));
+	if (path && !absolute) {
+		free(answer);
+		return false;
+	}
+	free(c->path);
+	c->path = absolute;
+	take_answer(c, answer);
+	return true;
+}
+
 void cluster_reload(struct cluster *c)
 {
-	char *answer = read_answer(c->path);
-	if (!answer)
+	char why[CLUSTER_WHY_MAX];
+	if (!c->path)
 		return;
-	pthread_mutex_lock(&c->lock);
-	char *old = c->answer;
-	c->answer = answer;
-	pthread_mutex_unlock(&c->lock);
-	free(old);
+	char *answer = read_answer(c->path, why);
+	if (!answer) {
+		msg(MSG_ERROR, "--cluster-file %s: %s", c->path, why);
+		return;
+	}
+	take_answer(c, answer);
 	msg(MSG_INFO, "--cluster-file %s: read anew", c->path);
 }
 
-bool cluster_print(struct cluster *c, struct buf *out)
+bool cluster_print(struct cluster *c, struct buf *out, bool *ret_any)
 {
 	pthread_mutex_lock(&c->lock);
-	bool ok = buf_append(out, c->answer, strlen(c->answer));
+	*ret_any = c->answer != NULL;
+	bool ok = !c->answer || buf_append(out, c->answer, strlen(c->answer));
 	pthread_mutex_unlock(&c->lock);
 	return ok;
 }

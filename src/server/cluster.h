@@ -10,16 +10,19 @@
 #include <stdbool.h>
 #include "base/buf.h"
 
-#define CLUSTER_MAX (64 * 1024) /* bytes of the file */
+#define CLUSTER_MAX     (64 * 1024) /* bytes of the file */
+#define CLUSTER_WHY_MAX 160
 
 struct cluster;
 
-/* Reads the file. NULL: what is wrong has been told in one line. */
+/* Reads the file; path NULL: there is none. NULL: what is wrong has been told in one line. */
 struct cluster *cluster_open(const char *path);
+/* Reads another file from here on, or none. False: ret_why, and the one that was read before stays. */
+bool cluster_move(struct cluster *c, const char *path, char ret_why[CLUSTER_WHY_MAX]);
 void cluster_close(struct cluster **cluster);
 /* Reads the file anew. A wrong one is told; what was read before stays. */
 void cluster_reload(struct cluster *c);
-/* Appends the whole answer. False: no memory. */
-bool cluster_print(struct cluster *c, struct buf *out);
+/* Appends the whole answer; *ret_any: there is one. False: no memory. */
+bool cluster_print(struct cluster *c, struct buf *out, bool *ret_any);
 
 #endif

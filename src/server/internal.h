@@ -41,9 +41,9 @@ struct server {
 	struct watch *watch;
 	struct detail *detail;
 	struct latency *latency;
-	struct cluster *cluster; /* NULL without --cluster-file */
-	bool detail_on;          /* atomic */
-	bool observed; /* atomic: somebody is told what requests do to keys; written under the lock */
+	struct cluster *cluster;
+	bool detail_on; /* atomic */
+	bool observed;  /* atomic: somebody is told what requests do to keys; written under the lock */
 	struct event *signals[5];
 	struct server_hooks hooks;
 	struct event *tick;

@@ -171,14 +171,15 @@ static enum step run_detail(struct conn *c, const struct request *req, enum repl
 
 static enum step run_config(struct conn *c, const struct request *req, enum reply_id *ret_reply)
 {
-	struct cluster *cluster = c->worker->server->cluster;
+	bool any;
 	*ret_reply = REPLY_ERROR;
-	if (!cluster || req->n_keys != 2 || !parse_is(&req->keys[0], "get") ||
-	    !parse_is(&req->keys[1], "cluster"))
+	if (req->n_keys != 2 || !parse_is(&req->keys[0], "get") || !parse_is(&req->keys[1], "cluster"))
 		return STEP_DONE;
-	*ret_reply = REPLY_NONE;
-	return cluster_print(cluster, &c->out.copied) && session_room(c, SESSION_ROOM) ? STEP_DONE
-	                                                                               : STEP_CLOSE;
+	if (!cluster_print(c->worker->server->cluster, &c->out.copied, &any) ||
+	    !session_room(c, SESSION_ROOM))
+		return STEP_CLOSE;
+	*ret_reply = any ? REPLY_NONE : REPLY_ERROR;
+	return STEP_DONE;
 }
 
 /* With a number it is on for so many seconds, and shows what there is either way. */

@@ -126,8 +126,7 @@ static void on_hangup(evutil_socket_t sig, short what, void *arg)
 	(void)what;
 	/* A terminal that goes away is no reason to stop. */
 	notify_reloading();
-	if (s->cluster)
-		cluster_reload(s->cluster);
+	cluster_reload(s->cluster);
 	if (s->hooks.reload)
 		s->hooks.reload(s->hooks.arg);
 	notify_ready();
@@ -203,7 +202,8 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 	}
 	s->magic = SERVER_MAGIC;
 	s->options = *options;
-	s->options.http = NULL; /* which may change: s->http says whether it is on */
+	/* These may change, and live in s->http and s->cluster. */
+	s->options.http = s->options.cluster_file = NULL;
 	s->dirfd = -1;
 	s->verbosity = options->verbosity;
 	s->start_us = clock_mono_us();
@@ -221,7 +221,7 @@ enum server_status server_bind(struct server **ret_server, const struct server_o
 		msg(MSG_ERROR, "no memory for the server");
 		return SERVER_SYSTEM;
 	}
-	if (options->cluster_file && !(s->cluster = cluster_open(options->cluster_file)))
+	if (!(s->cluster = cluster_open(options->cluster_file)))
 		return SERVER_USAGE;
 	s->base = event_base_new();
 	if (!s->base || !add_signals(s)) {
@@ -255,6 +255,12 @@ bool server_tune(struct server *s, const struct server_options *next)
 	__atomic_store_n(&o->no_evict, next->no_evict, __ATOMIC_RELAXED);
 	__atomic_store_n(&o->no_cas, next->no_cas, __ATOMIC_RELAXED);
 	__atomic_store_n(&o->protocol, next->protocol, __ATOMIC_RELAXED);
+	__atomic_store_n(&o->maxconns_fast, next->maxconns_fast, __ATOMIC_RELAXED);
+	if (o->idle_timeout != next->idle_timeout) {
+		__atomic_store_n(&o->idle_timeout, next->idle_timeout, __ATOMIC_RELAXED);
+		for (unsigned i = 0; i < s->n_workers; i++)
+			worker_tell(&s->workers[i]);
+	}
 	if (o->backlog != next->backlog) {
 		__atomic_store_n(&o->backlog, next->backlog, __ATOMIC_RELAXED);
 		listener_set_backlog(s->listener);
@@ -294,6 +300,11 @@ enum server_status server_http(struct server *s, int dirfd)
 	if (status != SERVER_OK)
 		msg(MSG_ERROR, "--http: %s", why);
 	return status;
+}
+
+bool server_move_cluster(struct server *s, const struct server_options *next, char *ret_why)
+{
+	return cluster_move(s->cluster, next->cluster_file, ret_why);
 }
 
 bool server_move_http(struct server *s, const struct server_options *next, char *ret_why)

@@ -79,10 +79,13 @@ struct server_hooks {
 };
 #define SERVER_WHY_MAX 256
 void server_set_hooks(struct server *s, const struct server_hooks *hooks);
-/* From here on these are as in next, and nothing else of it counts: connections, backlog, requests a turn, what is refused, what
+/* From here on these are as in next, and nothing else of it counts: connections, what
+ * becomes of one too many and of silent ones, backlog, requests a turn, what is refused, what
  * is spoken by those that have said nothing yet, verbosity, and what is only shown. False, and told: no descriptors for so many
  * connections; nothing has changed then. */
 bool server_tune(struct server *s, const struct server_options *next);
+/* The nodes of another cluster_file, or of none. False: ret_why, of SERVER_WHY_MAX bytes; they are those of before. */
+bool server_move_cluster(struct server *s, const struct server_options *next, char *ret_why);
 /* HTTP where next says, or nowhere. False: ret_why, of SERVER_WHY_MAX bytes; it goes on where it was. */
 bool server_move_http(struct server *s, const struct server_options *next, char *ret_why);
 

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -150,14 +151,6 @@ void worker_forget(struct worker *w, struct conn *c)
 	server_count_close(w->server);
 }
 
-/* Edge-triggered, so that the counter need not be read: each write is an event of its own. */
-static void on_wake(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	take_arrivals(arg);
-}
-
 /* -o idle_timeout. Many at once are closed a part a second: each part looks at all connections. */
 static void on_second(evutil_socket_t fd, short what, void *arg)
 {
@@ -166,7 +159,10 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	engine_turn(w->engine);
-	int64_t since = engine_now(w->engine) - w->server->options.idle_timeout;
+	unsigned timeout = SERVER_OPTION(w->server, idle_timeout);
+	if (!timeout)
+		return;
+	int64_t since = engine_now(w->engine) - timeout;
 	unsigned n = server_idle_conns(w->server, w, since, idle, sizeof idle / sizeof idle[0]);
 	for (unsigned i = 0; i < n; i++) {
 		idle[i]->leaving = CONN_IDLE_TIMEOUT;
@@ -175,13 +171,30 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	counter_add(w->counters, COUNTER_idle_kicks, n);
 }
 
-static bool add_second(struct worker *w)
+/* The timer for it goes while there is a timeout, which may change. False with errno. */
+static bool keep_second(struct worker *w)
 {
 	struct timeval second = {.tv_sec = 1};
-	if (!w->server->options.idle_timeout)
+	bool wanted = SERVER_OPTION(w->server, idle_timeout) != 0;
+	if (wanted == (w->second != NULL))
 		return true;
+	if (!wanted) {
+		event_free(w->second);
+		w->second = NULL;
+		return true;
+	}
 	w->second = event_new(w->base, -1, EV_PERSIST, on_second, w);
 	return w->second && event_add(w->second, &second) == 0;
+}
+
+/* Edge-triggered, so that the counter need not be read: each write is an event of its own. */
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	take_arrivals(arg);
+	if (!keep_second(arg))
+		msg(MSG_WARN, "-o idle_timeout: no timer: %s", strerror(errno));
 }
 
 /* Each once: those that put themselves back wait for the next round. */
@@ -309,7 +322,7 @@ int worker_open(struct worker *w, struct server *server, struct engine *engine, 
 	if (w->wake_fd < 0 || !w->base || !w->batch || !latency_open_worker(w))
 		return -1;
 	w->wake_event = event_new(w->base, w->wake_fd, EV_READ | EV_PERSIST | EV_ET, on_wake, w);
-	return w->wake_event && event_add(w->wake_event, NULL) == 0 && add_second(w) ? 0 : -1;
+	return w->wake_event && event_add(w->wake_event, NULL) == 0 && keep_second(w) ? 0 : -1;
 }
 
 int worker_start(struct worker *w)

@@ -75,7 +75,7 @@ int worker_start(struct worker *w);
 void worker_hand_over(struct worker *w, int fd, bool is_unix);
 /* The log got on: wakes the worker if somebody there waits for it. */
 void worker_progress(struct worker *w);
-/* A watcher of its is told something. */
+/* A watcher of its is told something, or an option of its has changed. */
 void worker_tell(struct worker *w);
 /* Asks it whether it goes round, and whether it has since. */
 void worker_ask(struct worker *w);
