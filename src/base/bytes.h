@@ -118,14 +118,19 @@ static inline void bytes_put_varint(struct bytes_writer *w, uint64_t v)
 
 static inline uint64_t bytes_get_varint(struct bytes_reader *r)
 {
+	const uint8_t *p = r->at;
+	size_t most = bytes_left(r) < 10 ? bytes_left(r) : 10;
 	uint64_t v = 0;
-	for (unsigned shift = 0; shift < 70; shift += 7) {
-		uint8_t b = bytes_get8(r);
-		if (r->bad || (shift == 63 && b > 1) || (shift > 0 && b == 0))
+	if (r->bad)
+		return 0;
+	for (unsigned n = 0; n < most; n++) {
+		v |= (uint64_t)(p[n] & 0x7f) << (7 * n);
+		if (p[n] >= 0x80)
+			continue;
+		if ((n == 9 && p[n] > 1) || (n > 0 && p[n] == 0))
 			break;
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (b < 0x80)
-			return v;
+		r->at = p + n + 1;
+		return v;
 	}
 	r->bad = true;
 	return 0;

@@ -125,41 +125,38 @@ static enum hearth_status get_key(struct bytes_reader *b, size_t len, struct rec
 	return b->bad ? HEARTH_DAMAGED : HEARTH_OK;
 }
 
-/* Fields that are there are not zero. */
-static bool fields_hold(const struct record *r)
+/* The fields that the bits announce; false when one of them is zero, which has another encoding, or is not there. */
+static bool get_fields(struct bytes_reader *in, struct record *r)
 {
-	return (r->seq != 0) == ((r->bits & RECORD_HAS_SEQ) != 0) &&
-	       (r->expiry != 0) == ((r->bits & RECORD_HAS_EXPIRY) != 0) &&
-	       (r->flags != 0) == ((r->bits & RECORD_HAS_FLAGS) != 0) &&
-	       (r->cas != 0) == ((r->bits & RECORD_HAS_CAS) != 0) &&
-	       (r->access != 0) == ((r->bits & RECORD_HAS_ACCESS) != 0) &&
-	       (r->dict != 0) == ((r->bits & RECORD_HAS_DICT) != 0);
+	bool ok = true;
+	if (r->bits & RECORD_HAS_SEQ)
+		ok &= (r->seq = bytes_get64(in)) != 0;
+	if (r->bits & RECORD_HAS_EXPIRY)
+		ok &= (r->expiry = (int64_t)bytes_get64(in)) != 0;
+	if (r->bits & RECORD_HAS_FLAGS)
+		ok &= (r->flags = bytes_get32(in)) != 0;
+	if (r->bits & RECORD_HAS_CAS)
+		ok &= (r->cas = bytes_get64(in)) != 0;
+	if (r->bits & RECORD_HAS_ACCESS)
+		ok &= (r->access = (int64_t)bytes_get_varint(in)) > 0;
+	if (r->bits & RECORD_HAS_DICT)
+		ok &= (r->dict = bytes_get32(in)) != 0;
+	return ok && !in->bad;
 }
 
-static enum hearth_status get_set(struct bytes_reader *b, struct record *r)
+/* The reader is copied, so that the compiler can keep it in registers. */
+static enum hearth_status get_set(struct bytes_reader *body, struct record *r)
 {
-	r->bits = bytes_get16(b);
+	struct bytes_reader in = *body;
+	r->bits = bytes_get16(&in);
 	if (r->bits & ~(unsigned)RECORD_BITS_KNOWN)
 		return HEARTH_NEWER;
-	size_t key_len = bytes_get8(b);
-	if (r->bits & RECORD_HAS_SEQ)
-		r->seq = bytes_get64(b);
-	if (r->bits & RECORD_HAS_EXPIRY)
-		r->expiry = (int64_t)bytes_get64(b);
-	if (r->bits & RECORD_HAS_FLAGS)
-		r->flags = bytes_get32(b);
-	if (r->bits & RECORD_HAS_CAS)
-		r->cas = bytes_get64(b);
-	uint64_t access = r->bits & RECORD_HAS_ACCESS ? bytes_get_varint(b) : 0;
-	if (r->bits & RECORD_HAS_DICT)
-		r->dict = bytes_get32(b);
-	if (b->bad || access > INT64_MAX)
+	size_t key_len = bytes_get8(&in);
+	if (!get_fields(&in, r) || get_key(&in, key_len, r) != HEARTH_OK)
 		return HEARTH_DAMAGED;
-	r->access = (int64_t)access;
-	if (!fields_hold(r) || get_key(b, key_len, r) != HEARTH_OK)
-		return HEARTH_DAMAGED;
-	r->value_len = bytes_left(b);
-	r->value = bytes_take(b, bytes_left(b));
+	r->value_len = bytes_left(&in);
+	r->value = bytes_take(&in, bytes_left(&in));
+	*body = in;
 	return r->value_len <= RECORD_VALUE_MAX ? HEARTH_OK : HEARTH_DAMAGED;
 }
 

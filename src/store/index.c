@@ -127,13 +127,16 @@ struct index_cursor index_find(const struct index *ix, uint32_t shard, uint32_t 
 	uint32_t bucket = index_home(sh, tag);
 	for (uint32_t distance = 0; distance < sh->buckets; distance++) {
 		struct index_bucket *b = index_bucket(ix, shard, bucket);
+		uint64_t all = 0;
+#pragma GCC unroll 8
 		for (unsigned i = 0; i < INDEX_SLOTS; i++) {
 			uint64_t slot = b->slot[i];
+			all |= slot;
 			if (slot >> INDEX_TAG_SHIFT == tag && slot_place(slot) &&
 			    match(arg, slot_place(slot)))
 				return (struct index_cursor){&b->slot[i], bucket, distance};
 		}
-		if (overflow_of(b) == 0)
+		if (!(all & INDEX_OVERFLOW)) /* overflow_of is 0 */
 			break;
 		bucket = after(sh, bucket);
 	}
