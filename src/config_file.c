@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* config_file: reads a configuration file. A line is `long-name = value`, a long name alone, words as on the command line, or
- * `logfile FILE`: the last two are how Debian's memcached.conf says it. A `#` at the start of a word begins a comment. */
+ * `logfile FILE`: the last two are how Debian's memcached.conf says it. A `#` at the start of a word begins a comment, but not
+ * within the quotes around a value. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -12,10 +13,32 @@
 #define WORDS_MAX 64
 #define WHERE_MAX 256
 
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
+/* Where the quotes around a value end: behind them comes nothing, or a comment. NULL: there are none. */
+static char *quotes_end(char *line)
+{
+	char *at = line + strspn(line, " \t");
+	char *value = at + strcspn(at, " \t=");
+	value += strspn(value, " \t");
+	if (*at == '-' || *at == '#' || *value != '=')
+		return NULL;
+	value += 1 + strspn(value + 1, " \t");
+	if (*value != '"')
+		return NULL;
+	for (char *end = strchr(value + 1, '"'); end; end = strchr(end + 1, '"')) {
+		char *rest = end + 1 + strspn(end + 1, " \t\r\n");
+		if (*rest == 0 || (*rest == '#' && rest > end + 1))
+			return end + 1;
+	}
+	return NULL;
+}
+
 /* Without comment and the blanks around it. */
 static char *strip(char *line)
 {
-	for (char *at = strchr(line, '#'); at; at = strchr(at + 1, '#')) {
+	char *from = quotes_end(line);
+	for (char *at = strchr(from ? from : line, '#'); at; at = strchr(at + 1, '#')) {
 		if (at == line || isspace((unsigned char)at[-1])) {
 			*at = 0;
 			break;
@@ -129,6 +152,9 @@ bool config_read_file(struct config *c, const char *path)
 		return failed(path, strerror(errno));
 	char *text = read_whole(path, in, &len), *rest = text, *line;
 	fclose(in);
+	/* Some editors mark a text as UTF-8 so. */
+	if (text && strncmp(text, BYTE_ORDER_MARK, sizeof BYTE_ORDER_MARK - 1) == 0)
+		rest += sizeof BYTE_ORDER_MARK - 1;
 	for (unsigned number = 1; text && ok && (line = strsep(&rest, "\n")) != NULL; number++) {
 		snprintf(where, sizeof where, "%.200s line %u: ", path, number);
 		/* strsep has put a zero behind the line; one that was there before ends it early. */

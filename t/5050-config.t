@@ -63,6 +63,18 @@ is($got->{verbose}, 2, 'a count');
 is($got->{'no-persist-prefix'}, qq("tmp:#1 "\nb:), 'one that may be given again, in quotes where it has to be');
 is($got->{'restart-mode'}, 'ttl-cap=60', 'a mode');
 is($got->{extended}, 'no_maxconns_fast,idle_timeout=9', 'extended options');
+($got) = printed(<<'FILE');
+data-dir = "/srv/my #1 cache"   # "one"
+log-file = "/a "b" #c"# d"#
+unix-socket = "/x" # y
+#pidfile = "/a #b"
+FILE
+is($got->{'data-dir'}, '"/srv/my #1 cache"', 'no comment begins within quotes');
+is($got->{'log-file'}, '/a "b', 'which end where nothing or a comment is behind them');
+is($got->{'unix-socket'}, '/x', 'a comment behind quotes');
+is($got->{pidfile}, undef, 'a comment with quotes in it');
+($got) = printed("\xef\xbb\xbfthreads = 3\n");
+is($got->{threads}, 3, 'a byte order mark in front');
 is($got->{fsync}, 'everysec', 'what nobody names has its default');
 
 # ---- Debian's memcached.conf, as the package has it ----
@@ -109,7 +121,7 @@ spew("$dir/other", "memory-limit = 11\n");
 like($out, qr/^memory-limit = 11$/m, '--config is above it');
 
 # ---- what is printed is the same again ----
-(undef, my $first) = printed($text, \%env, '-D', '#', '-M', '-m', 77, '-o', 'idle_timeout=4', '-s', '/a b', '--eviction=lfu',
+(undef, my $first) = printed($text, \%env, '-D', '#', '-M', '-m', 77, '-o', 'idle_timeout=4', '-s', '/a b', '-P', '/a #b', '--eviction=lfu',
 	'--restart-mode=stale', '-a', '640', '--no-persist-prefix=#x', '--fsync=always', '-I', '3m', '--snapshot-rate=0');
 spew("$dir/printed", $first);
 ($code, my $second, $err) = run([program('hearthd'), "--config=$dir/printed", '--print-config']);
