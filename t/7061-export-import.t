@@ -196,6 +196,17 @@ empty($target);
 is($sum->{stored}, 30, 'is imported');
 is_deeply($target->client->gets('t7')->{flags}, 7, 'with flags');
 
+# ---- a cas that a client has chosen is of 64 bits ----
+$old = Hearth::Daemon->start;
+is($old->client->ask("ms wide 1 E18446744073709551615\r\nx\r\n"), 'HD', 'the largest cas');
+for my $format (qw(ndjson csv text)) {
+	($code, $out) = hearth('export', '--format', $format, '--server', at($old));
+	spew("$dir/wide", $out);
+	$target->client->ask("flush_all\r\n");
+	($sum) = import_ok(0, "its item as $format", '--format', $format, '--server', at($target), "$dir/wide");
+	is($target->client->get('wide'), 'x', 'is there');
+}
+
 # ---- --skip-existing, --prefix ----
 my $c = $target->client;
 empty($target);
@@ -275,6 +286,9 @@ bad('ndjson', $good . qq({"key":"k","value_b64":"x"}\n), 2, 'no base64', 1);
 bad('ndjson', $good . qq({"key":"k","value":"x","flags":4294967296}\n), 2, '"flags" is out of range', 1);
 bad('ndjson', $good . qq({"key":"k","value":"x","flags":"1"}\n), 2, 'no whole number', 1);
 bad('ndjson', $good . qq({"key":"k","value":"x","exp":1.5}\n), 2, 'no whole number', 1);
+bad('ndjson', $good . qq({"key":"k","value":"x","exp":1e17}\n), 2, 'no whole number', 1);
+bad('ndjson', $good . qq({"key":"k","value":"x","exp":18446744073709551615}\n), 2, 'no whole number', 1);
+bad('ndjson', $good . qq({"key":"k","value":"x","note":1e999}\n), 2, 'no JSON: real number overflow', 1);
 bad('ndjson', $good . qq({"key":"k","value":"x","binary_key":1}\n), 2, 'neither true nor false', 1);
 bad('ndjson', $good . "{\"key\":\"\xff\",\"value\":\"x\"}\n", 2, 'no JSON', 1);
 bad('ndjson', $good . qq({"key":"k","value":"x","value":"y"}\n), 2, 'no JSON', 1);
@@ -313,6 +327,10 @@ sub good
 good('csv', qq(value,note,key\n"a ""b""\nc",ignored,v1), 'v1', qq(a "b"\nc));
 good('csv', qq(key,value\n\nv2,\n), 'v2', '');
 good('ndjson', qq({"value":"x\\u0000y","other":{"a":[1]},"key":"v3","exp":null,"flags":null}), 'v3', "x\0y");
+good('ndjson', qq({"key":"v7","value":"x","cas":18446744073709551615,"flags":4294967295,"exp":4102444800}), 'v7', 'x');
+like($c->ask("mg v7 f t\r\n"), qr/^HD f4294967295 t[1-9]\d{6,}$/, 'beside a number of 64 bits the others are exact');
+good('ndjson', qq({"key":"v8","value":"x","ttl":100,"exp":null}), 'v8', 'x');
+like($c->ask("mg v8 t\r\n"), qr/^HD t(?:100|9\d)$/, 'an exp that is null leaves the ttl alone');
 good('ndjson', qq({"key":"v4","value_b64":""}\r\n), 'v4', '');
 good('text', "\r\nadd v5 1 0 2 noreply\r\n\r\n\r\n", 'v5', "\r\n");
 good('text', "ms v6 1 F3 T-1 MS\r\nx\r\nms v6 1 O123 q k\nz\n", 'v6', 'z');

@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "tool/reader_private.h"
 
-#define SPACE " \t\r\n"
+#define SPACE    " \t\r\n"
+#define REAL_MAX 9007199254740992.0 /* 2^53 */
 
 static bool is_blank(const uint8_t *text, size_t len)
 {
@@ -39,15 +40,28 @@ static enum reader_event take_base64(struct reader *r, const char *name, const j
 	return READER_ITEM;
 }
 
+/* Also one that is whole as a real, as far as reals tell whole numbers apart. */
+static bool whole_number(const json_t *v, int64_t *ret_n)
+{
+	double real = json_number_value(v);
+	if (json_is_integer(v)) {
+		*ret_n = json_integer_value(v);
+		return true;
+	}
+	if (!json_is_real(v) || real < -REAL_MAX || real > REAL_MAX)
+		return false;
+	*ret_n = (int64_t)real;
+	return (double)*ret_n == real;
+}
+
 static enum reader_event take_number(
     struct reader *r, const char *name, const json_t *v, int64_t min, int64_t max, int64_t *ret_n)
 {
 	*ret_n = 0;
 	if (json_is_null(v))
 		return READER_ITEM;
-	if (!json_is_integer(v))
+	if (!whole_number(v, ret_n))
 		return reader_bad(r, "\"%s\" is no whole number", name);
-	*ret_n = json_integer_value(v);
 	if (*ret_n < min || *ret_n > max)
 		return reader_bad(r, "\"%s\" is out of range", name);
 	return READER_ITEM;
@@ -77,7 +91,7 @@ static enum reader_event take_field(struct reader *r, const char *name, const js
 		return event;
 	case FIELD_EXPIRY:
 		event = take_number(r, name, v, INT64_MIN, INT64_MAX, &n);
-		item->expiry = n;
+		item->expiry = json_is_null(v) ? item->expiry : n; /* where a ttl may be */
 		return event;
 	case FIELD_TTL:
 		event = take_number(r, name, v, 0, INT32_MAX, &n);
@@ -107,6 +121,16 @@ static enum reader_event take_object(struct reader *r, struct item *item)
 	return event;
 }
 
+/* A number beyond 63 bits, as a cas may be, costs no item: then all of them are read as reals. */
+static json_t *parse(const uint8_t *text, size_t len, json_error_t *ret_err)
+{
+	const size_t flags = JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES;
+	json_t *json = json_loadb((const char *)text, len, flags, ret_err);
+	if (!json && json_error_code(ret_err) == json_error_numeric_overflow)
+		json = json_loadb((const char *)text, len, flags | JSON_DECODE_INT_AS_REAL, ret_err);
+	return json;
+}
+
 enum reader_event reader_ndjson(struct reader *r, struct item *ret_item)
 {
 	uint8_t *text;
@@ -120,7 +144,7 @@ enum reader_event reader_ndjson(struct reader *r, struct item *ret_item)
 	while (event == READER_ITEM && is_blank(text, len));
 	if (event != READER_ITEM)
 		return event;
-	r->json = json_loadb((const char *)text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &err);
+	r->json = parse(text, len, &err);
 	if (!r->json)
 		return reader_bad(r, "no JSON: %s (column %d)", err.text, err.column);
 	return take_object(r, ret_item);
