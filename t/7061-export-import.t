@@ -331,6 +331,9 @@ good('ndjson', qq({"key":"v7","value":"x","cas":18446744073709551615,"flags":429
 like($c->ask("mg v7 f t\r\n"), qr/^HD f4294967295 t[1-9]\d{6,}$/, 'beside a number of 64 bits the others are exact');
 good('ndjson', qq({"key":"v8","value":"x","ttl":100,"exp":null}), 'v8', 'x');
 like($c->ask("mg v8 t\r\n"), qr/^HD t(?:100|9\d)$/, 'an exp that is null leaves the ttl alone');
+good('csv', qq(\xef\xbb\xbfkey,value\r\nv9,a\r\n), 'v9', 'a');
+good('csv', qq(\xef\xbb\xbf"value","key"\r\nb,v9\r\n), 'v9', 'b');
+good('ndjson', qq(\xef\xbb\xbf{"key":"v9","value":"c"}\n), 'v9', 'c');
 good('ndjson', qq({"key":"v4","value_b64":""}\r\n), 'v4', '');
 good('text', "\r\nadd v5 1 0 2 noreply\r\n\r\n\r\n", 'v5', "\r\n");
 good('text', "ms v6 1 F3 T-1 MS\r\nx\r\nms v6 1 O123 q k\nz\n", 'v6', 'z');

@@ -168,6 +168,16 @@ static enum reader_event judge(struct reader *r, const struct item *item)
 	return READER_ITEM;
 }
 
+/* Spreadsheets mark a text as UTF-8 so. In commands it would be part of a word. */
+static void skip_mark(struct reader *r)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+	const size_t len = sizeof(mark) - 1;
+	if (r->format != FORMAT_TEXT && reader_have(r, len) &&
+	    memcmp(r->in.data + r->in.head, mark, len) == 0)
+		r->in.head += len;
+}
+
 enum reader_event reader_next(struct reader *r, struct item *ret_item)
 {
 	enum reader_event event = READER_END;
@@ -178,6 +188,8 @@ enum reader_event reader_next(struct reader *r, struct item *ret_item)
 		r->error = ENOMEM;
 		return reader_failed(r, "memory is short");
 	}
+	if (r->bytes == 0)
+		skip_mark(r);
 	switch (r->format) {
 	case FORMAT_NDJSON:
 		event = reader_ndjson(r, ret_item);
