@@ -1,13 +1,17 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: BSD-3-Clause
-# The form of messages: a time in front, priorities for the journal, JSON; never a raw control byte.
+# The form of messages: a time in front, priorities for the journal, JSON; never a raw control byte. Nobody who does not read them
+# stops the daemon.
 use strict;
 use warnings;
 use lib 't/lib';
 use Encode ();
+use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK);
+use Hearth::Client;
 use Hearth::Daemon;
-use Hearth::Process qw(program reap run scratch_dir slurp spawn spew);
+use Hearth::Process qw(program reap run scratch_dir slurp spawn spew wait_until);
 use JSON::PP ();
+use POSIX qw(mkfifo);
 use Test::More;
 
 my $time = qr/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/;
@@ -65,6 +69,35 @@ for my $stream ('other', '', 'x', '1:1:1') {
 	@lines = start_with($stream);
 	like($lines[-1], qr/\A$time hearthd: error: /, "JOURNAL_STREAM '$stream': not the journal");
 }
+
+# ---- nobody reads ----
+my $fifo = "$scratch/fifo";
+mkfifo($fifo, 0600) or die "mkfifo: $!";
+open my $end, '+<', $fifo or die "$fifo: $!";
+fcntl $end, 1031, 4096 or die "F_SETPIPE_SZ: $!";
+my $port = Hearth::Daemon::free_port();
+$pid = spawn([program('hearthd'), '-l', '127.0.0.1', '-p', $port, @user, '--data-dir', 'none'], err => $fifo);
+my $client = wait_until('a client', sub { Hearth::Client->new(port => $port, quiet => 1) }, 60);
+like($client->ask("version\r\n"), qr/^VERSION/, 'it serves');
+my $flags = fcntl $end, F_GETFL, 0;
+fcntl $end, F_SETFL, $flags | O_NONBLOCK;
+for my $size (4096, 1) {
+	1 while syswrite $end, 'x' x $size;
+}
+# The main thread says something of each and, after the first, takes new clients as before.
+for (1 .. 3) {
+	kill 'HUP', $pid;
+	my $other = Hearth::Client->new(port => $port);
+	like($other->ask("version\r\n"), qr/^VERSION/, 'clients are let in while its messages are not read');
+}
+my $all = '';
+ok(wait_until('what was lost', sub {
+	kill 'HUP', $pid;
+	$all .= $_ while sysread $end, $_, 4096;
+	return $all =~ /warning: \d+ messages before this one are lost/;
+}, 60), 'once they are, it says how many are lost');
+kill 'TERM', $pid;
+is(reap($pid, 60), 0, 'it stops in order');
 
 ($code, $out, $err) = run([program('hearthd'), '--log-format=xml']);
 is($code, 64, 'another format: 64');

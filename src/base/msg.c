@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* msg: see msg.h. The program's name is set before threads start; verbosity and form may change at any
- * time. A message is built on the stack and leaves in one write(2), so that lines of several threads do not mix. */
+ * time. A message is built on the stack and leaves in one write(2), so that lines of several threads do not mix. What is
+ * at the other end of standard error may have stopped reading: a daemon drops messages rather than wait for it. */
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -19,6 +22,7 @@
 #define ESCAPED_MAX    (4 * TEXT_MAX)
 #define HEAD_MAX       192
 #define LINE_MAX_BYTES (HEAD_MAX + 5 * TEXT_MAX + 4)
+#define PATIENCE_MS    1000 /* in a log, once: as long as nobody reads after that, messages do not wait */
 
 enum form { PLAIN, TIMED, JSON };
 
@@ -36,6 +40,7 @@ static atomic_int verbosity_now;
 static atomic_int form_now; /* enum form */
 static atomic_bool to_journal;
 static const char *before_each;
+static atomic_uint unread; /* messages that were dropped since the last one that was not */
 
 void msg_init(const char *program, int verbosity)
 {
@@ -166,6 +171,24 @@ static size_t head(char out[HEAD_MAX], enum form form, enum msg_level level)
 	return (size_t)n;
 }
 
+/* Whether a write would not wait. An error is one of the write, too. */
+static bool is_taken(void)
+{
+	struct pollfd error = {.fd = STDERR_FILENO, .events = POLLOUT};
+	int n;
+	do
+		n = poll(&error, 1, atomic_load(&unread) > 0 ? 0 : PATIENCE_MS);
+	while (n < 0 && errno == EINTR);
+	return n != 0;
+}
+
+static void tell_unread(void)
+{
+	unsigned n = atomic_load(&unread) > 0 && is_taken() ? atomic_exchange(&unread, 0) : 0;
+	if (n > 0)
+		msg(MSG_WARN, "%u messages before this one are lost: nobody read standard error", n);
+}
+
 void msg(enum msg_level level, const char *fmt, ...)
 {
 	int shown = atomic_load_explicit(&verbosity_now, memory_order_relaxed);
@@ -195,6 +218,13 @@ void msg(enum msg_level level, const char *fmt, ...)
 		used += len;
 	}
 	line[used++] = '\n';
+	if (form != PLAIN) {
+		tell_unread();
+		if (!is_taken()) {
+			atomic_fetch_add(&unread, 1);
+			return;
+		}
+	}
 	ssize_t written = write(STDERR_FILENO, line, used);
 	(void)written; /* nowhere to complain to */
 }

@@ -12,7 +12,9 @@ enum msg_level { MSG_ERROR, MSG_WARN, MSG_INFO, MSG_DEBUG };
 void msg_init(const char *program, int verbosity);
 void msg_set_verbosity(int verbosity);
 /* From here on lines are those of a log: with a time in front, or JSON, an object a line. Where standard error is the
- * journal's ($JOURNAL_STREAM) a priority is in front ("<4>") instead of the time. Again when one of these changes. */
+ * journal's ($JOURNAL_STREAM) a priority is in front ("<4>") instead of the time. Again when one of these changes. From here
+ * on, too, nobody waits for longer than a second for whoever reads them: what does not fit is dropped, and the next line that
+ * does says how many. */
 void msg_begin_log(bool json);
 bool msg_is_json(void);
 /* Static text that is written before each message, as what takes an unfinished line off a terminal; NULL = nothing. For
