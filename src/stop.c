@@ -2,6 +2,7 @@
 /* stop: see stop.h. */
 #include "stop.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,13 +16,15 @@
 
 #define LOOK_MS       500
 #define TELL_EVERY_US ((int64_t)3 * 1000000)
-#define PATIENCE      10 /* seconds that a service manager is asked for, again and again */
+#define PATIENCE      10   /* seconds that a service manager is asked for, again and again */
+#define LAST_WORDS_MS 2000 /* that they may take once the time is over */
 
+/* Two threads: the teller has the messages, which may wait for a disk, too; the keeper waits for nothing but the time. */
 struct stop {
-	pthread_t thread;
+	pthread_t teller, keeper;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	bool done; /* under the lock */
+	bool done, over, told_over, ended; /* under the lock; ended: the teller has */
 	const struct engine *engine;
 	const char *pid_file;
 	int64_t seconds, began_us, told_us;
@@ -49,7 +52,7 @@ static void tell(struct stop *s, int64_t now)
 		    (now - s->began_us) / 1000000, what);
 }
 
-static void give_up(const struct stop *s)
+static void tell_over(const struct stop *s)
 {
 	bool told;
 	const char *what = waits_for(s, &told);
@@ -57,26 +60,80 @@ static void give_up(const struct stop *s)
 	    s->seconds);
 	if (s->pid_file[0])
 		unlink(s->pid_file);
-	_exit(HEARTH_EXIT_IOERR);
 }
 
-static void *stop_main(void *arg)
+static void *teller_main(void *arg)
 {
 	struct stop *s = arg;
 	pthread_setname_np(pthread_self(), "stop");
 	pthread_mutex_lock(&s->lock);
-	while (!s->done) {
+	for (bool over = false; !over; over = s->over) {
 		struct timespec until = clock_deadline(LOOK_MS);
 		pthread_cond_timedwait(&s->wake, &s->lock, &until);
-		int64_t now = clock_mono_us();
 		if (s->done)
 			break;
-		tell(s, now);
-		if (now - s->began_us >= s->seconds * 1000000)
-			give_up(s);
+		pthread_mutex_unlock(&s->lock);
+		tell(s, clock_mono_us());
+		pthread_mutex_lock(&s->lock);
+	}
+	if (!s->done) {
+		pthread_mutex_unlock(&s->lock);
+		tell_over(s);
+		pthread_mutex_lock(&s->lock);
+		s->told_over = true;
+		pthread_cond_broadcast(&s->wake);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
+}
+
+/* The time is over for the main thread and, a moment later, for the teller. */
+static void *keeper_main(void *arg)
+{
+	struct stop *s = arg;
+	int64_t end_us = s->began_us + s->seconds * 1000000;
+	pthread_setname_np(pthread_self(), "stop-time");
+	pthread_mutex_lock(&s->lock);
+	while (!s->ended && clock_mono_us() < end_us) {
+		struct timespec until = clock_deadline(LOOK_MS);
+		pthread_cond_timedwait(&s->wake, &s->lock, &until);
+	}
+	s->over = true;
+	pthread_cond_broadcast(&s->wake);
+	struct timespec until = clock_deadline(LAST_WORDS_MS);
+	while (!s->ended && !s->told_over && pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT)
+		;
+	if (!s->ended)
+		_exit(HEARTH_EXIT_IOERR);
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static void set(struct stop *s, bool *what)
+{
+	pthread_mutex_lock(&s->lock);
+	*what = true;
+	pthread_cond_broadcast(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void destroy(struct stop *s)
+{
+	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->wake);
+	free(s);
+}
+
+/* With all signals blocked, which are the main thread's. */
+static bool start(struct stop *s)
+{
+	if (pthread_create(&s->teller, NULL, teller_main, s) != 0)
+		return false;
+	if (pthread_create(&s->keeper, NULL, keeper_main, s) == 0)
+		return true;
+	set(s, &s->done);
+	pthread_join(s->teller, NULL);
+	return false;
 }
 
 struct stop *stop_begin(const struct engine *engine, int64_t seconds, const char *pid_file)
@@ -96,15 +153,12 @@ struct stop *stop_begin(const struct engine *engine, int64_t seconds, const char
 	s->began_us = s->told_us = now;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&s->thread, NULL, stop_main, s);
+	bool started = start(s);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r != 0) {
-		pthread_mutex_destroy(&s->lock);
-		pthread_cond_destroy(&s->wake);
-		free(s);
-		return NULL;
-	}
-	return s;
+	if (started)
+		return s;
+	destroy(s);
+	return NULL;
 }
 
 void stop_end(struct stop **stop)
@@ -113,12 +167,9 @@ void stop_end(struct stop **stop)
 	*stop = NULL;
 	if (!s)
 		return;
-	pthread_mutex_lock(&s->lock);
-	s->done = true;
-	pthread_cond_signal(&s->wake);
-	pthread_mutex_unlock(&s->lock);
-	pthread_join(s->thread, NULL);
-	pthread_mutex_destroy(&s->lock);
-	pthread_cond_destroy(&s->wake);
-	free(s);
+	set(s, &s->done);
+	pthread_join(s->teller, NULL);
+	set(s, &s->ended);
+	pthread_join(s->keeper, NULL);
+	destroy(s);
 }

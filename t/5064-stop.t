@@ -52,6 +52,18 @@ is($client->get("k$_"), "v$_", "k$_ is still there") for 1 .. 3;
 my $waited = $client->get('waits');
 ok(!defined $waited || $waited eq 'new', 'the change that nobody was told of is there or not');
 
+# ---- messages that go to the same disk ----
+$daemon->restart(args => ['-t', 1, '--stop-timeout', 4, '--snapshot-interval', 0, '--log-file', "$disk/log"]);
+$thaw = Hearth::Mount::freeze($disk, 30) or BAIL_OUT('not frozen');
+$writer = $daemon->client;
+$writer->put("set waits 0 0 3\r\nnew\r\n");
+sleep 0.2;
+kill 'TERM', $daemon->pid;
+ok(eval { wait_until('its threads', sub { slurp('/proc/' . $daemon->pid . '/stat') =~ /\) [ZD] / }, 20) }, 'it leaves though nobody hears it');
+waitpid $thaw, 0;
+is($daemon->ended(60), 74, 'with its exit code');
+$daemon->up(args => ['-t', 1, '--snapshot-interval', 0]);
+
 # ---- USR1 and the others ----
 for my $signal (qw(USR1 INT TERM)) {
 	is($daemon->stop($signal), 0, "$signal stops it in order");
