@@ -24,6 +24,7 @@
 #include "base/msg.h"
 #include "base/notify.h"
 #include "cgroup.h"
+#include "server/inherited.h"
 
 static int find_user(struct process *p, const struct config *c)
 {
@@ -174,8 +175,9 @@ int process_background(struct process *p, const struct config *c)
 {
 	int ends[2];
 
-	/* In the process that the manager knows: it is the one that WATCHDOG_PID names. */
+	/* In the process that the manager knows: it is the one that WATCHDOG_PID and LISTEN_PID name. */
 	notify_open();
+	bool inherits = inherited_are_own();
 	if (!c->daemon)
 		return 0;
 	if (pipe2(ends, O_CLOEXEC) != 0)
@@ -197,6 +199,8 @@ int process_background(struct process *p, const struct config *c)
 		goto fail;
 	if (pid > 0)
 		_exit(0);
+	if (inherits)
+		inherited_adopt();
 	return 0;
 fail:
 	msg(MSG_ERROR, "-d: %s", strerror(errno));

@@ -50,6 +50,13 @@ is(Hearth::Client->new(unix => "$scratch/socket")->ask("incr a 1\r\n"), 122, 'an
 kill 'TERM', $pid;
 reap($pid, 60);
 
+# ---- in the background it is another process that has them ----
+my ($code, undef, $err) = run([command(\@fds, 2, 0), '-d', '-P', "$scratch/pid"]);
+is($code, 0, '-d') or diag $err;
+is(Hearth::Client->new(unix => "$scratch/socket")->ask("incr a 1\r\n"), 123, 'serves on them, too');
+kill 'TERM', slurp("$scratch/pid");
+ok(wait_until('its end', sub { !-e "$scratch/pid" }, 60), 'and stops');
+
 # ---- mistakes ----
 open my $file, '+>', "$scratch/file" or die $!;
 fcntl $file, F_SETFD, 0;
@@ -60,7 +67,7 @@ for my $case ([[fileno $file], 1, 0, qr/LISTEN_FDS: descriptor 3: Socket operati
 	is($code, 69, 'refused with 69');
 	like($err, $case->[3], 'and the reason');
 }
-my ($code, undef, $err) = run([command([$fds[0]], 1, 1)]);
+($code, undef, $err) = run([command([$fds[0]], 1, 1)]);
 is($code, 69, 'what is for another process is not taken');
 like($err, qr/--listen 192.0.2.1 port 1: /, 'but what -l says');
 done_testing();

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,11 +26,23 @@ static long number(const char *text)
 	return *end || errno ? -1 : v;
 }
 
+bool inherited_are_own(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	return pid && getenv("LISTEN_FDS") && number(pid) == (long)getpid();
+}
+
+void inherited_adopt(void)
+{
+	char pid[24];
+	snprintf(pid, sizeof pid, "%ld", (long)getpid());
+	setenv("LISTEN_PID", pid, 1);
+}
+
 int inherited_count(unsigned max)
 {
-	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-	bool mine = pid && fds && number(pid) == (long)getpid();
-	long n = mine ? number(fds) : 0;
+	const char *fds = getenv("LISTEN_FDS");
+	long n = inherited_are_own() ? number(fds) : 0;
 	if (n < 0 || n > (long)max) {
 		msg(MSG_ERROR, "LISTEN_FDS %s: must be 0 to %u", fds, max);
 		return -1;

@@ -7,6 +7,9 @@
 
 #include <stdbool.h>
 
+/* Around a fork, before inherited_count: whether they are for this process, and that they are for this one now. */
+bool inherited_are_own(void);
+void inherited_adopt(void);
 /* How many there are: 0 = none, -1 = the environment makes no sense, which was told. The environment is cleared: what this
  * process starts does not have them. */
 int inherited_count(unsigned max);
