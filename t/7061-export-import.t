@@ -207,6 +207,37 @@ for my $format (qw(ndjson csv text)) {
 	is($target->client->get('wide'), 'x', 'is there');
 }
 
+# ---- what was invalidated stays so: nobody is kept from making another value, and nowhere does it become valid ----
+for my $from (Hearth::Daemon->start, Hearth::Daemon->start(program => '/usr/bin/memcached')) {
+	my ($what, $s) = ($from->{hearth} ? 'Hearth' : 'memcached', $from->client);
+	my $binary = encode_base64("o\0d", '');
+	is($s->ask("ms $_\r\nold\r\n"), 'HD', "$what: a value") for 'gone 3', 'good 3', "$binary 3 b", 'won 3';
+	is($s->ask("md $_ I\r\n"), 'HD', 'invalidated') for 'gone', "$binary b", 'won';
+	like($s->ask("mg won\r\n"), qr/^HD (?=.*W).*X/, 'one is being made anew');
+	is($s->ask("mg place N60\r\n"), 'HD W', 'one for the first time');
+	my @live = ('--server', at($from));
+	for my $run (['keys', @live], ['export', @live], ['export', '--stale', @live], ['import', '--from', at($from), '--server', at($target)]) {
+		$target->client->ask("flush_all\r\n");
+		($code, $out, $err) = hearth(@$run);
+		is($code, 0, "@$run[0, 1]") or diag $err;
+		like($s->ask("mg gone t\r\n"), qr/^HD t-1 (?=.*W).*X/, 'whoever gets it next is told to make another value');
+		like($s->ask("mg $binary b\r\n"), qr/^HD (?=.*W).*X/, 'also of a binary key');
+		$s->ask("md $_ I\r\n") for 'gone', "$binary b";
+		like($s->ask("mg won\r\n"), qr/^HD (?=.*Z).*X/, 'where somebody was told nobody else is');
+		next if "@$run" =~ /keys|stale/;
+		is($out =~ /"key":"good"|1 stored/ ? 1 : 0, 1, 'what is valid is there');
+		unlike($out, qr/"key":"(?:gone|won|place)|key_b64/, 'and nothing else');
+		like($err, qr/^hearth: warning: 4 items were invalidated or are being made, and are left out: --stale takes them$/m, 'which is told');
+	}
+	is($target->client->get('gone'), undef, 'the import did not make it valid');
+	($sum) = import_ok(0, 'import --stale', '--stale', '--from', at($from), '--server', at($target));
+	is($sum->{stored}, 5, 'takes all');
+	next unless $from->{hearth};
+	is((hearth('export', $from->dir))[1] =~ tr/\n//, 1, 'of files the valid one');
+	is((hearth('export', '--stale', $from->dir))[1] =~ tr/\n//, 5, 'or, when asked, all');
+}
+is((hearth('import', '--stale', '--server', at($target), "$dir/wide"))[0], 64, 'a file does not say what is stale');
+
 # ---- --skip-existing, --prefix ----
 my $c = $target->client;
 empty($target);

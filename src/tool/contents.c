@@ -137,7 +137,9 @@ static int hand_out(struct reading *rd, const struct record *r)
 	    .access = r->access,
 	    .cas = r->cas ? r->cas : r->seq,
 	    .flags = r->flags,
-	    .binary_key = r->bits & RECORD_BINARY_KEY};
+	    .binary_key = r->bits & RECORD_BINARY_KEY,
+	    .stale = r->bits & RECORD_STALE,
+	    .awaited = r->bits & RECORD_WIN_SENT};
 	if (rd->wish->values) {
 		struct hearth_error err;
 		size_t len;

@@ -9,7 +9,7 @@
 #include "tool/tool.h"
 #include "tool/writer.h"
 
-enum { ROW_FORMAT, ROW_JSON, ROW_SERVER, ROW_PREFIX, ROW_EXPIRED, ROW_RELATIVE, N_ROWS };
+enum { ROW_FORMAT, ROW_JSON, ROW_SERVER, ROW_PREFIX, ROW_EXPIRED, ROW_RELATIVE, ROW_STALE, N_ROWS };
 static const struct options_row ROWS[N_ROWS] = {
     [ROW_FORMAT] = {"format", "ndjson|csv|text", "what to write: text is commands to replay (ndjson)"},
     [ROW_JSON] = {"json", NULL, "the same as --format ndjson"},
@@ -17,6 +17,7 @@ static const struct options_row ROWS[N_ROWS] = {
     [ROW_PREFIX] = {"prefix", "PREFIX", "only items whose keys begin so"},
     [ROW_EXPIRED] = {"expired", NULL, "of files, also what has expired"},
     [ROW_RELATIVE] = {"relative", NULL, "in text, times as seconds from now where the protocol can"},
+    [ROW_STALE] = {"stale", NULL, "also what was invalidated or is being made, as if it were not"},
 };
 static const struct options_spec SPEC = {"export", "FILE|DIR",
     "Prints the items of a data directory, a snapshot, a log segment or a running server.", ROWS, N_ROWS};
@@ -27,11 +28,17 @@ struct export
 	struct item_wish wish;
 	struct writer writer;
 	struct out out;
+	bool stale;
+	uint64_t invalid; /* items that are left out as stale */
 };
 
 static int take(void *arg, const struct item *item)
 {
 	struct export *x = arg;
+	if (!x->stale && !item_is_valid(item)) {
+		x->invalid++;
+		return TOOL_OK;
+	}
 	writer_put(&x->writer, item);
 	return x->out.error == 0 ? TOOL_OK : TOOL_IO;
 }
@@ -45,6 +52,7 @@ static int run(struct export *x)
 	int exit_code = origin_each(&x->origin, &x->wish, take, x);
 	if (!out_close(&x->out))
 		return TOOL_IO;
+	report_stale(x->invalid);
 	if (x->writer.left_out > 0) {
 		msg(MSG_WARN, "%" PRIu64 " keys cannot stand in a command, and are left out",
 		    x->writer.left_out);
@@ -74,6 +82,8 @@ static bool take_option(void *arg, int row, const char *value)
 		return true;
 	case ROW_EXPIRED:
 		return x->wish.expired = true;
+	case ROW_STALE:
+		return x->stale = true;
 	default:
 		x->writer.relative_to = clock_wall_ms() / 1000;
 		return true;

@@ -14,13 +14,25 @@
 #include "tool/options.h"
 #include "tool/progress.h"
 #include "tool/reader.h"
+#include "tool/report.h"
 #include "tool/tool.h"
 
 /* So many bad lines are told one by one. */
 #define TOLD_MAX 20u
 #define RATE_MAX UINT64_C(1000000000000)
 
-enum { ROW_SERVER, ROW_FORMAT, ROW_FROM, ROW_SKIP, ROW_PREFIX, ROW_RATE, ROW_BYTE_RATE, ROW_JSON, N_ROWS };
+enum {
+	ROW_SERVER,
+	ROW_FORMAT,
+	ROW_FROM,
+	ROW_SKIP,
+	ROW_PREFIX,
+	ROW_RATE,
+	ROW_BYTE_RATE,
+	ROW_STALE,
+	ROW_JSON,
+	N_ROWS
+};
 static const struct options_row ROWS[N_ROWS] = {
     [ROW_SERVER] = {"server", "HOST:PORT|PATH", "the server to fill, or its unix socket"},
     [ROW_FORMAT] = {"format", "ndjson|csv|text", "what FILE is: text is storage commands (ndjson)"},
@@ -29,6 +41,8 @@ static const struct options_row ROWS[N_ROWS] = {
     [ROW_PREFIX] = {"prefix", "PREFIX", "only items whose keys begin so"},
     [ROW_RATE] = {"rate", "N", "at most so many items a second"},
     [ROW_BYTE_RATE] = {"byte-rate", "N", "at most so many bytes of keys and values a second"},
+    [ROW_STALE] = {"stale", NULL,
+        "of a server, also what was invalidated or is being made, as if it were not"},
     [ROW_JSON] = {"json", NULL, "the summary as one JSON object"},
 };
 static const struct options_spec SPEC = {"import", "[FILE|-]",
@@ -44,7 +58,8 @@ struct import {
 	struct filler *filler;
 	struct reader reader;
 	struct filler_place place;
-	uint64_t invalid;
+	bool stale;
+	uint64_t invalid, stale_ones; /* what is no item; items that are left out as stale */
 	struct progress progress;
 };
 
@@ -53,6 +68,10 @@ struct import {
 static int take(void *arg, const struct item *item)
 {
 	struct import *x = arg;
+	if (!x->stale && !item_is_valid(item)) {
+		x->stale_ones++;
+		return TOOL_OK;
+	}
 	return filler_put(x->filler, item, &x->place);
 }
 
@@ -60,7 +79,9 @@ static int fill_from_server(struct import *x)
 {
 	x->place.file = x->from;
 	x->wish.values = true;
-	return live_each(&x->from_address, &x->wish, take, x);
+	int exit_code = live_each(&x->from_address, &x->wish, take, x);
+	report_stale(x->stale_ones);
+	return exit_code;
 }
 
 /* ---- from a file ---- */
@@ -202,6 +223,8 @@ static bool take_option(void *arg, int row, const char *value)
 		return options_number(&SPEC, row, value, 1, RATE_MAX, &x->options.rate);
 	case ROW_BYTE_RATE:
 		return options_number(&SPEC, row, value, 1, RATE_MAX, &x->options.byte_rate);
+	case ROW_STALE:
+		return x->stale = true;
 	default:
 		return x->json = true;
 	}
@@ -221,6 +244,8 @@ int import_main(int argc, char **argv)
 		return options_usage(&SPEC, "--server is missing");
 	if (x.from && x.format_given)
 		return options_usage(&SPEC, "--format is for files, and --from names a server");
+	if (x.stale && !x.from)
+		return options_usage(&SPEC, "--stale needs --from: a file does not say what is");
 	x.path = n == 1 ? args[0] : "-";
 	return run(&x);
 }

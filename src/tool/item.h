@@ -20,7 +20,16 @@ struct item {
 	uint64_t cas;         /* 0 = not known */
 	uint32_t flags;       /* the client's */
 	bool binary_key;      /* it was set with a key in base64 (meta flag b) */
+	bool stale;           /* invalidated: a client is to make another value (meta flag I) */
+	bool awaited;         /* and one is about to, of this or of one that has become old */
 };
+
+/* Whether its value is what a client meant it to be. Not one that was invalidated, and not the empty one that keeps a place
+ * while a client makes the first (meta flag N): elsewhere nobody would see that it is. */
+static inline bool item_is_valid(const struct item *item)
+{
+	return !item->stale && !(item->awaited && item->size == 0);
+}
 
 /* Which items are wanted, and what of them. */
 struct item_wish {

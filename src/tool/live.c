@@ -38,8 +38,8 @@ struct live {
 	struct client *names, *items;
 	struct named batch[BATCH];
 	size_t n;
-	struct buf requests;
-	uint64_t unreachable; /* keys that no request can name */
+	struct buf requests, back; /* back: invalidations that are due again */
+	uint64_t unreachable;      /* keys that no request can name */
 	struct progress progress;
 };
 
@@ -51,19 +51,57 @@ static int answered(const struct live *l, const char *line)
 
 /* ---- what belongs to a key ---- */
 
+/* The key as a request has it. */
+struct word {
+	uint8_t text[BASE64_ENCODED(ITEM_KEY_MAX)];
+	int len;
+	const char *flag; /* what says that it is base64 */
+};
+
+static void put_key(struct word *word, const uint8_t *key, size_t len)
+{
+	bool plain = item_is_plain(key, len);
+	if (plain)
+		memcpy(word->text, key, len);
+	else
+		len = base64_encode(word->text, key, len);
+	word->len = (int)len;
+	word->flag = plain ? "" : " b";
+}
+
 static bool ask(struct live *l, const struct named *name)
 {
 	char line[BASE64_ENCODED(ITEM_KEY_MAX) + 40];
-	uint8_t key[BASE64_ENCODED(ITEM_KEY_MAX)];
-	size_t len = name->key_len;
-	bool plain = item_is_plain(name->key, len);
-	if (plain)
-		memcpy(key, name->key, len);
-	else
-		len = base64_encode(key, name->key, len);
-	int n = snprintf(line, sizeof(line), "mg %.*s%s k s f c t u%s\r\n", (int)len, (const char *)key,
-	    plain ? "" : " b", l->wish->values ? " v" : "");
+	struct word key;
+	put_key(&key, name->key, name->key_len);
+	int n = snprintf(line, sizeof(line), "mg %.*s%s k s f c t u%s\r\n", key.len, (const char *)key.text,
+	    key.flag, l->wish->values ? " v" : "");
 	return buf_append(&l->requests, line, (size_t)n);
+}
+
+/* This get was told to make another value: the next one is to be, unless there is another one by then. */
+static bool give_back(struct live *l, const struct item *item)
+{
+	char line[BASE64_ENCODED(ITEM_KEY_MAX) + 60];
+	struct word key;
+	put_key(&key, item->key, item->key_len);
+	int n = snprintf(line, sizeof(line), "md %.*s%s q I C%" PRIu64 "\r\n", key.len,
+	    (const char *)key.text, key.flag, item->cas);
+	return buf_append(&l->back, line, (size_t)n);
+}
+
+static int give_all_back(struct live *l)
+{
+	if (buf_len(&l->back) == 0)
+		return TOOL_OK;
+	if (!buf_append(&l->back, "mn\r\n", 4))
+		return report_no_memory();
+	bool sent = client_send_bytes(l->items, l->back.data + l->back.head, buf_len(&l->back));
+	char *line = sent ? client_line(l->items) : NULL;
+	while (line && strcmp(line, "MN") != 0) /* of what has changed since */
+		line = client_line(l->items);
+	buf_clear(&l->back);
+	return line ? TOOL_OK : TOOL_IO;
 }
 
 static uint64_t number(const char *text)
@@ -71,10 +109,11 @@ static uint64_t number(const char *text)
 	return strtoull(text, NULL, 10);
 }
 
-/* The flags behind HD or VA. */
-static void read_flags(char *text, const struct named *name, struct item *item)
+/* The flags behind HD or VA. True: this get was told to make another value. */
+static bool read_flags(char *text, const struct named *name, struct item *item)
 {
 	int64_t now = clock_wall_ms() / 1000, left = -1;
+	bool won = false;
 	char *rest;
 	for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
 		switch (word[0]) {
@@ -93,14 +132,24 @@ static void read_flags(char *text, const struct named *name, struct item *item)
 		case 'b':
 			item->binary_key = true;
 			break;
+		case 'W':
+			won = true;
+			break;
+		case 'X':
+			item->stale = true;
+			break;
+		case 'Z':
+			item->awaited = true;
+			break;
 		}
 	}
 	if (left < 0)
-		return;
+		return won;
 	item->expiry = now + left;
 	/* The list is exact unless the item was touched since, or the server's clock is another. */
 	if (llabs(name->expiry - item->expiry) <= TICKS)
 		item->expiry = name->expiry;
+	return won;
 }
 
 /* "HD flags", "VA size flags" and the value, "EN" with the key or not: it has gone since. */
@@ -118,14 +167,16 @@ static int take_answer(struct live *l, const struct named *name)
 	if (value != l->wish->values || (!value && strncmp(line, "HD", 2) != 0))
 		return answered(l, line);
 	if (!value) {
-		read_flags(line + 2, name, &item);
+		if (read_flags(line + 2, name, &item) && !give_back(l, &item))
+			return report_no_memory();
 		return l->take(l->arg, &item);
 	}
 	item.size = strtoull(line + 3, &flags, 10);
 	if (item.size > RECORD_VALUE_MAX)
 		return answered(l, line);
 	uint64_t size = item.size;
-	read_flags(flags, name, &item);
+	if (read_flags(flags, name, &item) && !give_back(l, &item))
+		return report_no_memory();
 	item.size = size;
 	item.value = client_bytes(l->items, (size_t)size + 2);
 	return item.value ? l->take(l->arg, &item) : TOOL_IO;
@@ -142,6 +193,8 @@ static int run_batch(struct live *l)
 		return TOOL_IO;
 	for (size_t i = 0; i < l->n && exit_code == TOOL_OK; i++)
 		exit_code = take_answer(l, &l->batch[i]);
+	if (exit_code == TOOL_OK)
+		exit_code = give_all_back(l);
 	progress_add(&l->progress, l->n);
 	l->n = 0;
 	return exit_code;
@@ -272,6 +325,7 @@ int live_each(const struct client_address *address, const struct item_wish *wish
 	client_close(&l->names);
 	client_close(&l->items);
 	buf_free(&l->requests);
+	buf_free(&l->back);
 	free(l);
 	return exit_code;
 }

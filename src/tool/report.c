@@ -45,3 +45,12 @@ int report_no_memory(void)
 	msg(MSG_ERROR, "memory is short");
 	return TOOL_SYSTEM;
 }
+
+void report_stale(uint64_t items)
+{
+	if (items > 0)
+		msg(MSG_WARN,
+		    "%" PRIu64
+		    " items were invalidated or are being made, and are left out: --stale takes them",
+		    items);
+}
