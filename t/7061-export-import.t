@@ -208,7 +208,8 @@ for my $format (qw(ndjson csv text)) {
 }
 
 # ---- what was invalidated stays so: nobody is kept from making another value, and nowhere does it become valid ----
-for my $from (Hearth::Daemon->start, Hearth::Daemon->start(program => '/usr/bin/memcached')) {
+# A memcached that does not move items about while it lists them, as it would leave some out.
+for my $from (Hearth::Daemon->start, Hearth::Daemon->start(program => '/usr/bin/memcached', args => ['-o', 'no_lru_maintainer'])) {
 	my ($what, $s) = ($from->{hearth} ? 'Hearth' : 'memcached', $from->client);
 	my $binary = encode_base64("o\0d", '');
 	is($s->ask("ms $_\r\nold\r\n"), 'HD', "$what: a value") for 'gone 3', 'good 3', "$binary 3 b", 'won 3';
@@ -411,6 +412,30 @@ for my $answer ("ERROR\r\n", "SERVER_ERROR \e[31mno\r\n", '') {
 	($sum, $err) = import_ok($answer =~ /^S/ ? 2 : 74, 'a server that stores nothing', '--server', "127.0.0.1:$port", "$dir/expired");
 	is("$sum->{stored} $sum->{refused}", $answer =~ /^S/ ? '0 2' : '0 0', 'nothing counts as stored');
 	like($err, $answer =~ /^S/ ? qr/line 3: t: SERVER_ERROR \\x1b/ : $answer ? qr/does not know meta commands/ : qr/closed from the other side|reset/, 'and why');
+	waitpid $pid, 0;
+}
+
+# The last of all times, of a server whose clock is behind.
+{
+	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 5) or die "listen: $!";
+	$pid = fork // die "fork: $!";
+	if (!$pid) {
+		my @s = map { scalar $listener->accept } 1 .. 2;
+		my %answer = (stats => "END\r\n", lru_crawler => "key=a exp=9223372036854775807 la=1\r\nkey=b exp=-1 la=1\r\nEND\r\n",
+			mg => "VA 1 s1 f0 c1 t9223372036854775807\r\nx\r\n");
+		# Names come on the first connection, and are asked for behind `stats` on the second.
+		for my $s (@s[1, 0, 1]) {
+			for (1 .. ($s != $s[0] && $answer{stats} eq '' ? 2 : 1)) {
+				my ($word) = scalar(<$s>) =~ /^(\w+)/;
+				syswrite $s, $answer{$word};
+				$answer{stats} = '' if $word eq 'stats';
+			}
+		}
+		exit 0;
+	}
+	($code, $out, $err) = hearth('export', '--server', '127.0.0.1:' . $listener->sockport);
+	is("$code$err", '0', 'an item that expires at the end of time');
+	is(scalar(() = $out =~ /"exp":9223372036854775807,/g), 2, 'does so elsewhere, too');
 	waitpid $pid, 0;
 }
 

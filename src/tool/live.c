@@ -112,7 +112,7 @@ static uint64_t number(const char *text)
 /* The flags behind HD or VA. True: this get was told to make another value. */
 static bool read_flags(char *text, const struct named *name, struct item *item)
 {
-	int64_t now = clock_wall_ms() / 1000, left = -1;
+	int64_t now = clock_wall_ms() / 1000, left = -1, apart;
 	bool won = false;
 	char *rest;
 	for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
@@ -145,9 +145,10 @@ static bool read_flags(char *text, const struct named *name, struct item *item)
 	}
 	if (left < 0)
 		return won;
-	item->expiry = now + left;
+	if (__builtin_add_overflow(now, left, &item->expiry))
+		item->expiry = INT64_MAX; /* its clock is behind this one */
 	/* The list is exact unless the item was touched since, or the server's clock is another. */
-	if (llabs(name->expiry - item->expiry) <= TICKS)
+	if (!__builtin_sub_overflow(name->expiry, item->expiry, &apart) && llabs(apart) <= TICKS)
 		item->expiry = name->expiry;
 	return won;
 }
