@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/msg.h"
 #include "config_private.h"
+#include "server/address.h"
 
 #define LONG_ONLY    256 /* getopt's value of the first row */
 #define DEFAULT_PORT 11211
@@ -334,6 +335,10 @@ static bool check_whole(struct config *c)
 		/* The default gives way to a small -m. */
 		c->engine.item_max = c->engine.memory / 2;
 	}
+	if (c->server.listen && !address_check_listen(c->server.listen))
+		return false;
+	if (c->server.http && !address_check_http(c->server.http))
+		return false;
 	if (c->server.port < 0)
 		c->server.port = 0; /* memcached's tests ask for a free port so */
 	c->engine.workers = c->server.workers;

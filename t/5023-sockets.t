@@ -48,6 +48,21 @@ is(Hearth::Client->new(host => $_, port => $comma->port)->ask("version\r\n"), 'V
     for qw(127.0.0.3 127.0.0.4);
 $comma->stop;
 
+# A comma too many is no address, least of all any address.
+for my $list (',127.0.0.3,', '127.0.0.3,,127.0.0.4') {
+	my $one = Hearth::Daemon->start(dir => 'none', args => ['-l', $list]);
+	my @outside = grep { !/^tcp 0[1-4]00007F:/ } listens($one->pid);
+	is("@outside", '', "-l $list: nothing but what it names");
+	$one->stop;
+}
+for my $list (',', ':11999', '127.0.0.1,:11999', '127.0.0.1:65536', '127.0.0.1:+80', '127.0.0.1:', '[::1]11999', '[]') {
+	for my $check ([], ['--check-config']) {
+		my ($code, $err) = Hearth::Daemon->refused('-l', $list, '--data-dir', 'none', @$check);
+		is($code, 64, "-l $list @$check: refused");
+		like($err, qr/^hearthd: error: --listen \Q$list\E: no (?:address|port)/m, 'with what is missing');
+	}
+}
+
 # Without -l it is not reachable from outside.
 my $errors = scratch_dir() . '/err';
 my $port = Hearth::Daemon::free_port();

@@ -147,6 +147,12 @@ refused("m = 64\n", 1, 'no option');
 refused("= 64\n", 1, 'no option');
 refused("threads = 3\nkeep = 1\0\n", 2, 'zero byte');
 refused("threads = 3\nkeep = 1\0", 2, 'zero byte');
+for my $http ('nonsense', '65536', '[::1]', '127.0.0.1:80x') {
+	spew($file, "http = $http\n");
+	($code, undef, $err) = run([program('hearthd'), '--config', $file, '--check-config']);
+	is($code, 64, "http = $http: it is checked where");
+	like($err, qr/--http \Q$http\E: no port/, 'and said why not');
+}
 refused('-m ' . '1 ' x 100 . "\n", 1, 'too many words');
 for (["$dir/none", 'No such file'], [$dir, 'directory']) {
 	my ($path, $why) = @$_;

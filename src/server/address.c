@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "base/msg.h"
 
 #define TRIES 8 /* for a port that is free on both loopback addresses */
 
@@ -144,28 +145,75 @@ int address_port(int fd)
 	return ntohs(((struct sockaddr_in *)&ss)->sin_port);
 }
 
+/* Digits alone; -1: no port. */
+static int read_port(const char *text)
+{
+	size_t n = strspn(text, "0123456789");
+	long v = n > 0 && n < 6 && text[n] == 0 ? strtol(text, NULL, 10) : -1;
+	return v <= 65535 ? (int)v : -1;
+}
+
 char *address_split(char *text, int *port)
 {
-	char *colon = strrchr(text, ':');
+	char *colon = strrchr(text, ':'), *end;
 	char *host = text;
-	if (text[0] == '[') {
-		char *end = strchr(text, ']');
-		if (end) {
-			*end = 0;
-			host = text + 1;
-			colon = end[1] == ':' ? end + 1 : NULL;
-		}
+	if (text[0] == '[' && (end = strchr(text, ']')) != NULL) {
+		*end = 0;
+		host = text + 1;
+		colon = end[1] == ':' ? end + 1 : NULL;
+		if (end[1] != 0 && !colon)
+			*port = -1;
 	} else if (colon && strchr(text, ':') != colon) {
 		colon = NULL; /* a bare IPv6 address */
 	}
 	if (colon) {
-		char *end;
-		long v = strtol(colon + 1, &end, 10);
-		if (*end == 0 && end > colon + 1 && v >= 0 && v <= 65535)
-			*port = (int)v;
-		else
-			*port = -1;
+		*port = read_port(colon + 1);
 		*colon = 0;
 	}
 	return host;
+}
+
+char *address_split_port(char *text, int *port)
+{
+	*port = -1;
+	if (!*text || text[strspn(text, "0123456789")] != 0)
+		return address_split(text, port);
+	*port = read_port(text);
+	return text + strlen(text);
+}
+
+static bool wrong(const char *option, const char *text, const char *why)
+{
+	msg(MSG_ERROR, "--%s %s: %s", option, text, why);
+	return false;
+}
+
+bool address_check_listen(const char *list)
+{
+	char *copy = strdup(list), *rest = copy, *text;
+	unsigned n = 0;
+	bool ok = copy || wrong("listen", list, strerror(ENOMEM));
+	while (ok && (text = strsep(&rest, ",")) != NULL) {
+		int port = 0;
+		if (*text == 0)
+			continue;
+		n++;
+		if (*address_split(text, &port) == 0)
+			ok = wrong("listen", list, "no address before a port (* is any)");
+		else if (port < 0)
+			ok = wrong("listen", list, "no port");
+	}
+	free(copy);
+	return ok && (n > 0 || wrong("listen", list, "no address"));
+}
+
+bool address_check_http(const char *text)
+{
+	char *copy = strdup(text);
+	int port;
+	if (!copy)
+		return wrong("http", text, strerror(ENOMEM));
+	address_split_port(copy, &port);
+	free(copy);
+	return port >= 0 || wrong("http", text, "no port (ADDR:PORT, [ADDR]:PORT or PORT)");
 }

@@ -77,22 +77,11 @@ static enum server_status failed(char *ret_why, enum server_status status, const
 	return status;
 }
 
-/* "8080" and ":8080" are ports; *port is -1 when there is none. Splits in place. */
-static char *split(char *text, int *port)
-{
-	*port = -1;
-	if (!*text || strspn(text, "0123456789") != strlen(text))
-		return address_split(text, port);
-	long v = strlen(text) < 6 ? strtol(text, NULL, 10) : -1;
-	*port = v <= 65535 ? (int)v : -1;
-	return text + strlen(text);
-}
-
 /* "*:8080" is any address. */
 static enum server_status bind_named(struct http *h, char *text, char *ret_why)
 {
 	char why[ADDRESS_WHY_MAX];
-	const char *host = split(text, &h->port);
+	const char *host = address_split_port(text, &h->port);
 	if (h->port < 0)
 		return failed(ret_why, SERVER_USAGE, "no port (ADDR:PORT, [ADDR]:PORT or PORT)");
 	const char *name = strcmp(host, "*") == 0 ? NULL : host;
@@ -128,7 +117,7 @@ static int port_of(const char *where)
 	char copy[ADDRESS_NAME_MAX];
 	int port;
 	snprintf(copy, sizeof copy, "%s", where);
-	split(copy, &port);
+	address_split_port(copy, &port);
 	return port;
 }
 

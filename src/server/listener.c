@@ -80,32 +80,25 @@ static enum server_status add_all(struct listener *l, const int *fds, int n, con
 	return SERVER_OK;
 }
 
-/* NULL for any address. */
-static const char *split_port(char *text, int *port)
-{
-	const char *host = address_split(text, port);
-	return *host == 0 || strcmp(host, "*") == 0 ? NULL : host;
-}
-
 static enum server_status bind_list(struct listener *l, const char *list, int *ret_port)
 {
-	char *copy = strdup(list), *rest = copy, *text, why[ADDRESS_WHY_MAX];
+	char why[ADDRESS_WHY_MAX];
 	int fds[LISTENER_MAX];
 	enum server_status status = SERVER_OK;
 
+	if (!address_check_listen(list))
+		return SERVER_USAGE;
+	char *copy = strdup(list), *rest = copy, *text;
 	if (!copy)
 		return told("--listen", list, ENOMEM);
+	/* An empty one, as behind the last comma, is no address: above all it is not any address. */
 	while (status == SERVER_OK && (text = strsep(&rest, ",")) != NULL) {
-		char named[128];
 		int port = *ret_port;
-		snprintf(named, sizeof named, "%s", text);
-		const char *host = split_port(text, &port);
-		if (port < 0) {
-			msg(MSG_ERROR, "--listen %s: no port", named);
-			status = SERVER_UNAVAILABLE;
-			break;
-		}
-		int n = address_bind_host(host, &port, fds, LISTENER_MAX - l->n, why);
+		if (*text == 0)
+			continue;
+		const char *host = address_split(text, &port);
+		const char *name = strcmp(host, "*") == 0 ? NULL : host;
+		int n = address_bind_host(name, &port, fds, LISTENER_MAX - l->n, why);
 		status = add_all(l, fds, n, why);
 		if (*ret_port == 0)
 			*ret_port = port;
