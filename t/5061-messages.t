@@ -70,6 +70,22 @@ for my $stream ('other', '', 'x', '1:1:1') {
 	like($lines[-1], qr/\A$time hearthd: error: /, "JOURNAL_STREAM '$stream': not the journal");
 }
 
+# ---- no standard streams: nothing else is taken for them ----
+my $bare = Hearth::Daemon->start(prefix => ['/bin/sh', '-c', 'exec "$0" "$@" 0<&- 1>&- 2>&-'], args => ['--http', 0]);
+my %fd = map { $_ => readlink '/proc/' . $bare->pid . "/fd/$_" } 0 .. 2;
+is(join(' ', map { $fd{$_} // 'closed' } 0 .. 2), '/dev/null /dev/null /dev/null', 'they are nothing');
+for (1 .. 5) {
+	kill 'HUP', $bare->pid;
+	is($bare->client->set("k$_", 'x'), 'STORED', 'it serves');
+}
+is($bare->stop, 0, 'and stops in order');
+is((run([program('hearth'), 'check', $bare->dir]))[0], 0, 'its files are in order');
+$daemon->up;
+($code, undef, $err) = run(['/bin/sh', '-c', 'exec "$0" "$@" <&-', program('hearth'), 'import', '--server', '127.0.0.1:' . $daemon->port, '-']);
+is($code, 74, 'nor does the tool read what is not there');
+like($err, qr/standard input.*Bad file descriptor/, 'and says so');
+$daemon->stop;
+
 # ---- nobody reads ----
 my $fifo = "$scratch/fifo";
 mkfifo($fifo, 0600) or die "mkfifo: $!";

@@ -3,6 +3,7 @@
  * time. A message is built on the stack and leaves in one write(2), so that lines of several threads do not mix. What is
  * at the other end of standard error may have stopped reading: a daemon drops messages rather than wait for it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/msg.h"
@@ -42,8 +44,20 @@ static atomic_bool to_journal;
 static const char *before_each;
 static atomic_uint unread; /* messages that were dropped since the last one that was not */
 
+/* In place of a standard stream that is closed stands one that fails. What is opened next would be taken for it: messages
+ * would be written to a file of the data directory, or to a client. */
+static void hold_streams(void)
+{
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+	for (int fd = 0; fd < 3; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			_exit(EX_OSERR);
+	}
+}
+
 void msg_init(const char *program, int verbosity)
 {
+	hold_streams();
 	program_name = program;
 	msg_set_verbosity(verbosity);
 }

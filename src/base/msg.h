@@ -8,7 +8,8 @@
 
 enum msg_level { MSG_ERROR, MSG_WARN, MSG_INFO, MSG_DEBUG };
 
-/* verbosity: 0 shows errors, warnings and infos; 1 and more shows MSG_DEBUG too (-v); below 0 infos are left out. */
+/* First of all, before anything is opened: standard streams that are closed are held open, and fail when they are used.
+ * verbosity: 0 shows errors, warnings and infos; 1 and more shows MSG_DEBUG too (-v); below 0 infos are left out. */
 void msg_init(const char *program, int verbosity);
 void msg_set_verbosity(int verbosity);
 /* From here on lines are those of a log: with a time in front, or JSON, an object a line. Where standard error is the
