@@ -27,6 +27,7 @@ struct daemon {
 	int dirfd;
 	bool fresh; /* the directory was not there before */
 	struct engine *engine;
+	struct stop_load *load;
 };
 
 static int exit_of_server(enum server_status status)
@@ -133,6 +134,7 @@ static int recover(struct daemon *d)
 	struct engine_recovery r = {0};
 	struct hearth_error err = {0};
 	enum hearth_status status = engine_recover(d->engine, &r, &err);
+	stop_load_end(&d->load);
 	if (status != HEARTH_OK)
 		return failed(d, status, &err);
 	if (d->path) {
@@ -185,6 +187,7 @@ int main(int argc, char **argv)
 		goto out;
 	if ((code = process_become_user(&d.process, &d.config, d.server, d.dirfd, d.fresh)) != 0)
 		goto out;
+	d.load = stop_load_begin(d.server, d.config.stop_timeout, d.process.pid_file);
 	if ((code = open_engine(&d)) != 0)
 		goto out;
 	if (d.path && (code = exit_of_server(server_admin(d.server, d.dirfd, d.path))) != 0)
@@ -200,6 +203,7 @@ int main(int argc, char **argv)
 stop:
 	code = stop_serving(&d, code);
 out:
+	stop_load_end(&d.load);
 	server_end_http(d.server);
 	engine_close(&d.engine);
 	server_close(&d.server);

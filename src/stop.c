@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 #include "base/notify.h"
 #include "config.h"
 #include "engine/engine.h"
+#include "server/server.h"
 
 #define LOOK_MS       500
 #define TELL_EVERY_US ((int64_t)3 * 1000000)
@@ -33,7 +35,7 @@ struct stop {
 /* *ret_told: the log tells it as well, and better. */
 static const char *waits_for(const struct stop *s, bool *ret_told)
 {
-	const char *what = engine_stop_waits(s->engine);
+	const char *what = s->engine ? engine_stop_waits(s->engine) : "what is being loaded";
 	*ret_told = what && !*what;
 	return !what ? "replies that wait for the log" : *what ? what : "the log";
 }
@@ -172,4 +174,71 @@ void stop_end(struct stop **stop)
 	set(s, &s->ended);
 	pthread_join(s->keeper, NULL);
 	destroy(s);
+}
+
+/* ---- while data is loaded ---- */
+
+struct stop_load {
+	pthread_t thread;
+	sigset_t signals, old;
+	struct server *server;
+	int64_t seconds;
+	const char *pid_file;
+	atomic_bool done;
+	struct stop *stop; /* the thread's, then stop_load_end's */
+};
+
+static void *load_main(void *arg)
+{
+	struct stop_load *l = arg;
+	const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+	pthread_setname_np(pthread_self(), "stop-load");
+	while (!atomic_load(&l->done) && !l->stop) {
+		if (sigtimedwait(&l->signals, NULL, &look) < 0)
+			continue;
+		server_ask_stop(l->server);
+		l->stop = stop_begin(NULL, l->seconds, l->pid_file);
+		if (!l->stop)
+			break;
+	}
+	return NULL;
+}
+
+struct stop_load *stop_load_begin(struct server *server, int64_t seconds, const char *pid_file)
+{
+	struct stop_load *l = calloc(1, sizeof *l);
+	sigset_t all;
+	if (!l)
+		return NULL;
+	l->server = server;
+	l->seconds = seconds;
+	l->pid_file = pid_file;
+	sigemptyset(&l->signals);
+	sigaddset(&l->signals, SIGTERM);
+	sigaddset(&l->signals, SIGINT);
+	sigaddset(&l->signals, SIGUSR1);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &l->old);
+	int r = pthread_create(&l->thread, NULL, load_main, l);
+	pthread_sigmask(SIG_SETMASK, &l->old, NULL);
+	if (r != 0) {
+		free(l);
+		return NULL;
+	}
+	pthread_sigmask(SIG_BLOCK, &l->signals, NULL);
+	return l;
+}
+
+/* A signal that has come since waits for the main thread's loop. */
+void stop_load_end(struct stop_load **load)
+{
+	struct stop_load *l = *load;
+	*load = NULL;
+	if (!l)
+		return;
+	atomic_store(&l->done, true);
+	pthread_join(l->thread, NULL);
+	stop_end(&l->stop);
+	pthread_sigmask(SIG_SETMASK, &l->old, NULL);
+	free(l);
 }

@@ -9,12 +9,20 @@
 #include <stdint.h>
 
 struct engine;
+struct server;
 struct stop;
+struct stop_load;
 
-/* Begins to watch. pid_file: removed if the time is over; may be empty; it and the engine are the caller's until
- * stop_end. NULL: no threads to be had, then the stop takes as long as it takes. */
+/* Begins to watch. engine: NULL while data is loaded. pid_file: removed if the time is over; may be empty; it and the engine
+ * are the caller's until stop_end. NULL: no threads to be had, then the stop takes as long as it takes. */
 struct stop *stop_begin(const struct engine *engine, int64_t seconds, const char *pid_file);
 /* All is written; before engine_close. */
 void stop_end(struct stop **stop);
+
+/* While the main thread loads it may wait for a disk, and sees no signal then. From here to stop_load_end a thread of its own
+ * takes those that stop: it asks the server to, which the main thread looks at between two reads, and begins to watch. NULL:
+ * no thread to be had, then the main thread takes them as ever. */
+struct stop_load *stop_load_begin(struct server *server, int64_t seconds, const char *pid_file);
+void stop_load_end(struct stop_load **load);
 
 #endif

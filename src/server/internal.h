@@ -85,7 +85,5 @@ unsigned server_idle_conns(
 void server_silence_conns(struct server *s, struct worker *w);
 /* Closes them all, when no worker runs any more. */
 void server_close_conns(struct server *s);
-/* From a worker: the `shutdown` command. */
-void server_ask_stop(struct server *s);
 
 #endif

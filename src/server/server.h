@@ -89,6 +89,9 @@ bool server_move_cluster(struct server *s, const struct server_options *next, ch
 /* HTTP where next says, or nowhere. False: ret_why, of SERVER_WHY_MAX bytes; it goes on where it was. */
 bool server_move_http(struct server *s, const struct server_options *next, char *ret_why);
 
+/* As TERM does, from any thread. */
+void server_ask_stop(struct server *s);
+
 /* Starts the workers and lets clients in. */
 enum server_status server_listen(struct server *s);
 /* Until TERM, INT or USR1. */
