@@ -327,6 +327,8 @@ bad('ndjson', $good . qq({"key":"k","value":"x","value":"y"}\n), 2, 'no JSON', 1
 bad('ndjson', $good . '[' x 100_000 . "\n", 2, 'no JSON', 1);
 bad('csv', "key,value\r\ngood,x\r\nk\r\ngood2,y\r\n", 3, '1 fields', 2);
 bad('csv', "key,value\ngood,x\n\"a\nb\",\"x\" y\ngood2,y\n", 3, 'closing quote', 2);
+bad('csv', "key,value\ngood,x\nbad,\"x\"\r", 3, 'closing quote', 1);
+bad('csv', "key,value\ngood,x\nbad,\"x\"\ry\ngood2,y\n", 3, 'closing quote', 2);
 bad('csv', "key,value\ngood,x\na\"b,x\ngood2,y\n", 3, 'quote inside', 2);
 bad('csv', "key,value\ngood,x\n\"open,x\ngood2,y\n", 3, 'not closed', 1);
 bad('csv', "name,value\ngood,x\n", 1, 'does not name the columns', 0);

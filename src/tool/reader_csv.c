@@ -83,7 +83,9 @@ static enum reader_event take_record(struct reader *r)
 				return event;
 			int next = peek_byte(r);
 			begins = false;
-			if (next >= 0 && next != ',' && next != '\r' && next != '\n') {
+			bool ends = next == '\n' ||
+			            (next == '\r' && reader_have(r, 2) && r->in.data[r->in.head + 1] == '\n');
+			if (next >= 0 && next != ',' && !ends) {
 				skip_line(r);
 				return reader_bad(r, "behind a closing quote comes no comma");
 			}
