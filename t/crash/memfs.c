@@ -380,7 +380,12 @@ struct memfs *memfs_open(const struct world *start, bool record)
 	fs->vfs.ctx = fs;
 	fs->record = record;
 	fs->locked = -1;
-	pthread_mutex_init(&fs->lock, NULL);
+	/* Who lists a directory may open what it is told of. */
+	pthread_mutexattr_t again;
+	pthread_mutexattr_init(&again);
+	pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&fs->lock, &again);
+	pthread_mutexattr_destroy(&again);
 	if (start)
 		world_copy(&fs->now, start);
 	else
