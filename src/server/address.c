@@ -209,6 +209,8 @@ bool address_check_listen(const char *list)
 
 bool address_check_http(const char *text)
 {
+	if (strcmp(text, "none") == 0)
+		return true;
 	char *copy = strdup(text);
 	int port;
 	if (!copy)
