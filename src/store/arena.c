@@ -11,7 +11,7 @@
 
 static size_t region_size(uint64_t memory)
 {
-	uint64_t size = memory / 256 & ~UINT64_C(4095);
+	uint64_t size = memory / 512 & ~UINT64_C(4095);
 	if (size < ARENA_REGION_MIN)
 		size = ARENA_REGION_MIN;
 	if (size > ARENA_REGION_MAX)

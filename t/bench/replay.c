@@ -347,6 +347,12 @@ int main(int argc, char **argv)
 	bytes = must(calloc(1, (size_t)m.memory));
 	for (int i = optind + 1; i < argc; i++) {
 		double share = atof(argv[i]);
+		if (!(share > 0 && share <= 1)) {
+			fprintf(stderr,
+			    "replay: %s is no share of the footprint: it is above 0 and at most 1\n",
+			    argv[i]);
+			return 64;
+		}
 		m.scale = (double)m.memory / share - (double)stream.footprint_keys;
 		m.scale /= (double)stream.footprint_values;
 		double store = run_store(&m, policy);
