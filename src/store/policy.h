@@ -30,7 +30,7 @@ struct policy_item {
 
 struct policy {
 	const char *name;
-	bool small_queue; /* new items enter a small queue of a tenth of the bytes; with ghosts */
+	bool small_queue; /* new items enter a small queue of a tenth of the bytes (reclaim.c); with ghosts */
 	enum policy_order order;
 	unsigned (*rank)(const struct policy_item *it);
 	/* The use counter of an item that was copied forward. */

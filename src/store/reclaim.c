@@ -124,14 +124,38 @@ static uint32_t next_of(struct store *s, enum arena_queue q)
 	return r != ARENA_NONE ? r : from_end(s, q, s->policy->order == POLICY_NEWEST);
 }
 
-/* Whether the small queue has more than its tenth. */
+/* Shards that are asked how many items there are. */
+#define SHARDS_ASKED 256u
+/* Items of average size that the small queue always has room for, up to half of the bytes. */
+#define SMALL_LEAST 64u
+
+static uint64_t items_about(const struct store *s)
+{
+	uint32_t shards = index_shards(&s->index), asked = shards < SHARDS_ASKED ? shards : SHARDS_ASKED;
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < asked; i++)
+		n += atomic_load_explicit(&s->index.shard[i].slots, memory_order_relaxed);
+	return n * (shards / asked);
+}
+
+/* What the small queue may have of so many bytes: a tenth. Where a tenth is a handful of large values it would drop whatever
+ * is not asked for again at once, so it is more then. */
+static uint64_t small_share(const struct store *s, uint64_t bytes)
+{
+	uint64_t items = items_about(s), share = bytes / 10;
+	uint64_t least = items > 2 * SMALL_LEAST ? bytes / items * SMALL_LEAST : bytes / 2;
+	return least > share ? least : share;
+}
+
+/* Whether the small queue has more than its share. */
 static bool small_is_full(const struct store *s)
 {
 	uint64_t bytes[ARENA_QUEUES];
 	for (int q = 0; q < ARENA_QUEUES; q++)
 		bytes[q] = s->arena.sealed[q] * (uint64_t)s->arena.region_size +
 		           atomic_load_explicit(&s->large.bytes[q], memory_order_relaxed);
-	return bytes[ARENA_MAIN] == 0 || bytes[ARENA_SMALL] * 9 > bytes[ARENA_MAIN];
+	return bytes[ARENA_MAIN] == 0 ||
+	       bytes[ARENA_SMALL] > small_share(s, bytes[ARENA_SMALL] + bytes[ARENA_MAIN]);
 }
 
 static struct store_large *large_next(

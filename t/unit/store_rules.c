@@ -377,6 +377,27 @@ static void each_policy_keeps_what_it_is_for(void **state)
 	assert_true(left.marked > left.others);
 }
 
+/* Of a hundred values that fill the memory a tenth is ten: one that nobody has asked for yet is to outlive thirty others. */
+static void a_handful_of_large_values_is_given_time(void **state)
+{
+	(void)state;
+	struct store *s = store_make(32 * MIB, 1, false);
+	struct store_thread *t = thread_at(s, NOW);
+	struct shown shown = {0};
+	unsigned met = 0;
+	char name[32];
+	for (uint32_t n = 0; n < 300; n++) {
+		struct store_key k = key_of(s, n < 200 ? n : n - 30, name);
+		assert_int_equal(store_set(s, t, n, 1, 300 * KIB), STORE_OK);
+		if (n < 200 || n >= 230)
+			met += store_fetch(s, t, &k, &shown) == STORE_OK;
+	}
+	assert_in_range(met, 265, 270);
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
 static void without_eviction_a_set_is_refused_and_nothing_goes(void **state)
 {
 	(void)state;
@@ -637,6 +658,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(large_values_go_one_by_one),
     cmocka_unit_test(spare_blocks_are_few),
     cmocka_unit_test(each_policy_keeps_what_it_is_for),
+    cmocka_unit_test(a_handful_of_large_values_is_given_time),
     cmocka_unit_test(without_eviction_a_set_is_refused_and_nothing_goes),
     cmocka_unit_test(trap01_each_mutating_miss_leaves_a_tombstone),
     cmocka_unit_test(trap05_touches_keep_the_number),
