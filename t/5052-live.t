@@ -119,21 +119,6 @@ sub wrong
 	is($daemon->stop, 0, 'it stops in order');
 }
 
-# ---- max-disk, after a start beyond it ----
-{
-	my $daemon = Hearth::Daemon->start(args => ['-m', 8, '-I', '64k', '-t', 2, @quiet]);
-	my $model = load($daemon, 100, 15);
-	$daemon->crash(args => ['-m', 8, '-I', '64k', '-t', 2, @quiet, '--max-disk', '16m']);
-	wait_until('refused', sub { ($daemon->client->set('new', 'x' x 60000) // '') =~ /^SERVER_ERROR/ }, 30);
-	set_ok($daemon, 'max-disk', '16m');
-	wait_until('it to be below', sub { du($daemon->dir) <= 16 * $mib }, 60);
-	my $answer = '';
-	wait_until('changes', sub { ($answer = $daemon->client->set('new', 'x')) eq 'STORED' }, 60);
-	is($answer, 'STORED', 'a start beyond its bound: the same one once more makes room');
-	is(wrong($daemon, $model), '', 'and nothing was lost');
-	is($daemon->stop, 0, 'it stops in order');
-}
-
 # ---- on-disk-error, when the log has stopped ----
 SKIP: {
 	skip 'no strace under a sanitizer', 7 if sanitizer();

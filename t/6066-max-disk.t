@@ -184,20 +184,50 @@ for my $serve (0, 1) {
 # ---- a directory that is beyond the bound already ----
 {
 	my $daemon = Hearth::Daemon->start(args => [@small, @quiet]);
-	my %model;
+	my ($limit, %model) = 16 * $mib;
 	load($daemon, \%model, 150, 80);
 	$daemon->crash(args => [@small, @quiet, '--max-disk', '16m']);
 	like($daemon->errors, qr/leaves no room under --max-disk 16777216/, 'a start beyond the bound says so');
 	is(wrong($daemon, \%model), '', 'and serves all');
+	wait_until('what is to be done', sub { $daemon->errors =~ /--max-disk 16777216: \d{8} bytes are there: a snapshot of about \d+ is written/ });
+	wait_until('it to be below', sub { du($daemon->dir) <= $limit }, 60);
+	pass('a snapshot brings it below');
+	my $answer = '';
+	wait_until('changes', sub { ($answer = $daemon->client->set('k1', 'again')) eq 'STORED' }, 60);
+	is($answer, 'STORED', 'changes are taken');
+	$model{k1} = 'again';
+	load($daemon, \%model, 150, 30);
+	cmp_ok(du($daemon->dir), '<=', $limit, 'and it stays below');
+	$daemon->crash(args => [@small, @quiet, '--max-disk', '16m']);
+	unlike($daemon->errors, qr/bytes are there/, 'another start has nothing to make smaller');
+	is(wrong($daemon, \%model), '', 'all is there');
+	is($daemon->stop, 0, 'stops in order');
+}
+
+# ---- beyond it by what no snapshot takes away ----
+{
+	my $daemon = Hearth::Daemon->start(args => [@small, @quiet]);
+	my $other = $daemon->dir . '/other';
+	my %model;
+	load($daemon, \%model, 50, 10);
+	$daemon->kill9;
+	spew($other, $noise x 24);
+	$daemon->up(args => [@small, @quiet, '--max-disk', '24m']);
+	wait_until('what is not to be done', sub { $daemon->errors =~ /--max-disk 25165824: \d{8} bytes are there, and no snapshot would make them fit/ }, 30);
 	wait_until('refused', sub { ($daemon->client->set('k1', 'x' x 60000) // '') =~ /^SERVER_ERROR/ }, 30);
+	my $stats = persist($daemon);
+	is($stats->{degraded}, 'yes', 'a file of others: changes are refused, which stats say');
+	cmp_ok($stats->{disk_bytes}, '>', $stats->{disk_limit}, 'and by how much it is beyond');
 	is($daemon->client->ask("delete k2\r\n"), 'DELETED', 'deletes are accepted');
 	delete @model{qw(k1 k2)};
-	$daemon->crash(args => [@small, @quiet, '--max-disk', '64m']);
-	hearth('snapshot', $daemon->dir);
-	$daemon->crash(args => [@small, @quiet, '--max-disk', '16m']);
-	cmp_ok(du($daemon->dir), '<', 16 * $mib, 'a larger bound and a snapshot bring it below');
-	is($daemon->client->set('k1', 'again'), 'STORED', 'changes are taken');
-	is(wrong($daemon, \%model), '', 'all is there');
+	is(wrong($daemon, \%model), '', 'what was there is served');
+	unlink $other or die "$other: $!";
+	my $answer = '';
+	wait_until('changes', sub { ($answer = $daemon->client->set('k1', 'again')) eq 'STORED' && persist($daemon)->{state} eq 'healthy' }, 90);
+	is($answer, 'STORED', 'with the file gone it gets well by itself');
+	$model{k1} = 'again';
+	$daemon->crash(args => [@small, @quiet, '--max-disk', '24m']);
+	is(wrong($daemon, \%model), '', 'and all is there');
 	is($daemon->stop, 0, 'stops in order');
 }
 

@@ -5,6 +5,7 @@
 #include "engine/private.h"
 
 #include "base/msg.h"
+#include "format/datadir_dir.h"
 #include "persist/room.h"
 
 struct plan {
@@ -15,6 +16,7 @@ struct plan {
 	bool fits;
 	bool beyond; /* there is more than the bound leaves for the log to go on */
 	bool helps;  /* a snapshot would change that */
+	bool anew;   /* changes are refused: what is there is counted whatever the count before says */
 };
 
 /* A directory beyond its bound needs a manifest all the same, to become smaller; with a snapshot its bytes, and what is on the
@@ -25,6 +27,15 @@ static void allow(struct engine *e, uint64_t limit, uint64_t snapshot)
 	uint64_t more = snapshot ? snapshot + e->bound.slack + quota_kept_back(q) : 0;
 	uint64_t less = e->bound.slack + quota_kept_back(q) + QUOTA_MANIFEST;
 	quota_allow(q, more + QUOTA_MANIFEST, limit > less ? limit - less : 0);
+}
+
+/* When others take files out of the directory the quota does not hear of it, and where changes are refused nothing else has it
+ * count anew: an unlink does, here of what a manifest that did not come to its end may have left. */
+static void count_anew(struct files *files)
+{
+	const struct vfs *vfs = quota_vfs(files->quota);
+	vfs->unlinkat(vfs->ctx, datadir_fd(files->dir), DATADIR_MANIFEST_TEMPORARY);
+	quota_refresh(files->quota);
 }
 
 static void give_up(struct engine *e, struct files *files)
@@ -41,7 +52,10 @@ static enum hearth_status plan_job(void *arg, struct files *files)
 {
 	struct plan *p = arg;
 	struct quota *q = files->quota;
-	quota_refresh(q);
+	if (p->anew)
+		count_anew(files);
+	else
+		quota_refresh(q);
 	for (size_t n = files->manifest.n_snapshots + 1; n > 0 && !room_fits(quota_room(q), p->snapshot); n--)
 		give_up(p->engine, files);
 	p->room = quota_room(q);
@@ -70,7 +84,7 @@ static enum hearth_status shrink_job(void *arg, struct files *files)
 	struct plan *p = arg;
 	struct quota *q = files->quota;
 	uint64_t slack = p->engine->bound.slack;
-	quota_refresh(q);
+	count_anew(files);
 	for (size_t n = files->manifest.n_snapshots + 1; n > 0 && !quota_leaves(q, quota_used(q), slack); n--)
 		give_up(p->engine, files);
 	p->used = quota_used(q);
@@ -191,7 +205,7 @@ static void tell_shrink(struct engine *e, const struct plan *p)
 		    (unsigned long long)quota_limit(e->files.quota), (unsigned long long)p->used);
 }
 
-/* Whether a snapshot is to be written because the bound was moved below what there is. */
+/* Whether a snapshot is to be written because there is more than the bound, since it was moved or since the start. */
 static bool shrinks(struct engine *e)
 {
 	struct plan p = {.engine = e, .snapshot = estimate(e)};
@@ -210,7 +224,7 @@ bool bound_wants_snapshot(struct engine *e)
 {
 	if (shrinks(e))
 		return true;
-	struct plan p = {.engine = e, .snapshot = estimate(e)};
+	struct plan p = {.engine = e, .snapshot = estimate(e), .anew = wal_state(e->wal) != WAL_HEALTHY};
 	bool logs = wal_logs(e->wal);
 	/* Without a log there is to be room for that of a new generation as well, see heal.c. */
 	if (!logs)
@@ -274,6 +288,13 @@ void bound_move(struct engine *e, uint64_t bytes)
 	atomic_store(&e->bound.told_shrink, false);
 	atomic_store(&e->bound.shrinks, beyond);
 	bound_near(e);
+}
+
+void bound_settle(struct engine *e)
+{
+	const struct quota *q = files_bound(&e->files);
+	if (q && quota_used(q) > quota_limit(q))
+		bound_move(e, quota_limit(q));
 }
 
 uint64_t engine_least_disk(const struct engine_options *o)

@@ -245,6 +245,7 @@ enum hearth_status engine_recover(
 		status = start_settle(e, ret_err);
 		if (status != HEARTH_OK)
 			return status;
+		bound_settle(e);
 	}
 	e->serving = true;
 	if (!scrubber_start(e))

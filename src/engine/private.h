@@ -162,6 +162,8 @@ void pin_requests(struct engine *e, struct snapshot_request *r, bool stopping);
 enum hearth_status bound_open(struct engine *e, uint64_t ring, struct hearth_error *ret_err);
 /* Another bound, 0 = none any more; waits for nothing. */
 void bound_move(struct engine *e, uint64_t bytes);
+/* After a start: a directory that is beyond its bound already is made smaller, as when the bound is moved. */
+void bound_settle(struct engine *e);
 /* The snapshot thread's: whether a snapshot may be begun, which bound_taken must end then; and whether one is due for the
  * room's sake. Where nothing helps, changes are refused from then on. */
 bool bound_admit(struct engine *e);
