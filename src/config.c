@@ -405,26 +405,38 @@ static void leave_to_manager(struct config *c)
 	}
 }
 
-/* In quotes where the file's reader would take it for something else. */
-static void print_line(const struct config_row *row, const char *value)
+/* In quotes where the file's reader would take it for something else. False: no line can say it, which was told. */
+static bool print_line(const struct config_row *row, const char *value)
 {
 	size_t len = strlen(value);
 	bool quote = strchr(value, '#') || *value == '"' || isblank((unsigned char)*value) ||
 	             isspace((unsigned char)value[len - 1]);
-	if (row->name)
-		printf(quote ? "%s = \"%s\"\n" : "%s = %s\n", row->name, value);
+	char *line = NULL, called[CONFIG_CALLED_MAX];
+	int n = row->name
+	            ? asprintf(&line, quote ? "%s = \"%s\"" : "%s = %s", row->name, value)
+	            : asprintf(&line, "-%c%s", row->letter, value); /* joined: # would begin a comment */
+	bool ok = n >= 0 && config_line_says(line, row, value);
+	if (ok)
+		puts(line);
 	else
-		printf("-%c%s\n", row->letter, value); /* joined: a # behind a blank would begin a comment */
+		msg(MSG_ERROR, "--print-config: %s %s: %s", config_called(row, called), value,
+		    n < 0 ? "no memory" : "no line of a file can say this");
+	if (n >= 0)
+		free(line);
+	return ok;
 }
 
-static void print_all(const struct config *c)
+static bool print_all(const struct config *c)
 {
+	bool ok = true;
 	for (size_t i = 0; i < ROWS; i++) {
-		char *value = rows[i].at == AT(file) ? NULL : config_value(c, i);
-		for (char *rest = value, *line; rest && *rest && (line = strsep(&rest, "\n"));)
-			print_line(&rows[i], line);
+		char *value = rows[i].at == AT(file) ? NULL : config_value(c, i), *rest = value;
+		const char *ends = rows[i].kind == LINES ? "\n" : "";
+		for (char *line; rest && *rest && (line = strsep(&rest, ends));)
+			ok &= print_line(&rows[i], line);
 		free(value);
 	}
+	return ok;
 }
 
 /* What is asked for instead of serving. */
@@ -436,8 +448,8 @@ static int act(const struct config *c)
 		print_version();
 	if (c->action == CONFIG_LICENSE)
 		print_license();
-	if (c->action == CONFIG_PRINT)
-		print_all(c);
+	if (c->action == CONFIG_PRINT && !print_all(c))
+		return HEARTH_EXIT_USAGE;
 	return fflush(stdout) == 0 ? HEARTH_EXIT_DONE : HEARTH_EXIT_IOERR;
 }
 

@@ -120,6 +120,18 @@ static bool read_line(struct config *c, const char *where, char *line)
 	return false;
 }
 
+bool config_line_says(const char *line, const struct config_row *row, const char *value)
+{
+	char *copy = strchr(line, '\n') ? NULL : strdup(line), *found = NULL;
+	char *text = copy ? strip(copy) : NULL;
+	/* A letter and its value are one word. */
+	bool ok = text && *text == '-'
+	              ? text[1] == row->letter && strcmp(text + 2, value) == 0 && !strpbrk(value, " \t")
+	              : text && split(text, &found) && found && strcmp(found, value) == 0;
+	free(copy);
+	return ok;
+}
+
 static bool failed(const char *path, const char *why)
 {
 	msg(MSG_ERROR, "--config %s: %s", path, why);

@@ -57,6 +57,8 @@ char *config_show(const struct config *c, const struct config_row *row);
 
 /* Options as words of a command line, argv[0] aside. where: what a message begins with. False: told. */
 bool config_read_words(struct config *c, enum config_source source, const char *where, int argc, char **argv);
+/* Whether a file that has this as a line says this value of the option. */
+bool config_line_says(const char *line, const struct config_row *row, const char *value);
 /* Reads a configuration file into c. False: told, with file and line. */
 bool config_read_file(struct config *c, const char *path);
 

@@ -139,6 +139,8 @@ static bool read_text(
 	char *text;
 	if (*value == 0)
 		return wrong(why, "is empty");
+	if (row->kind == LINES && strchr(value, '\n'))
+		return wrong(why, "has a line end");
 	if (row->kind != TEXT && *at && !fresh) {
 		if (asprintf(&text, "%s%c%s", *at, row->kind == LIST ? ',' : '\n', value) < 0)
 			text = NULL;

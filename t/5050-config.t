@@ -128,6 +128,19 @@ spew("$dir/printed", $first);
 is($code, 0, 'it can be read') or diag $err;
 is($second, $first, 'and says the same');
 
+# What no line can say is not printed as something else.
+for my $case (['--data-dir', "/srv/two\nlines", qr/--print-config: --data-dir \/srv\/two\\x0alines: no line of a file can say this/],
+	['--log-file', 'a" #b', qr/--print-config: --log-file a" #b: no line/], ['-D', ' ', qr/--print-config: -D +: no line/]) {
+	my ($name, $value, $why) = @$case;
+	($code, $out, $err) = run([program('hearthd'), $name, $value, '--print-config']);
+	is($code, 64, "$name with a value that no line can say");
+	like($err, $why, 'is named');
+	unlike($out, qr/two|\Q$value\E$/m, 'and not printed');
+}
+($code, undef, $err) = run([program('hearthd'), "--no-persist-prefix=a\nb", '--check-config']);
+is($code, 64, 'nor is one prefix two');
+like($err, qr/--no-persist-prefix a\\x0ab: has a line end/, 'which is said');
+
 # ---- refused ----
 refused("threads = 2\nno-such-option = 1\n", 2, 'no-such-option.*no option');
 refused("\n\nmemory-limit = lots\n", 3, 'memory-limit lots: not a number');
