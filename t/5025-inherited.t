@@ -11,6 +11,7 @@ use Hearth::Daemon;
 use Hearth::Process qw(inheriting program reap run scratch_dir slurp spawn wait_until);
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use Socket;
 use Test::More;
 
 my $scratch = scratch_dir();
@@ -59,8 +60,13 @@ ok(wait_until('its end', sub { !-e "$scratch/pid" }, 60), 'and stops');
 
 # ---- mistakes ----
 open my $file, '+>', "$scratch/file" or die $!;
-fcntl $file, F_SETFD, 0;
+socket my $unbound, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
+socket my $bound, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
+bind $bound, pack_sockaddr_in(0, INADDR_LOOPBACK) or die "bind: $!";
+socketpair my $connected, my $other_end, AF_UNIX, SOCK_STREAM, 0 or die "socketpair: $!";
+fcntl $_, F_SETFD, 0 for $file, $unbound, $bound, $connected;
 for my $case ([[fileno $file], 1, 0, qr/LISTEN_FDS: descriptor 3: Socket operation on non-socket/],
+	(map { [[fileno $_], 1, 0, qr/LISTEN_FDS: descriptor 3: does not listen/] } $unbound, $bound, $connected),
 	[[$fds[0]], 60, 0, qr/LISTEN_FDS: descriptor \d+: (?:Bad file descriptor|Socket operation)/], [[$fds[0]], 'x', 0, qr/LISTEN_FDS x: must be 0 to 64/],
 	[[$fds[0]], 65, 0, qr/LISTEN_FDS 65: must be/]) {
 	my ($code, undef, $err) = run([command(@$case[0 .. 2])]);

@@ -63,15 +63,20 @@ static bool prepare(int fd)
 
 int inherited_take(unsigned i, bool *ret_unix)
 {
-	int fd = FIRST + (int)i, type = 0, on = 1;
+	int fd = FIRST + (int)i, type = 0, listens = 0, on = 1;
 	struct sockaddr_storage ss = {0};
-	socklen_t type_len = sizeof type, ss_len = sizeof ss;
+	socklen_t type_len = sizeof type, listens_len = sizeof listens, ss_len = sizeof ss;
 	bool ok = prepare(fd) && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 &&
 	          getsockname(fd, (struct sockaddr *)&ss, &ss_len) == 0;
 	bool inet = ss.ss_family == AF_INET || ss.ss_family == AF_INET6;
 	if (!ok || type != SOCK_STREAM || (!inet && ss.ss_family != AF_UNIX)) {
 		msg(MSG_ERROR, "LISTEN_FDS: descriptor %d: %s", fd,
 		    ok ? "is no stream socket of IPv4, IPv6 or Unix" : strerror(errno));
+		return -1;
+	}
+	/* One that is bound to nothing would be served on any free port, and a connection never. */
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_len) != 0 || !listens) {
+		msg(MSG_ERROR, "LISTEN_FDS: descriptor %d: does not listen", fd);
 		return -1;
 	}
 	/* Accepted sockets inherit it. */

@@ -13,7 +13,7 @@ void inherited_adopt(void);
 /* How many there are: 0 = none, -1 = the environment makes no sense, which was told. The environment is cleared: what this
  * process starts does not have them. */
 int inherited_count(unsigned max);
-/* Makes the i-th ready: not blocking, closed on exec. -1: it is no stream socket, which was told. */
+/* Makes the i-th ready: not blocking, closed on exec. -1: it is no stream socket, or does not listen, which was told. */
 int inherited_take(unsigned i, bool *ret_unix);
 
 #endif
