@@ -27,10 +27,15 @@ INSTALLED = 755:$(BUILD)/hearthd:$(SBINDIR)/hearthd \
 	$(foreach f,$(EXAMPLES),644:$(f):$(SHAREDIR)/hearth/$(notdir $(f)))
 # A configuration that is there already is somebody's: it is neither overwritten nor, unless it is as it came, removed.
 CONFIG = $(wildcard etc/hearth.conf)
-CONFIG_TARGET = $(DESTDIR)$(SYSCONFDIR)/hearth/hearth.conf
+CONFIG_TARGET = $(SYSCONFDIR)/hearth/hearth.conf
 
 part    = $(word $(2),$(subst :, ,$(1)))
-targets = $(foreach row,$(INSTALLED),$(DESTDIR)$(call part,$(row),3))
+targets = $(foreach row,$(INSTALLED),$(call part,$(row),3))
+# DESTDIR may hold blanks; the places below it cannot, as make's lists and rows end at blanks and colons.
+staged  = $(foreach place,$(1),'$(subst ','\'',$(DESTDIR))$(place)')
+space   = $(subst x,,x x)
+places  = $(PREFIX)$(SYSCONFDIR)$(UNITDIR)$(MANDIR)$(SBINDIR)$(BINDIR)$(LIBDIR)$(SYSUSERSDIR)$(TMPFILESDIR)$(BUILD)
+whole   = $(if $(findstring $(space),$(places))$(findstring :,$(places)),$(error PREFIX, SYSCONFDIR, UNITDIR and BUILD: no blanks or colons, please))
 
 placed:
 	@mkdir -p $(PLACED)
@@ -39,15 +44,15 @@ placed:
 			-e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@VERSION@|$(VERSION)|g' etc/$$f >$(PLACED)/$$f || exit; done
 
 install: all placed
-	$(foreach row,$(INSTALLED),install -D -m $(call part,$(row),1) $(call part,$(row),2) $(DESTDIR)$(call part,$(row),3) &&) true
-	$(if $(CONFIG),test -e $(CONFIG_TARGET) || install -D -m 644 $(CONFIG) $(CONFIG_TARGET))
+	$(call whole)$(foreach row,$(INSTALLED),install -D -m $(call part,$(row),1) $(call part,$(row),2) $(call staged,$(call part,$(row),3)) &&) true
+	$(if $(CONFIG),test -e $(call staged,$(CONFIG_TARGET)) || install -D -m 644 $(CONFIG) $(call staged,$(CONFIG_TARGET)))
 
 # Data directories stay, and so does the user.
 uninstall:
-	rm -f $(targets)
-	$(if $(CONFIG),if cmp -s $(CONFIG) $(CONFIG_TARGET); then rm -f $(CONFIG_TARGET); fi)
-	-rmdir --ignore-fail-on-non-empty $(sort $(filter %/hearth,$(patsubst %/,%,$(dir $(targets))))) \
-		$(patsubst %/,%,$(dir $(CONFIG_TARGET))) 2>/dev/null
+	$(call whole)rm -f $(call staged,$(targets))
+	$(if $(CONFIG),if cmp -s $(CONFIG) $(call staged,$(CONFIG_TARGET)); then rm -f $(call staged,$(CONFIG_TARGET)); fi)
+	-rmdir --ignore-fail-on-non-empty $(call staged,$(sort $(filter %/hearth,$(patsubst %/,%,$(dir $(targets)))))) \
+		$(call staged,$(patsubst %/,%,$(dir $(CONFIG_TARGET)))) 2>/dev/null
 
 # Packages for Debian, in $(BUILD)/deb: etc/debian belongs at the top of the tree that it builds, so that is a copy.
 deb:

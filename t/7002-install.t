@@ -11,14 +11,19 @@ use Test::More;
 
 plan skip_all => 'the plain build is installed' if sanitizer();
 
-my $stage = scratch_dir();
+# Its name has what a shell takes for something else; pkg-config's users want one without.
+my $stage = scratch_dir() . "/packager's stage";
+my $plain = scratch_dir() . '/stage';
+mkdir $stage or die "$stage: $!";
+symlink $stage, $plain or die "$plain: $!";
+sub files { my ($code, $out) = run(['find', $stage, '-type', 'f']); return map { s{^\Q$stage\E/opt/}{}r } sort split /\n/, $out; }
 my @where = ("DESTDIR=$stage", 'PREFIX=/opt/hearth', 'SYSCONFDIR=/opt/etc', 'UNITDIR=/opt/units', 'BUILD=' . build_dir());
 sub make { my (@args) = @_; return run(['make', '-s', @args, @where], seconds => 600, env => { MAKEFLAGS => '', MAKELEVEL => '' }); }
 
 my ($code, $out, $err) = make('install');
 is($code, 0, 'make install') or diag $out . $err;
 my $root = "$stage/opt/hearth";
-my @files = map { s{^\Q$stage\E/opt/}{}r } split /\n/, `find $stage -type f | sort`;
+my @files = files();
 for my $file (qw(hearth/sbin/hearthd hearth/bin/hearth hearth/lib/libhearth.a hearth/include/hearth/segment.h
     hearth/share/man/man8/hearthd.8 hearth/share/man/man1/hearth.1 hearth/share/man/man5/hearth-log.5
     hearth/share/man/man5/hearth-snapshot.5 hearth/share/man/man7/hearth-protocol.7 hearth/share/man/man7/hearth-recovery.7
@@ -61,7 +66,7 @@ int main(int argc, char **argv)
 }
 C
 # The stage is not where it believes to be, but for this.
-my %found = (PKG_CONFIG_PATH => "$root/lib/pkgconfig", PKG_CONFIG_SYSROOT_DIR => $stage);
+my %found = (PKG_CONFIG_PATH => "$plain/opt/hearth/lib/pkgconfig", PKG_CONFIG_SYSROOT_DIR => $plain);
 ($code, my $flags, $err) = run(['pkg-config', '--cflags', '--libs', 'hearth'], env => \%found);
 is($code, 0, 'pkg-config knows the library') or diag $err;
 ($code, $out) = run(['pkg-config', '--modversion', 'hearth'], env => \%found);
@@ -118,12 +123,16 @@ is($code, 0, 'installed once more') or diag $err;
 is(slurp($config), $changed, 'a configuration that was changed stays as it is');
 ($code, $out, $err) = make('uninstall');
 is($code, 0, 'make uninstall') or diag $err;
-is(join(' ', map { s{^\Q$stage\E/opt/}{}r } split /\n/, `find $stage -type f | sort`), join(' ', sort keys %foreign, 'etc/hearth/hearth.conf'),
+is(join(' ', files()), join(' ', sort keys %foreign, 'etc/hearth/hearth.conf'),
 	'leaves what is not its own, and the changed configuration');
 unlink $config, map { "$stage/opt/$_" } keys %foreign;
 make('install');
 ($code, $out, $err) = make('uninstall');
 is($code, 0, 'installed and taken away') or diag $err;
-is(`find $stage -type f`, '', 'nothing is left');
+is(join(' ', files()), '', 'nothing is left');
+($code, undef, $err) = run(['make', '-s', 'install', "DESTDIR=$stage", 'PREFIX=/opt/my hearth', 'BUILD=' . build_dir()], env => { MAKEFLAGS => '', MAKELEVEL => '' });
+is($code, 2, 'a blank in PREFIX is refused');
+like($err, qr/PREFIX, SYSCONFDIR, UNITDIR and BUILD: no blanks/, 'and said why');
+is(join(' ', files()), '', 'and nothing was put anywhere');
 ok(!-e "$stage/opt/hearth/include/hearth" && !-e "$stage/opt/etc/hearth", 'nor a directory of its own');
 done_testing();
