@@ -250,12 +250,11 @@ static void add_snapshot(struct top_text *t, const struct top_stats *s)
 		    duration(ago).text, bytes(value(s, TOP_last_snapshot_bytes)).text);
 	const struct word after = bytes(more > 0 ? more : 0);
 	if (value(s, TOP_snapshot_interval) > 0 && limit > 0)
-		snprintf(
-		    next, sizeof(next), "in %s or after %s more of log", duration(wait).text, after.text);
+		snprintf(next, sizeof(next), "in %s or %s of log", duration(wait).text, after.text);
 	else if (value(s, TOP_snapshot_interval) > 0)
 		snprintf(next, sizeof(next), "in %s", duration(wait).text);
 	else if (limit > 0)
-		snprintf(next, sizeof(next), "after %s more of log", after.text);
+		snprintf(next, sizeof(next), "after %s of log", after.text);
 	if (is_yes(s, TOP_snapshot_running))
 		add(t, "snapshot   running, %.0f %%; last: %s",
 		    100 * part_of(value(s, TOP_snapshot_written_items), value(s, TOP_curr_items)), last);

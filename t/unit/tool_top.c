@@ -138,11 +138,11 @@ static void what_brings_the_next_snapshot_is_said(void **state)
 	take(s, "STAT snapshot_due_log_bytes 1048576");
 	take(s, "STAT log_since_snapshot 524288");
 	t = lines(s, TOP_BY_SURE, 0);
-	assert_non_null(find(&t, "next after 512 KiB more of log"));
+	assert_non_null(find(&t, "next after 512 KiB of log"));
 	take(s, "STAT snapshot_interval 3600");
 	take(s, "STAT snapshot_due_seconds 90");
 	t = lines(s, TOP_BY_SURE, 0);
-	assert_non_null(find(&t, "next in 90 s or after 512 KiB more of log"));
+	assert_non_null(find(&t, "next in 90 s or 512 KiB of log"));
 	take(s, "STAT snapshot_running yes");
 	take(s, "STAT snapshot_written_items 25");
 	take(s, "STAT curr_items 100");
