@@ -41,6 +41,13 @@ for (const svg of document.querySelectorAll("svg")) {
 			if (a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom) wrong.push("overlap: " + texts[i][0] + " and " + texts[k][0]);
 		}
 }
+/* Cards fill each row. */
+const rows = new Map(), grid = document.getElementById("charts").getBoundingClientRect();
+for (const e of [...document.querySelectorAll("#charts .card")].filter(shown)) {
+	const r = e.getBoundingClientRect();
+	rows.set(Math.round(r.top), Math.max(rows.get(Math.round(r.top)) || 0, r.right));
+}
+for (const [top, right] of rows) if (right < grid.right - 1) wrong.push("a row is not full: at " + top);
 /* Text must stand out from what is behind it: 4.5 to 1. */
 const parts = (c) => c.match(/[\d.]+/g).map(Number);
 const light = ([r, g, b]) => { const f = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
