@@ -57,6 +57,16 @@ ok(!defined $now->{threads}, 'and no more than can be set');
 my ($named) = slurp('man/hearth.conf.5') =~ /take effect at once(.*?)Others that changed/s;
 is(join(' ', sort keys %$now), join(' ', sort grep { $_ ne 'set' } $named =~ /^\.Cm ([a-z-]+)/mg), 'the page names the same');
 
+# Each option is either one of those, or named with why it is not, or has no meaning for a daemon that runs.
+my ($restart) = slurp('man/hearth.conf.5') =~ /What needs a restart(.*?)^\.Sh EXAMPLES/ms;
+my %named = map { $_ => 1 } keys %$now, map { split / , / } $restart =~ /^\.It Cm (.*)/mg;
+my ($help) = (run([program('hearthd'), '--help']))[1];
+my %shown = $help =~ /^ +(?:-.,)? +--([a-z-]+)(\N*)/mg;
+cmp_ok(scalar keys %shown, '>', 50, 'there are options');
+is(join(' ', grep { !$named{$_} && $shown{$_} !~ /has no effect here|refused$/ } sort keys %shown),
+	'check-config config help license print-config version', 'the page says of each option when it counts');
+is(join(' ', grep { !$shown{$_} } sort keys %named), '', 'and names no other');
+
 $said = reload($daemon, "memory-limit = 100\nkeep = none\n", 'nothing was changed');
 like($said, qr/\Q$file\E line 2: keep none: not a number/, 'a file that makes no sense is told');
 is($client->stats('settings')->{maxbytes}, 96 << 20, 'and nothing of it counts');
