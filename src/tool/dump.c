@@ -11,6 +11,7 @@
 #include "tool/history.h"
 #include "tool/json.h"
 #include "tool/options.h"
+#include "tool/progress.h"
 #include "tool/report.h"
 #include "tool/tool.h"
 #include "tool/walk.h"
@@ -393,6 +394,7 @@ static void dump_file(struct dump *d, const struct source_file *file)
 static void dump_source(struct dump *d, const char *path)
 {
 	struct source s;
+	struct progress progress;
 	enum hearth_status status = source_open(&s, path);
 	if (status != HEARTH_OK) {
 		weigh(d, report_exit(status));
@@ -407,12 +409,15 @@ static void dump_source(struct dump *d, const char *path)
 		weigh(d, TOOL_DAMAGE);
 	}
 	d->ended = false;
+	source_watch(&s, &progress, "dumping");
+	progress_beside_output(&progress);
 	const struct history_options history = {
 	    .key = d->key, .key_len = d->key_len, .json = d->json, .values = d->values};
 	if (d->key && s.is_directory)
 		weigh(d, history_print(&s, &history, &d->out));
 	for (size_t i = 0; i < s.n_files && d->out.error == 0 && !(d->key && s.is_directory); i++)
 		dump_file(d, &s.files[i]);
+	source_unwatch(&s);
 	source_close(&s);
 }
 
