@@ -158,7 +158,7 @@ static void print_general(struct print *p)
 	number(p, "get_expired", p->e.expired);
 	number(p, "get_flushed", p->e.flushed);
 	print_counters(p, COUNTER_delete_misses, COUNTER_store_no_memory);
-	if (s->options.idle_timeout)
+	if (SERVER_OPTION(s, idle_timeout))
 		number(p, "idle_kicks", p->counters[COUNTER_idle_kicks]);
 	ZEROS(p, "auth_cmds", "auth_errors");
 	print_counters(p, COUNTER_bytes_read, COUNTER_bytes_written);
@@ -198,31 +198,31 @@ static void print_settings(struct print *p)
 
 	collect(p);
 	number(p, "maxbytes", p->e.memory);
-	number(p, "maxconns", o->max_conns);
+	number(p, "maxconns", SERVER_OPTION(p->s, max_conns));
 	number(p, "tcpport", (uint64_t)p->s->port);
 	number(p, "udpport", 0);
 	line(p, "inter", "%s", o->listen ? o->listen : "127.0.0.1,::1");
 	number(p, "verbosity", (uint64_t)__atomic_load_n(&p->s->verbosity, __ATOMIC_RELAXED));
 	number(p, "oldest", 0);
-	line(p, "evictions", "%s", o->no_evict ? "off" : "on");
+	line(p, "evictions", "%s", SERVER_OPTION(p->s, no_evict) ? "off" : "on");
 	line(p, "domain_socket", "%s", o->unix_path ? o->unix_path : "NULL");
 	line(p, "umask", "%o", o->unix_mask);
-	line(p, "shutdown_command", "%s", yes(o->shutdown));
+	line(p, "shutdown_command", "%s", yes(SERVER_OPTION(p->s, shutdown)));
 	line(p, "growth_factor", "1.25");
 	number(p, "chunk_size", 48);
 	number(p, "num_threads", o->workers);
 	number(p, "num_threads_per_udp", 0);
 	line(p, "stat_key_prefix", "%c", o->detail ? o->detail : ':');
 	line(p, "detail_enabled", "%s", yes(detail_is_on(p->s)));
-	number(p, "reqs_per_event", o->turn_requests);
-	line(p, "cas_enabled", "%s", yes(!o->no_cas));
-	number(p, "tcp_backlog", o->backlog);
+	number(p, "reqs_per_event", SERVER_OPTION(p->s, turn_requests));
+	line(p, "cas_enabled", "%s", yes(!SERVER_OPTION(p->s, no_cas)));
+	number(p, "tcp_backlog", SERVER_OPTION(p->s, backlog));
 	static const char *const spoken[] = {"auto-negotiate", "ascii", "binary"};
-	line(p, "binding_protocol", "%s", spoken[o->protocol]);
+	line(p, "binding_protocol", "%s", spoken[SERVER_OPTION(p->s, protocol)]);
 	line(p, "auth_enabled_sasl", "no");
 	line(p, "auth_enabled_ascii", "no");
 	number(p, "item_size_max", o->item_max);
-	line(p, "maxconns_fast", "%s", yes(o->maxconns_fast));
+	line(p, "maxconns_fast", "%s", yes(SERVER_OPTION(p->s, maxconns_fast)));
 	ZEROS(p, "hashpower_init");
 	line(p, "slab_reassign", "no");
 	ZEROS(p, "slab_automove");
@@ -232,8 +232,8 @@ static void print_settings(struct print *p)
 	line(p, "lru_crawler", "no");
 	number(p, "lru_crawler_sleep", 100);
 	ZEROS(p, "lru_crawler_tocrawl", "tail_repair_time");
-	line(p, "flush_enabled", "%s", yes(!o->no_flush));
-	line(p, "dump_enabled", "%s", yes(!o->no_dump));
+	line(p, "flush_enabled", "%s", yes(!SERVER_OPTION(p->s, no_flush)));
+	line(p, "dump_enabled", "%s", yes(!SERVER_OPTION(p->s, no_dump)));
 	line(p, "hash_algorithm", "xxh3");
 	line(p, "lru_maintainer_thread", "no");
 	line(p, "lru_segmented", "no");
@@ -243,7 +243,7 @@ static void print_settings(struct print *p)
 	line(p, "warm_max_factor", "2.00");
 	line(p, "temp_lru", "no");
 	number(p, "temporary_ttl", 61);
-	number(p, "idle_timeout", o->idle_timeout);
+	number(p, "idle_timeout", SERVER_OPTION(p->s, idle_timeout));
 	number(p, "watcher_logbuf_size", o->watch_kib ? o->watch_kib : WATCH_ROOM);
 	ZEROS(p, "worker_logbuf_size");
 	number(p, "read_buf_mem_limit", (uint64_t)o->buffers_mib << 20);
