@@ -193,15 +193,15 @@ static void sweep(struct http *h)
 	h->full = kept == HTTP_CONNS;
 }
 
-/* evhttp has accepted a connection and wants its bufferevent. Those that ended are given up first: one of them may have had
- * the descriptor that this one has now. */
+/* evhttp has accepted a connection and wants its bufferevent. Those that ended are given up first, to make room. A descriptor
+ * is closed with its bufferevent and no earlier: by then the number would be that of somebody else's. */
 static struct bufferevent *on_accepted(struct event_base *base, void *arg)
 {
 	struct http *h = arg;
 	CHECK_MAGIC(h, HTTP_MAGIC);
 	sweep(h);
 	CHECK(h->n_held < HTTP_CONNS);
-	struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+	struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
 	if (!bev)
 		return NULL;
 	bufferevent_incref(bev);
