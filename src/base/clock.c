@@ -22,8 +22,9 @@ struct clock {
 	_Atomic int64_t since; /* boot clock, microseconds, as all here */
 	_Atomic int64_t base;
 	_Atomic int64_t slew;
-	/* The writer's own. */
-	int64_t jumped;
+	/* One writes at a time: the main thread slews, and a worker that was asked to jump does. */
+	pthread_mutex_t lock;
+	int64_t jumped; /* under the lock */
 };
 
 static int64_t read_us(clockid_t id)
@@ -57,7 +58,7 @@ static int64_t now_us(const struct clock *clock)
 }
 
 /* Begins a new line: `step` away from where the old one is now (forward only, but for tests), or where it
- * must be to be no earlier than `floor`; it then slews towards wall clock + jumped if told to. */
+ * must be to be no earlier than `floor`; it then slews towards wall clock + jumped if told to. The lock is held. */
 static void begin_line(struct clock *clock, int64_t step, int64_t floor, bool towards_wall)
 {
 	unsigned sequence = atomic_load_explicit(&clock->sequence, memory_order_relaxed);
@@ -90,6 +91,7 @@ struct clock *clock_open(int64_t not_before_ms)
 	if (clock == NULL)
 		return NULL;
 	clock->magic = CLOCK_MAGIC;
+	pthread_mutex_init(&clock->lock, NULL);
 	int64_t wall = read_us(CLOCK_REALTIME);
 	atomic_init(&clock->since, read_us(CLOCK_BOOTTIME));
 	atomic_init(&clock->base, wall);
@@ -102,6 +104,7 @@ void clock_close(struct clock **clock)
 	if (*clock == NULL)
 		return;
 	CHECK_MAGIC(*clock, CLOCK_MAGIC);
+	pthread_mutex_destroy(&(*clock)->lock);
 	(*clock)->magic = 0;
 	free(*clock);
 	*clock = NULL;
@@ -113,8 +116,11 @@ void clock_raise(struct clock *clock, int64_t not_before_ms)
 	/* A time from disk is any number: one that does not fit is held at the largest that does. */
 	if (not_before_ms > INT64_MAX / 4000)
 		not_before_ms = INT64_MAX / 4000;
-	if (not_before_ms > 0)
-		begin_line(clock, 0, not_before_ms * 1000, false);
+	if (not_before_ms <= 0)
+		return;
+	pthread_mutex_lock(&clock->lock);
+	begin_line(clock, 0, not_before_ms * 1000, false);
+	pthread_mutex_unlock(&clock->lock);
 }
 
 int64_t clock_ms(const struct clock *clock)
@@ -145,7 +151,9 @@ int64_t clock_mono_us(void)
 void clock_slew(struct clock *clock)
 {
 	CHECK_MAGIC(clock, CLOCK_MAGIC);
+	pthread_mutex_lock(&clock->lock);
 	begin_line(clock, 0, INT64_MIN, true);
+	pthread_mutex_unlock(&clock->lock);
 }
 
 void clock_jump(struct clock *clock, int64_t seconds)
@@ -155,8 +163,10 @@ void clock_jump(struct clock *clock, int64_t seconds)
 		seconds = INT32_MAX;
 	if (seconds < INT32_MIN)
 		seconds = INT32_MIN;
+	pthread_mutex_lock(&clock->lock);
 	clock->jumped += seconds * SECOND_US;
 	begin_line(clock, seconds * SECOND_US, INT64_MIN, false);
+	pthread_mutex_unlock(&clock->lock);
 }
 
 void clock_init_cond(pthread_cond_t *cond)

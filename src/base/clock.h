@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* clock: Hearth time. Anchored to the wall clock when made, it then advances with CLOCK_BOOTTIME, is slewed
  * towards the wall clock by at most 5 ms a second and never stepped or set back: TTLs in memory and on disk are
- * judged by it (the file format pages say why). Reads from any thread; clock_slew and clock_jump from one. */
+ * judged by it (the file format pages say why). Any thread may call all but clock_close. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 

@@ -147,6 +147,31 @@ static void never_backwards_for_any_thread(void **state)
 	clock_close(&race.clock);
 }
 
+static void *slew_always(void *arg)
+{
+	struct race *race = arg;
+	while (!atomic_load(&race->stop))
+		clock_slew(race->clock);
+	return NULL;
+}
+
+/* As `debugtime` has it, on a worker, while the main thread ticks. */
+static void no_jump_is_lost(void **state)
+{
+	(void)state;
+	struct race race = {.clock = clock_open(0)};
+	int64_t ahead = clock_ms(race.clock) - boot_ms();
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, slew_always, &race), 0);
+	for (int i = 0; i < 20000; i++)
+		clock_jump(race.clock, 1);
+	atomic_store(&race.stop, true);
+	pthread_join(thread, NULL);
+	ahead = clock_ms(race.clock) - boot_ms() - ahead;
+	assert_in_range(ahead, 19999000, 20001000);
+	clock_close(&race.clock);
+}
+
 static void durations_are_monotonic(void **state)
 {
 	(void)state;
@@ -163,6 +188,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(slewing_often_is_not_faster),
     cmocka_unit_test(jumps_for_tests),
     cmocka_unit_test(never_backwards_for_any_thread),
+    cmocka_unit_test(no_jump_is_lost),
     cmocka_unit_test(durations_are_monotonic),
 };
 UNIT_MAIN(tests)
