@@ -23,8 +23,9 @@ plan skip_all => 'the file system cannot be frozen' unless $probe;
 waitpid $probe, 0;
 
 my $manager = Hearth::Notify->new;
+# It leaves without its threads, on purpose: that one of them has ended is nothing to report.
 my $daemon = Hearth::Daemon->start(dir => "$disk/data", args => ['-t', 1, '--stop-timeout', 7, '--snapshot-interval', 0],
-	env => { NOTIFY_SOCKET => $manager->address });
+	env => { NOTIFY_SOCKET => $manager->address, TSAN_OPTIONS => join ':', $ENV{TSAN_OPTIONS} // (), 'report_thread_leaks=0' });
 my $client = $daemon->client;
 is($client->set("k$_", "v$_"), 'STORED', "k$_ is stored") for 1 .. 3;
 $manager->forget;
