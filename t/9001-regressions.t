@@ -184,8 +184,10 @@ sub forged
 }
 
 bug('forged blocks in a value do not hold up a start behind a torn tail', sub {
-	my $value = forged(16 << 20);
-	is(length $value, 16 << 20, 'the value has its size');
+	# A sanitizer takes ten times as long, and the helper's patience is the same.
+	my $size = sanitizer() ? 4 << 20 : 16 << 20;
+	my $value = forged($size);
+	is(length $value, $size, 'the value has its size');
 	my $daemon = Hearth::Daemon->start(args => [@still, '-m', 256, '-I', '64m']);
 	$daemon->client->set('a', 1);
 	is($daemon->client->set('big', $value), 'STORED', 'stored');
