@@ -8,7 +8,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Load;
-use Hearth::Process qw(long_run sanitizer);
+use Hearth::Process qw(long_run sanitizer wait_until);
 use Test::More;
 
 my $seed = $ENV{HEARTH_SEED} // (time ^ $$ << 8) & 0x7fffffff;
@@ -47,8 +47,16 @@ while ($killed < $kills) {
 	my ($kb) = Hearth::Process::slurp('/proc/' . $daemon->pid . '/status') =~ /^VmRSS:\s+(\d+)/m;
 	cmp_ok($kb / 1024, '<', 24 + 64, 'within -m and the constant') unless sanitizer();
 }
+my $least = sanitizer() ? 100 : 1000;
+if ($evicted <= $least && !$load->problems) {
+	# On a busy machine all of these lives may have been too short.
+	$load->connect;
+	wait_until('evictions', sub { $load->run(0.2); $evicted + $daemon->client->stats->{evictions} > $least }, 120);
+	$evicted += $daemon->client->stats->{evictions};
+	$load->checkpoint;
+}
 is($load->problems, '', "$killed kills, seed $seed");
 is($killed, $kills, "$load->{commands} commands");
-cmp_ok($evicted, '>', sanitizer() ? 100 : 1000, "$evicted evictions");
+cmp_ok($evicted, '>', $least, "$evicted evictions");
 is($daemon->stop, 0, 'stops in order');
 done_testing();
