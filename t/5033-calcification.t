@@ -8,7 +8,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
-use Hearth::Process qw(long_run program run);
+use Hearth::Process qw(long_run program run sanitizer);
 use JSON::PP;
 use Test::More;
 
@@ -27,7 +27,7 @@ sub load
 	my ($daemon, $mix, $number, $requests, @how) = @_;
 	my ($code, $out, $err) = run([program('hearth'), 'bench', '--json', '--server', '127.0.0.1:' . $daemon->port, '--connections', 2,
 		'--pipeline', 32, '--get', 100, '--miss-set', '--distribution', 'zipf=0.9', '--keys', 2 * fitting($mix), '--key-size',
-		$mix->{key}, '--value-size', $mix->{value}, '--seed', $number, '--requests', $requests, @how], seconds => 300);
+		$mix->{key}, '--value-size', $mix->{value}, '--seed', $number, '--requests', $requests, @how], seconds => sanitizer() ? 900 : 300);
 	die "bench: $err" if $code;
 	my $r = decode_json((split /\n/, $out)[-1]);
 	return 100 - 100 * $r->{misses} / $r->{gets};
