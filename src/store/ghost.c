@@ -30,15 +30,21 @@ static uint32_t line_of(uint32_t print, uint32_t lines)
 	return (uint32_t)((uint64_t)print * lines >> 32);
 }
 
+static size_t size_for(const struct index *ix, uint32_t buckets)
+{
+	return ((size_t)lines_for(buckets) << ix->shard_bits) * 64;
+}
+
+/* For as many buckets as there can be: the lines follow them. */
 int ghost_init(struct ghost *g, const struct index *ix)
 {
 	*g = (struct ghost){.shard_bits = ix->shard_bits};
-	g->size = ((size_t)lines_for(ix->buckets_foreseen) << ix->shard_bits) * 64;
+	g->size = size_for(ix, ix->buckets_max);
 	void *base =
 	    mmap(NULL, g->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
 		return -1;
-	arena_advise(base, g->size);
+	arena_advise(base, size_for(ix, ix->buckets_foreseen));
 	g->base = base;
 	return 0;
 }

@@ -51,7 +51,7 @@ struct index {
 	uint8_t *base;             /* of all buckets, a mapping */
 	size_t size;               /* of the mapping */
 	uint32_t buckets_max;      /* a shard */
-	uint32_t buckets_foreseen; /* with the memory of the start: sizes the ghosts */
+	uint32_t buckets_foreseen; /* with the memory of the start */
 	_Atomic uint64_t bytes;    /* in use, or not yet given back */
 	uint64_t kept;             /* of them, those that shards no longer need: of who shrinks them */
 	pthread_rwlock_t growing;

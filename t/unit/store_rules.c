@@ -262,6 +262,39 @@ static void accounts_are_exact_after_all(void **state)
 
 /* Two hundred values of 200 KiB pass through 16 MiB while one of them is read now and then: it stays, and the memory is
  * full all the time, since no more goes than has to. */
+/* The index of small items becomes larger than that of the memory at the start, and the ghosts follow it. */
+static void small_items_fill_more_memory_than_at_the_start(void **state)
+{
+	(void)state;
+	const struct store_options o = {
+	    .memory = 2 * MIB, .most = 16 * MIB, .item_max = 1 * MIB, .threads = 1};
+	struct store *s = store_open(&o);
+	struct store_thread *t = thread_at(s, NOW);
+	uint32_t n = 0, there = 0;
+	assert_true(store_set_memory(s, 16 * MIB));
+	for (; n < 800000; n++) {
+		assert_int_equal(store_set(s, t, n, 0, 4), STORE_OK);
+		assert_true(s->ghost.bytes <= s->ghost.size);
+	}
+	struct shown shown = {0};
+	for (uint32_t i = 0; i < n; i++) {
+		char name[32];
+		uint8_t value[4];
+		struct store_key k = key_of(s, i, name);
+		if (store_fetch(s, t, &k, &shown) != STORE_OK)
+			continue;
+		value_make(value, sizeof(value), i, 0);
+		there += shown.len == 4 && memcmp(shown.data, value, 4) == 0;
+	}
+	struct store_stats st = stats_of(s);
+	assert_true(st.evictions > 0 && there == st.items);
+	assert_true(s->index.bytes > s->index.buckets_foreseen * UINT64_C(64) << s->index.shard_bits);
+	assert_in_range(st.memory_used, 0, 16 * MIB + 4 * s->arena.region_size);
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
 static void large_values_go_one_by_one(void **state)
 {
 	(void)state;
@@ -655,6 +688,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(trap14_pinned_bytes_stay),
     cmocka_unit_test(churn_of_sizes_keeps_to_the_limit),
     cmocka_unit_test(accounts_are_exact_after_all),
+    cmocka_unit_test(small_items_fill_more_memory_than_at_the_start),
     cmocka_unit_test(large_values_go_one_by_one),
     cmocka_unit_test(spare_blocks_are_few),
     cmocka_unit_test(each_policy_keeps_what_it_is_for),
