@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* ring: see ring.h. Positions are bytes since the start, modulo the size; entries never wrap: a pad fills the
+/* ring: see ring.h. Positions are bytes since it was last empty, modulo the size; entries never wrap: a pad fills the
  * end. */
 #include "persist/ring.h"
 
@@ -307,11 +307,7 @@ static void release_pins(struct ring *ring)
  * waits for none of it. The lock is held. */
 static void begin_anew(struct ring *ring)
 {
-	uint64_t into = ring->head % ring->size;
-	if (into == 0)
-		return;
-	ring->head += ring->size - into;
-	ring->tail = ring->read = ring->limit = ring->head;
+	ring->head = ring->tail = ring->read = ring->limit = 0;
 }
 
 bool ring_release(struct ring *ring)

@@ -179,8 +179,129 @@ static void records_come_out_as_they_went_in(void **state)
 	ring_close(&ring);
 }
 
+/* ---- many appenders, and a consumer that stops anywhere, goes back, and releases what it has ---- */
+
+#define WORN     2500u
+#define REFERRED 4u /* values of each appender that the ring may hold at once */
+
+struct appender {
+	struct ring *ring;
+	uint32_t number;
+	pthread_t thread;
+	uint8_t value[REFERRED][STORE_COPY_MAX + 800];
+	_Atomic bool lent[REFERRED];
+};
+
+static struct appender appenders[APPENDERS];
+
+static void give_back(void *arg, struct store_pin *pin)
+{
+	struct appender *a = &((struct appender *)arg)[pin->region / REFERRED];
+	MUST(atomic_exchange(&a->lent[pin->region % REFERRED], false));
+}
+
+static unsigned free_value(struct appender *a)
+{
+	for (unsigned i = 0;; i = (i + 1) % REFERRED) {
+		if (!atomic_load(&a->lent[i]))
+			return i;
+		if (i == REFERRED - 1)
+			sched_yield();
+	}
+}
+
+static void *append_sizes(void *arg)
+{
+	struct appender *a = arg;
+	struct ring_credit credit = {0};
+	uint32_t random = a->number + 1;
+	uint8_t key = (uint8_t)('0' + a->number);
+	for (uint32_t i = 0; i < WORN; i++) {
+		uint32_t r = unit_random(&random);
+		size_t len =
+		    r & 3 ? VALUE_LEAST + (r >> 8 & 127) : VALUE_LEAST + (r >> 8) % (STORE_COPY_MAX + 700);
+		bool refers = len > STORE_COPY_MAX;
+		unsigned slot = free_value(a);
+		value_make(a->value[slot], len, a->number, i);
+		while (!ring_secure(a->ring, &credit, 1, len))
+			sched_yield();
+		atomic_store(&a->lent[slot], refers);
+		struct store_pin pin = {NULL, refers ? a->number * REFERRED + slot : STORE_PIN_NONE};
+		const struct record rec = {
+		    .type = RECORD_SET, .key = &key, .key_len = 1, .value = a->value[slot], .value_len = len};
+		ring_append(a->ring, &credit, &rec, &pin);
+		ring_settle(a->ring, &credit);
+		if (r >> 28 == 0)
+			ring_kick(a->ring);
+	}
+	return NULL;
+}
+
+/* The appender's next value, whole. */
+static void must_be_next(const struct ring_entry *e, uint32_t next[APPENDERS])
+{
+	uint8_t bytes[RECORD_OVERHEAD_MAX + STORE_COPY_MAX + 800];
+	struct record r;
+	size_t used;
+	uint32_t version;
+	memcpy(bytes, e->head, e->head_len);
+	if (e->value)
+		memcpy(bytes + e->head_len, e->value, e->value_len);
+	MUST(record_decode(bytes, e->head_len + e->value_len, &r, &used) == HEARTH_OK && r.key_len == 1);
+	unsigned number = r.key[0] - '0';
+	MUST(number < APPENDERS && value_verify(r.value, r.value_len, number, &version));
+	MUST(version == next[number]);
+	next[number]++;
+}
+
+static void a_consumer_may_stop_anywhere_and_go_back(void **state)
+{
+	(void)state;
+	struct ring *ring = ring_open(160 * KIB, 0, give_back, appenders);
+	uint32_t random = 5, next[APPENDERS] = {0}, kept[APPENDERS] = {0};
+	uint64_t seq = 0, kept_seq = 0;
+	for (uint32_t i = 0; i < APPENDERS; i++) {
+		appenders[i].ring = ring;
+		appenders[i].number = i;
+		MUST(pthread_create(&appenders[i].thread, NULL, append_sizes, &appenders[i]) == 0);
+	}
+	while (kept_seq < APPENDERS * WORN) {
+		uint32_t r = unit_random(&random), most = r & 1 ? UINT32_MAX : r >> 8 & 7;
+		struct ring_entry e;
+		ring_wait(ring, 1);
+		for (; most > 0 && ring_next(ring, &e); most--) {
+			MUST(e.seq == ++seq);
+			must_be_next(&e, next);
+		}
+		switch (r >> 4 & 3) {
+		case 0:
+			ring_rewind(ring);
+			seq = kept_seq;
+			memcpy(next, kept, sizeof(next));
+			break;
+		case 1:
+			break; /* reads on */
+		default:
+			ring_release(ring);
+			kept_seq = seq;
+			memcpy(kept, next, sizeof(next));
+		}
+	}
+	for (uint32_t i = 0; i < APPENDERS; i++) {
+		pthread_join(appenders[i].thread, NULL);
+		assert_int_equal(kept[i], WORN);
+		for (unsigned k = 0; k < REFERRED; k++)
+			assert_false(appenders[i].lent[k]);
+	}
+	/* All of it is free again. */
+	struct ring_credit credit = {0};
+	assert_true(ring_secure(ring, &credit, 1, STORE_COPY_MAX));
+	ring_close(&ring);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(records_come_out_as_they_went_in),
+    cmocka_unit_test(a_consumer_may_stop_anywhere_and_go_back),
     cmocka_unit_test(trap10_numbers_are_in_the_order_of_places),
     cmocka_unit_test(values_that_are_referred_to_are_unpinned_once),
     cmocka_unit_test(a_full_ring_refuses_until_it_is_released),
