@@ -197,6 +197,12 @@ bool change_room_at_once(struct store_thread *t, size_t size)
 	return true;
 }
 
+/* Without a region that is open a queue may have room in the rest of one. */
+enum arena_queue change_queue_for(const struct store_thread *t, enum arena_queue q, size_t size)
+{
+	return lane_has_room(t->store, t->lane, q, size) ? q : !q;
+}
+
 struct item *change_make(struct store_thread *t, enum arena_queue q, const struct item_spec *spec)
 {
 	unsigned layout = item_layout(spec);

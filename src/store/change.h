@@ -47,6 +47,8 @@ void change_grow(struct store_thread *t, const struct store_key *key);
 bool change_room(struct store_thread *t, size_t size);
 /* The same when that needs neither waiting nor another region, so that a shard may be locked already; false otherwise. */
 bool change_room_at_once(struct store_thread *t, size_t size);
+/* The queue, or the other one where it has no room for so many bytes; behind change_room, with the lane locked. */
+enum arena_queue change_queue_for(const struct store_thread *t, enum arena_queue q, size_t size);
 /* An item of this spec in the thread's lane, header, key and fields written; the value is the caller's to
  * fill. */
 struct item *change_make(struct store_thread *t, enum arena_queue q, const struct item_spec *spec);

@@ -21,8 +21,7 @@ static void link_loaded(struct store_thread *t, const struct store_key *key, str
 	bool fresh = !site->it;
 	if (site->it && !load->keep_newer)
 		q = change_queue(t, key, site);
-	if (t->lane->open[q] == ARENA_NONE)
-		q = !q;
+	q = change_queue_for(t, q, item_round(item_bytes(spec, item_layout(spec))));
 	struct item *it = change_make(t, q, spec);
 	if (!spec->large && spec->value_len)
 		memcpy(item_value(it), load->value, spec->value_len);

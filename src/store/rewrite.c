@@ -145,7 +145,7 @@ enum rewrite_result rewrite_once(struct store_thread *t, const struct store_key 
 		return result;
 	size_t size = item_round(item_bytes(&spec, item_layout(&spec)));
 	if (change_room(t, size)) {
-		enum arena_queue q = t->lane->open[o->queue] == ARENA_NONE ? !o->queue : o->queue;
+		enum arena_queue q = change_queue_for(t, o->queue, size);
 		struct item *made = change_make(t, q, &spec);
 		if (!spec.large && !rw->empty)
 			fill(item_value(made), rw, o);

@@ -431,6 +431,42 @@ static void a_handful_of_large_values_is_given_time(void **state)
 	store_close(&s);
 }
 
+/* Without eviction a region whose items live stays as it is while the one that is open beside it is cleaned. */
+static void what_is_left_of_a_region_takes_items_without_an_open_one(void **state)
+{
+	(void)state;
+	static const enum store_policy policies[] = {STORE_S3FIFO, STORE_LRU};
+	for (unsigned p = 0; p < 2; p++) {
+		const struct store_options o = {.memory = 8 * MIB,
+		    .item_max = 1 * MIB,
+		    .threads = 1,
+		    .no_evict = true,
+		    .policy = policies[p]};
+		struct store *s = store_open(&o);
+		struct store_thread *t = thread_at(s, NOW);
+		struct store_outcome out;
+		struct shown shown = {0};
+		uint32_t version;
+		char name[32];
+		for (uint32_t i = 0; i < 4; i++)
+			assert_int_equal(store_set(s, t, i, 1, 6200), STORE_OK);
+		assert_int_equal(store_set(s, t, 4, 1, 8100), STORE_OK);
+		struct store_key k = key_of(s, 4, name);
+		assert_int_equal(store_delete(t, &k, 0, &out), STORE_OK);
+		assert_true(reclaim_one(t));
+		enum arena_queue q = s->policy->small_queue ? ARENA_SMALL : ARENA_MAIN;
+		assert_true(s->lanes[0].open[q] == ARENA_NONE && lane_left(s, s->lanes[0].rest[q]) > 7000);
+		k = key_of(s, 0, name);
+		assert_int_equal(store_touch(t, &k, NOW + 9, 6200, NULL, NULL, &out), STORE_OK);
+		assert_int_equal(store_fetch(s, t, &k, &shown), STORE_OK);
+		assert_true(shown.expiry == NOW + 9 && value_verify(shown.data, shown.len, 0, &version));
+		assert_int_equal(store_set(s, t, 5, 1, 7000), STORE_OK);
+		shown_free(&shown);
+		store_thread_close(&t);
+		store_close(&s);
+	}
+}
+
 static void without_eviction_a_set_is_refused_and_nothing_goes(void **state)
 {
 	(void)state;
@@ -693,6 +729,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(spare_blocks_are_few),
     cmocka_unit_test(each_policy_keeps_what_it_is_for),
     cmocka_unit_test(a_handful_of_large_values_is_given_time),
+    cmocka_unit_test(what_is_left_of_a_region_takes_items_without_an_open_one),
     cmocka_unit_test(without_eviction_a_set_is_refused_and_nothing_goes),
     cmocka_unit_test(trap01_each_mutating_miss_leaves_a_tombstone),
     cmocka_unit_test(trap05_touches_keep_the_number),
