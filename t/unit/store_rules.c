@@ -437,7 +437,7 @@ static void what_is_left_of_a_region_takes_items_without_an_open_one(void **stat
 	(void)state;
 	static const enum store_policy policies[] = {STORE_S3FIFO, STORE_LRU};
 	for (unsigned p = 0; p < 2; p++) {
-		const struct store_options o = {.memory = 8 * MIB,
+		const struct store_options o = {.memory = 16 * MIB,
 		    .item_max = 1 * MIB,
 		    .threads = 1,
 		    .no_evict = true,
