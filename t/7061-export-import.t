@@ -278,7 +278,7 @@ like($out, qr/left\e\[K\r\e\[Khearth: error: \S+, line 201: no JSON/, 'a message
 is("$code$err", '0', 'elsewhere nothing');
 
 # ---- what has expired, what is refused ----
-my $expired = qq({"key":"e","value":"x","exp":1}\n{"key":"l","value":"x","exp":@{[time + 100]}}\n{"key":"t","value":"x","ttl":50}\n);
+my $expired = qq({"key":"e","value":"x","exp":1}\n{"key":"l","value":"x","exp":@{[time + 100_000]}}\n{"key":"t","value":"x","ttl":50}\n);
 ($sum) = import_file(0, 'expired items', $target, 'ndjson', $expired);
 is("$sum->{stored} $sum->{expired}", '2 1', 'are counted');
 like($c->ask("mg t t\r\n"), qr/^HD t(?:50|4\d)$/, 'a ttl counts from now');
