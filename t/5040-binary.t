@@ -7,7 +7,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Binary qw(request noop parse shown);
 use Hearth::Daemon;
-use Hearth::Process qw(run slurp sanitizer spawn wait_until);
+use Hearth::Process qw(run slurp sanitizer spawn spew wait_until);
 use IO::Socket::INET;
 use Test::More;
 
@@ -345,7 +345,7 @@ $mixed->put("version\r\n" . request('get', 'k') . "\r\nversion\r\n");
 is(join('|', map { $mixed->line } 1 .. 3), 'VERSION 1.6.45|ERROR|VERSION 1.6.45', 'who begins with text goes on with text');
 is($daemon->stop, 0, 'stops in order');
 
-# ---- changes are refused: a log beyond --max-disk ----
+# ---- changes are refused: --max-disk is used up by what Hearth cannot retire ----
 {
 	my @small = ('-m', 8, '-I', '64k', '-t', 2, '--snapshot-interval', 0, '--snapshot-log-ratio', 0);
 	my $noise = join '', map { chr(33 + int rand 90) } 1 .. 100_000; # does not compress
@@ -358,6 +358,7 @@ is($daemon->stop, 0, 'stops in order');
 	}
 	$b->set($_, 1, flags => 5) for 'r1', 'r2', 'r3';
 	my $r1 = $b->one('get', 'r1')->{cas};
+	spew($full->dir . '/foreign', 'x' x (20 << 20));
 	$full->crash(args => [@small, '--max-disk', '16m']);
 	$b = Hearth::Binary->new($full->client);
 	my $refused = '0082 - - disk%20error,%20changes%20are%20refused';
