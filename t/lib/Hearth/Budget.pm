@@ -2,7 +2,7 @@
 # The crash harness's book-keeping: how long a driver may run, what it has seen, and how a failing case is repeated.
 #
 # CHECK_MINUTES is the harness's wall-clock time: 5 in `make check`, 60 in `make check-long`, 2 in a sanitizer's build.
-# prove runs two tests at a time, so the drivers' shares sum to 2. Each ends with one line of `cases, distinct images,
+# prove runs a few tests at a time, so the drivers' shares sum to 2. Each ends with one line of `cases, distinct images,
 # failures, seed`, and adds it to harness.tsv in the build directory, which t/harness-table sums up.
 package Hearth::Budget;
 use strict;
