@@ -138,24 +138,21 @@ static uint64_t items_about(const struct store *s)
 	return n * (shards / asked);
 }
 
-/* What the small queue may have of so many bytes: a tenth. Where a tenth is a handful of large values it would drop whatever
- * is not asked for again at once, so it is more then. */
-static uint64_t small_share(const struct store *s, uint64_t bytes)
-{
-	uint64_t items = items_about(s), share = bytes / 10;
-	uint64_t least = items > 2 * SMALL_LEAST ? bytes / items * SMALL_LEAST : bytes / 2;
-	return least > share ? least : share;
-}
-
-/* Whether the small queue has more than its share. */
+/* Whether the small queue has more than its share: a tenth. Where a tenth is a handful of large values it would drop whatever
+ * is not asked for again at once, so it is more then; the items are counted only when that matters. */
 static bool small_is_full(const struct store *s)
 {
 	uint64_t bytes[ARENA_QUEUES];
 	for (int q = 0; q < ARENA_QUEUES; q++)
 		bytes[q] = s->arena.sealed[q] * (uint64_t)s->arena.region_size +
 		           atomic_load_explicit(&s->large.bytes[q], memory_order_relaxed);
-	return bytes[ARENA_MAIN] == 0 ||
-	       bytes[ARENA_SMALL] > small_share(s, bytes[ARENA_SMALL] + bytes[ARENA_MAIN]);
+	uint64_t small = bytes[ARENA_SMALL], all = small + bytes[ARENA_MAIN];
+	if (bytes[ARENA_MAIN] == 0)
+		return true;
+	if (small <= all / 10)
+		return false;
+	uint64_t items = items_about(s);
+	return small > (items > 2 * SMALL_LEAST ? all / items * SMALL_LEAST : all / 2);
 }
 
 static struct store_large *large_next(
