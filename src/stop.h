@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* stop: a stop ends. While the main thread waits for what is on its way to the disk, a thread of its own says what that is
  * and asks the service manager for patience, and another one ends the process when the time of --stop-timeout is over: a disk
- * that does not answer would hold it for ever, and whoever writes a log file on it. By then nobody is served any more, and all that was acknowledged has been given to the kernel. */
+ * that does not answer would hold it for ever, and whoever writes a log file on it. By then nobody is served any more, and all
+ * that was acknowledged has been given to the kernel. */
 #ifndef STOP_H
 #define STOP_H
 

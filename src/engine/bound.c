@@ -193,9 +193,8 @@ static void tell_shrink(struct engine *e, const struct plan *p)
 		return;
 	if (p->helps)
 		msg(MSG_WARN,
-		    "--max-disk %llu: %llu bytes are there: a snapshot of about %llu is written beside them, "
-		    "so "
-		    "that they can go; changes may wait for it",
+		    "--max-disk %llu: %llu bytes are there: a snapshot of about %llu is written beside "
+		    "them, so that they can go; changes may wait for it",
 		    (unsigned long long)quota_limit(e->files.quota), (unsigned long long)p->used,
 		    (unsigned long long)p->snapshot);
 	else
