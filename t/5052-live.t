@@ -8,6 +8,7 @@ use lib 't/lib';
 use Hearth::Daemon;
 use Hearth::Failing qw($writes break_calls mend logs);
 use Hearth::Http qw(get metrics);
+use Hearth::Files qw(du);
 use Hearth::Process qw(program run sanitizer scratch_dir slurp spew wait_until);
 use IO::Socket::INET;
 use JSON::PP;
@@ -35,14 +36,6 @@ sub set_refused
 	is("$code$out", 64, "set $name $value is refused");
 	like($err, $why, 'with the reason');
 	return;
-}
-
-sub du
-{
-	open my $du, '-|', 'du', '-s', '-B1', $_[0] or die "du: $!";
-	my $bytes = (<$du> // '') =~ /^(\d+)/ ? $1 : 0;
-	close $du;
-	return $bytes;
 }
 
 # Values that do not compress, for keys k1 to k$keys, $rounds times each; what they are at the end.

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
+use Hearth::Files qw(du);
 use Hearth::Process qw(program run scratch_dir slurp spew wait_until long_run);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -19,14 +20,6 @@ my $mib = 1 << 20;
 my $noise = join '', map { chr(33 + int rand 90) } 1 .. $mib;
 my @small = ('-m', 8, '-I', '64k', '-t', 2);
 my @quiet = ('--snapshot-interval', 0, '--snapshot-log-ratio', 0);
-
-sub du
-{
-	open my $du, '-|', 'du', '-s', '-B1', $_[0] or die "du: $!";
-	my $bytes = (<$du> // '') =~ /^(\d+)/ ? $1 : 0;
-	close $du;
-	return $bytes;
-}
 
 # A process that looks again and again, with the daemon held still: else files that come and go while du reads would be
 # counted that never lay there together. Its end writes "samples most".

@@ -8,6 +8,7 @@ use warnings;
 use lib 't/lib';
 use Hearth::Client;
 use Hearth::Daemon;
+use Hearth::Numbered qw(fill present);
 use Hearth::Process qw(program run sanitizer scratch_dir slurp spawn reap tree_digest wait_until);
 use Hearth::Screen;
 use JSON::PP;
@@ -21,37 +22,6 @@ my @quiet = ('--snapshot-interval', 0, '--snapshot-log-ratio', 0);
 sub hearth { return run([program('hearth'), @_]); }
 sub drop { my ($daemon, $prefix, @more) = @_; return hearth('drop', '--prefix', $prefix, @more, $daemon->dir); }
 sub dropped { my ($code, $out, $err) = drop(@_, '--json'); is($code, 0, "drop @_[1 .. $#_]") or diag $err; return eval { decode_json($out) } // {}; }
-
-# Many sets, without waiting for each answer.
-sub fill
-{
-	my ($daemon, $n, $key, $value) = @_;
-	my $c = $daemon->client;
-	for (my $i = 0; $i < $n; $i += 1000) {
-		my $last = $i + 999 < $n ? $i + 999 : $n - 1;
-		$c->put(join '', map { my $v = $value->($_); sprintf "set %s 0 0 %d noreply\r\n%s\r\n", $key->($_), length $v, $v } $i .. $last);
-		$c->ask("mn\r\n") eq 'MN' or die 'no answer';
-	}
-	return;
-}
-
-# How many of the keys are there; each must have its value.
-sub present
-{
-	my ($daemon, $n, $key, $value) = @_;
-	my ($c, $count, @wrong) = ($daemon->client, 0);
-	for (my $i = 0; $i < $n; $i += 100) {
-		my $last = $i + 99 < $n ? $i + 99 : $n - 1;
-		my $items = $c->items('get ' . join ' ', map { $key->($_) } $i .. $last);
-		for my $k ($i .. $last) {
-			my $item = $items->{ $key->($k) } or next;
-			$count++;
-			push @wrong, $key->($k) unless $item->{value} eq $value->($k);
-		}
-	}
-	is("@wrong[0 .. ($#wrong < 5 ? $#wrong : 5)]", '', 'values are what they were') if @wrong;
-	return $count;
-}
 
 my ($user, $users, $other) = (sub { "user:$_[0]" }, sub { "users:$_[0]" }, sub { "x:user:$_[0]" });
 my $value = sub { "value of $_[0]" };

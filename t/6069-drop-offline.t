@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
+use Hearth::Numbered qw(fill present);
 use Hearth::Files qw(copy_dir flip newest);
 use Hearth::Process qw(program reap remove_dir run sanitizer scratch_dir slurp spawn tree_digest);
 use Hearth::Screen;
@@ -23,41 +24,16 @@ sub hearth { return run([program('hearth'), @_]); }
 sub drop { my ($dir, $prefix, @more) = @_; return hearth('drop', '--prefix', $prefix, @more, $dir); }
 sub dropped { my ($code, $out, $err) = drop(@_, '--json'); is("$code$err", '0', "drop @_[1 .. $#_]"); return eval { decode_json($out) } // {}; }
 
-sub fill
-{
-	my ($daemon, $n, $prefix, $value) = @_;
-	my $c = $daemon->client;
-	$c->put(join '', map { my $v = $value->($_); sprintf "set %s%d 7 0 %d noreply\r\n%s\r\n", $prefix, $_, length $v, $v } 0 .. $n - 1);
-	$c->ask("mn\r\n") eq 'MN' or die 'no answer';
-	return;
-}
-
-# How many of the keys are there; each must have its value and flags.
-sub present
-{
-	my ($daemon, $n, $prefix, $value) = @_;
-	my ($c, $count, @wrong) = ($daemon->client, 0);
-	for (my $i = 0; $i < $n; $i += 100) {
-		my $last = $i + 99 < $n ? $i + 99 : $n - 1;
-		my $items = $c->items('get ' . join ' ', map { "$prefix$_" } $i .. $last);
-		for my $k ($i .. $last) {
-			my $item = $items->{"$prefix$k"} or next;
-			$count++;
-			push @wrong, "$prefix$k" unless $item->{value} eq $value->($k) && $item->{flags} == 7;
-		}
-	}
-	is("@wrong[0 .. ($#wrong < 5 ? $#wrong : 5)]", '', 'values are what they were') if @wrong;
-	return $count;
-}
+my ($user, $users, $late) = (sub { "user:$_[0]" }, sub { "users:$_[0]" }, sub { "user:b$_[0]" });
 my $value = sub { "value of $_[0]" };
 
 # ---- what goes, and does not come back ----
 for my $end (qw(kill9 stop)) {
 	my $daemon = Hearth::Daemon->start(args => \@quiet);
-	fill($daemon, 1000, $_, $value) for 'user:', 'users:';
+	fill($daemon, 1000, $_, $value) for $user, $users;
 	$daemon->client->set('later', 'x', exptime => 5000);
 	hearth('snapshot', $daemon->dir);
-	fill($daemon, 500, 'user:b', $value);
+	fill($daemon, 500, $late, $value);
 	my $dir = $daemon->dir;
 	$daemon->$end;
 	my $before = tree_digest($dir);
@@ -73,8 +49,8 @@ for my $end (qw(kill9 stop)) {
 	is((hearth('check', $dir))[0], 0, 'the directory is whole');
 	for (1, 2) {
 		$daemon->up;
-		is(present($daemon, 1000, 'user:', $value) + present($daemon, 500, 'user:b', $value), 0, 'none of them comes back');
-		is(present($daemon, 1000, 'users:', $value), 1000, 'those of another prefix are there');
+		is(present($daemon, 1000, $user, $value) + present($daemon, 500, $late, $value), 0, 'none of them comes back');
+		is(present($daemon, 1000, $users, $value), 1000, 'those of another prefix are there');
 		like($daemon->client->ask("mg later t\r\n"), qr/^HD t(?:49\d\d|5000)$/, 'with the time they had left');
 		$daemon->kill9;
 	}
@@ -83,7 +59,7 @@ for my $end (qw(kill9 stop)) {
 	is($out, 'users:1: 111 items, ' . length(join '', map { ("users:$_", $value->($_)) } grep { /^1/ } 0 .. 999) . " bytes deleted\n", 'what is printed');
 	is(dropped($dir, 'users:1')->{items}, 0, 'and then there is none');
 	$daemon->up;
-	is(present($daemon, 1000, 'users:', $value), 889, 'those that begin otherwise stay');
+	is(present($daemon, 1000, $users, $value), 889, 'those that begin otherwise stay');
 	is($daemon->stop, 0, 'stopped in order');
 }
 
@@ -92,14 +68,14 @@ for my $compress (0, 1) {
 	my @args = (@quiet, $compress ? '--compress' : ());
 	my $big = sub { "$_[0] " . 'v' x 2000 };
 	my $daemon = Hearth::Daemon->start(args => [@args, '-m', $compress ? 64 : 16]);
-	fill($daemon, 5000, $_, $big) for 'user:', 'users:';
+	fill($daemon, 5000, $_, $big) for $user, $users;
 	cmp_ok($daemon->client->stats->{evictions}, '>', 500, 'evictions') unless $compress;
 	$daemon->kill9;
 	my $told = dropped($daemon->dir, 'user:');
 	is($told->{items}, 5000, 'those that had been evicted are dropped, too');
 	$daemon->up(args => [@args, '-m', 64]);
-	is(present($daemon, 5000, 'user:', $big), 0, 'a start with more memory does not bring them back');
-	is(present($daemon, 5000, 'users:', $big), 5000, 'others are there');
+	is(present($daemon, 5000, $user, $big), 0, 'a start with more memory does not bring them back');
+	is(present($daemon, 5000, $users, $big), 5000, 'others are there');
 	$daemon->stop;
 }
 
@@ -107,11 +83,11 @@ for my $compress (0, 1) {
 {
 	my $daemon = Hearth::Daemon->start(args => [@quiet, '--keep', 3]);
 	my $secret = sub { "s3cr3t-$_[0]" };
-	fill($daemon, 500, 'user:', $secret);
-	fill($daemon, 500, 'users:', $value);
+	fill($daemon, 500, $user, $secret);
+	fill($daemon, 500, $users, $value);
 	my $dir = $daemon->dir;
 	hearth('snapshot', $dir) for 1 .. 2;
-	fill($daemon, 100, 'user:', $secret);
+	fill($daemon, 100, $user, $secret);
 	$daemon->kill9;
 	is((hearth('pin', $dir, 1))[0], 0, 'pinned');
 	my ($code, $out, $err) = drop($dir, 'user:', '--purge');
@@ -129,7 +105,7 @@ for my $compress (0, 1) {
 	cmp_ok(index($bytes, 'users:'), '>=', 0, 'but the others');
 	is((hearth('check', $dir))[0], 0, 'the directory is whole');
 	$daemon->up;
-	is(present($daemon, 500, 'users:', $value), 500, 'others are there');
+	is(present($daemon, 500, $users, $value), 500, 'others are there');
 	is($daemon->client->stats->{curr_items}, 500, 'and no more');
 
 	# In use, though its socket is gone.
@@ -137,7 +113,7 @@ for my $compress (0, 1) {
 	($code, $out, $err) = drop($dir, 'users:');
 	is("$code$out", '75', 'a directory in use');
 	like($err, qr/in use by process @{[$daemon->pid]}$/m, 'by whom');
-	is(present($daemon, 500, 'users:', $value), 500, 'nothing is dropped');
+	is(present($daemon, 500, $users, $value), 500, 'nothing is dropped');
 	$daemon->kill9;
 
 	# Damage is for the daemon to decide about.
@@ -162,7 +138,7 @@ for ([scratch_dir(), 65, qr/no data directory/], [$foreign, 65, qr/error: \Q$for
 {
 	my $daemon = Hearth::Daemon->start(args => [@quiet, '-m', 400]);
 	my $big = sub { 'v' x 100_000 };
-	fill($daemon, 2000, 'user:', $big);
+	fill($daemon, 2000, $user, $big);
 	$daemon->stop;
 	my $dir = $daemon->dir;
 	SKIP: {
@@ -193,7 +169,7 @@ for ([scratch_dir(), 65, qr/no data directory/], [$foreign, 65, qr/error: \Q$for
 	my $seen;
 	# It speaks after a while, which is over before that where the machine is fast.
 	for my $n (200_000, 500_000, 1_500_000) {
-		fill($daemon, $n, 'user:', $value);
+		fill($daemon, $n, $user, $value);
 		$daemon->stop;
 		my $s = Hearth::Screen->run([program('hearth'), 'drop', '--prefix', 'user:', $daemon->dir], columns => 120);
 		is($s->ended(120), 0, 'it ends');
@@ -209,9 +185,9 @@ for ([scratch_dir(), 65, qr/no data directory/], [$foreign, 65, qr/error: \Q$for
 SKIP: {
 	skip 'needs strace', 1 if sanitizer();
 	my $daemon = Hearth::Daemon->start(args => [@quiet, '--keep', 2]);
-	fill($daemon, 300, $_, $value) for 'user:', 'users:';
+	fill($daemon, 300, $_, $value) for $user, $users;
 	hearth('snapshot', $daemon->dir);
-	fill($daemon, 300, 'user:', $value);
+	fill($daemon, 300, $user, $value);
 	$daemon->kill9;
 	my $base = $daemon->dir;
 	my $end = time + ($ENV{HEARTH_LONG} ? 600 : 40);
@@ -232,7 +208,7 @@ SKIP: {
 			push @wrong, "$call $n $purge: a start ends with $failed: " . $again->errors;
 			next;
 		}
-		my ($left, $others) = (present($again, 300, 'user:', $value), present($again, 300, 'users:', $value));
+		my ($left, $others) = (present($again, 300, $user, $value), present($again, 300, $users, $value));
 		$partly += $left > 0 && $left < 300;
 		push @wrong, "$call $n $purge: $others of the others" if $others != 300;
 		push @wrong, "$call $n $purge: ended in order, $left left" if $code == 0 && $left > 0;
@@ -240,15 +216,15 @@ SKIP: {
 		($code) = drop($dir, 'user:');
 		push @wrong, "$call $n $purge: then it ends with $code" if $code != 0;
 		$again->up;
-		$left = present($again, 300, 'user:', $value);
+		$left = present($again, 300, $user, $value);
 		push @wrong, "$call $n $purge: then $left are left" if $left > 0;
 		$again->kill9;
 		remove_dir($dir);
 	}
 	# In the middle of many.
 	my $big = Hearth::Daemon->start(args => \@quiet);
-	fill($big, 60_000, 'user:', $value);
-	fill($big, 300, 'users:', $value);
+	fill($big, 60_000, $user, $value);
+	fill($big, 300, $users, $value);
 	$big->kill9;
 	my $began = time;
 	my $copy = copy_dir($big->dir);
@@ -261,7 +237,7 @@ SKIP: {
 		kill 'KILL', $pid;
 		my $done = reap($pid, 60) == 0;
 		my $again = Hearth::Daemon->start(dir => $dir, args => [@quiet, '--strict']);
-		my ($left, $others) = (present($again, 60_000, 'user:', $value), present($again, 300, 'users:', $value));
+		my ($left, $others) = (present($again, 60_000, $user, $value), present($again, 300, $users, $value));
 		$partly += $left > 0 && $left < 60_000;
 		push @wrong, "turn $turn: $others of the others" if $others != 300;
 		push @wrong, "turn $turn: ended in order, $left left" if $done && $left > 0;

@@ -6,7 +6,7 @@ use warnings;
 use Exporter 'import';
 use Hearth::Process qw(scratch_dir slurp spew run);
 
-our @EXPORT_OK = qw(blocks copy_dir flip cut newest);
+our @EXPORT_OK = qw(blocks copy_dir cut du flip newest);
 
 my $segment_header = 256;
 my $block_header = 64;
@@ -50,6 +50,15 @@ sub flip
 }
 
 sub cut { my ($file, $length) = @_; spew($file, substr slurp($file), 0, $length); return; }
+
+# What a directory takes on the disk, in bytes.
+sub du
+{
+	open my $du, '-|', 'du', '-s', '-B1', $_[0] or die "du: $!";
+	my $bytes = (<$du> // '') =~ /^(\d+)/ ? $1 : 0;
+	close $du;
+	return $bytes;
+}
 
 # The file of a kind with the highest number that holds something: the next segment is made ahead.
 sub newest
