@@ -229,7 +229,6 @@ bool change_link(struct store_thread *t, struct change_site *site, struct item *
 	atomic_fetch_add_explicit(&store_region(s, it)->live, (uint32_t)item_size(it), memory_order_relaxed);
 	store_note_expiry(s, it, item_expiry(it));
 	store_join(s, it, site->hash);
-	lane_count(t->lane, 1);
 	site->it = it;
 	return true;
 }

@@ -31,7 +31,6 @@ static void link_loaded(struct store_thread *t, const struct store_key *key, str
 		    index_find_place(&s->index, site->shard, site->tag, store_place(s, it));
 		*c.slot = slot_with_use(*c.slot, load->use);
 	}
-	lane_count(t->lane, -1); /* loading moves no counter */
 }
 
 unsigned store_load_part(const struct store *s, uint64_t hash, unsigned parts)

@@ -187,9 +187,10 @@ void store_set_limit(struct store *s);
 /* The thread's scratch has so many bytes, for resizing a shard; false when there is no memory. */
 bool store_scratch(struct store_thread *t, size_t size);
 
-static inline void lane_count(struct lane *lane, int items)
+/* An item that a client stored. */
+static inline void lane_count(struct lane *lane)
 {
-	atomic_fetch_add_explicit(&lane->total_items, (uint64_t)(int64_t)items, memory_order_relaxed);
+	atomic_fetch_add_explicit(&lane->total_items, 1, memory_order_relaxed);
 }
 
 /* Bytes that are left in a region that the caller's lane has open. */

@@ -108,7 +108,6 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 	ret->value_len = spec->value_len;
 	if (site->in_place) {
 		overwrite(s, site->it, spec, put->value);
-		lane_count(t->lane, 1);
 		return;
 	}
 	if (!made) {
@@ -149,6 +148,7 @@ static enum store_result settle(struct store_thread *t, const struct store_key *
 		pass_away(t, key, site, spec, ret);
 	} else if (result == STORE_OK) {
 		commit(t, key, put, site, spec, *made, ret);
+		lane_count(t->lane);
 		*made = NULL;
 		spec->large = NULL; /* the item's now */
 	}
@@ -408,8 +408,7 @@ static void put_number(struct store_thread *t, const struct store_key *key, cons
 	}
 	const struct store_put put = {.value = digits, .value_len = spec.value_len};
 	site->in_place = fits_in_place(site, &spec);
-	commit(t, key, &put, site, &spec, NULL, ret);
-	lane_count(t->lane, -1); /* memcached counts no arithmetic as a new item */
+	commit(t, key, &put, site, &spec, NULL, ret); /* memcached counts no arithmetic as a new item */
 }
 
 /* A miss begins with this number. */
@@ -429,10 +428,12 @@ static enum store_result put_initial(struct store_thread *t, const struct store_
 	ret->number = arith->initial;
 	ret->created = true;
 	foresee(t, key, &put, site, &spec);
-	if (store_expired(spec.expiry, t->now))
+	if (store_expired(spec.expiry, t->now)) {
 		pass_away(t, key, site, &spec, ret);
-	else
+	} else {
 		commit(t, key, &put, site, &spec, NULL, ret);
+		lane_count(t->lane);
+	}
 	return STORE_OK;
 }
 

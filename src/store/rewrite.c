@@ -129,8 +129,8 @@ static void replace(struct store_thread *t, const struct store_key *key, const s
 	CHECK(change_link(t, site, made));
 	if (rw->emit)
 		store_note_hit(t, made, site->cursor.slot);
-	if (rw->same || rw->empty || rw->unpacked)
-		lane_count(t->lane, -1);
+	if (!rw->same && !rw->empty && !rw->unpacked)
+		lane_count(t->lane);
 	spec->large = NULL;
 }
 
