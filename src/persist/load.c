@@ -115,6 +115,7 @@ static void apply_part(struct loading *l, unsigned i, const struct spread_slot *
 	uint32_t n = slot->first[part], bucket = n, shard = fetch_shards(store, slot, n);
 	uint64_t items = 0;
 	bucket = fetch_buckets(store, slot, bucket);
+	store_load_batch(l->rec->thread[i]);
 	while (n != SPREAD_NONE) {
 		uint32_t stop = bucket;
 		shard = fetch_shards(store, slot, shard);
@@ -128,6 +129,7 @@ static void apply_part(struct loading *l, unsigned i, const struct spread_slot *
 			items++;
 		}
 	}
+	store_load_batch_end(l->rec->thread[i]);
 	atomic_fetch_add(&l->rec->items_applied, items);
 }
 

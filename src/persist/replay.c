@@ -259,6 +259,7 @@ static void apply_part(void *arg, unsigned p)
 	struct recovery *rec = rp->rec;
 	const struct store *store = rec->options->store;
 	uint64_t applied = 0, dropped = 0;
+	store_load_batch(rec->thread[p]);
 	for (unsigned i = 0; i < rec->threads; i++) {
 		const struct replay_bin *bin = &rp->bins[i][p];
 		fetch_shards(store, bin, 0);
@@ -273,6 +274,7 @@ static void apply_part(void *arg, unsigned p)
 			applied++;
 		}
 	}
+	store_load_batch_end(rec->thread[p]);
 	atomic_fetch_add(&rec->items_applied, applied);
 	atomic_fetch_add(&rec->dropped, dropped);
 }

@@ -183,18 +183,22 @@ bool change_room(struct store_thread *t, size_t size)
 	}
 }
 
+bool change_has_room(const struct store_thread *t, size_t size)
+{
+	for (int q = 0; q < ARENA_QUEUES; q++)
+		if (queue_wanted(t->store, t->lane, q) && !lane_has_room(t->store, t->lane, q, size))
+			return false;
+	return true;
+}
+
 bool change_room_at_once(struct store_thread *t, size_t size)
 {
-	struct lane *lane = t->lane;
-	if (pthread_mutex_trylock(&lane->lock) != 0)
+	if (pthread_mutex_trylock(&t->lane->lock) != 0)
 		return false;
-	for (int q = 0; q < ARENA_QUEUES; q++) {
-		if (queue_wanted(t->store, lane, q) && !lane_has_room(t->store, lane, q, size)) {
-			pthread_mutex_unlock(&lane->lock);
-			return false;
-		}
-	}
-	return true;
+	if (change_has_room(t, size))
+		return true;
+	pthread_mutex_unlock(&t->lane->lock);
+	return false;
 }
 
 /* Without a region that is open a queue may have room in the rest of one. */

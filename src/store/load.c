@@ -38,6 +38,48 @@ unsigned store_load_part(const struct store *s, uint64_t hash, unsigned parts)
 	return (unsigned)((uint64_t)index_shard_of(&s->index, hash) * parts >> s->index.shard_bits);
 }
 
+void store_load_batch(struct store_thread *t)
+{
+	CHECK(!t->batch);
+	t->batch = true;
+}
+
+static void unlock_lane(struct store_thread *t)
+{
+	if (t->lane_locked)
+		pthread_mutex_unlock(&t->lane->lock);
+	t->lane_locked = false;
+}
+
+void store_load_batch_end(struct store_thread *t)
+{
+	CHECK(t->batch);
+	t->batch = false;
+	unlock_lane(t);
+}
+
+/* Room for so many bytes, and the lane locked; false, locked too, where there is no memory. */
+static bool load_room(struct store_thread *t, size_t size)
+{
+	if (t->lane_locked && change_has_room(t, size))
+		return true;
+	unlock_lane(t);
+	bool room = change_room(t, size);
+	if (!room)
+		pthread_mutex_lock(&t->lane->lock);
+	t->lane_locked = true;
+	return room;
+}
+
+/* What waits for others, or takes locks that come before the lane's. */
+static void load_grow(struct store_thread *t, const struct store_key *key)
+{
+	if (!index_wants_growth(&t->store->index, index_shard_of(&t->store->index, key->hash)))
+		return;
+	unlock_lane(t);
+	change_grow(t, key);
+}
+
 bool store_load_set(struct store_thread *t, const struct store_key *key, const struct store_load *load)
 {
 	struct store *s = t->store;
@@ -57,15 +99,14 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	bool fits =
 	    sizeof(struct item) + key->len + item_shown_len(&spec, load->value) <= s->options.item_max;
 	if (fits && store_wants_large(s, key, load->value_len)) {
+		unlock_lane(t);
 		spec.large = store_large_make(t, load->value_len);
 		fits = spec.large != NULL;
 		if (fits)
 			memcpy(large_data(spec.large), load->value, load->value_len);
 	}
-	change_grow(t, key);
-	bool room = fits && change_room(t, item_round(item_bytes(&spec, item_layout(&spec))));
-	if (!room)
-		pthread_mutex_lock(&t->lane->lock);
+	load_grow(t, key);
+	bool room = load_room(t, fits ? item_round(item_bytes(&spec, item_layout(&spec))) : 0) && fits;
 	if (load->keep_newer && load->seq > t->lane->newest)
 		t->lane->newest = load->seq;
 	change_enter(t, key, &site);
@@ -82,7 +123,8 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 		}
 	}
 	change_leave(s, &site);
-	pthread_mutex_unlock(&t->lane->lock);
+	if (!t->batch || spec.large)
+		unlock_lane(t);
 	if (spec.large)
 		large_unref(&spec.large);
 	return applied;
@@ -99,6 +141,7 @@ void store_load_delete(struct store_thread *t, const struct store_key *key)
 bool store_load_touch(struct store_thread *t, const struct store_key *key, int64_t expiry)
 {
 	struct store_outcome ret;
+	unlock_lane(t);
 	if (store_touch(t, key, expiry, SIZE_MAX, NULL, NULL, &ret) != STORE_NO_MEMORY)
 		return true;
 	store_load_delete(t, key);

@@ -85,6 +85,8 @@ struct store_thread {
 	uint32_t magic;
 	struct store *store;
 	struct lane *lane;
+	bool batch;       /* of a load: the lane stays locked from one item to the next, */
+	bool lane_locked; /* and is */
 	void *owner;
 	int64_t now;
 	uint64_t *scratch; /* for resizing a shard */

@@ -149,6 +149,10 @@ struct store_load {
 /* An item that cannot be applied deletes its key. False in that case. */
 bool store_load_set(struct store_thread *t, const struct store_key *key, const struct store_load *load);
 void store_load_delete(struct store_thread *t, const struct store_key *key);
+/* Between these the thread may keep its lane's lock from one item to the next: it loads, calls nothing else of the store and
+ * waits for nobody. */
+void store_load_batch(struct store_thread *t);
+void store_load_batch_end(struct store_thread *t);
 /* Which of so many parts a key belongs to: threads that load a part each do not write the same shards. */
 unsigned store_load_part(const struct store *s, uint64_t hash, unsigned parts);
 /* False when there was no memory for the item's new shape; its key is deleted then. */
