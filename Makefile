@@ -11,13 +11,16 @@ JOBS     = $(shell nproc)
 
 CC       = gcc
 CFLAGS  ?= -O2 -g
+# gcc copies what is short or of unknown length with `rep`, which takes 30 cycles to begin: calls of the C library take fewer.
+COPYING  = -mmemcpy-strategy=libcall:-1:noalign -mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign
+COPY    := $(if $(and $(findstring gcc,$(CC)),$(findstring x86_64,$(shell $(CC) -dumpmachine))),$(COPYING))
 WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wsign-compare -Wpointer-arith
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DHEARTH_VERSION='"$(VERSION)"' -Isrc -Iinclude $(WARN) $(CFLAGS) \
-	-pthread -fno-strict-aliasing $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(CI),-Werror)
+	$(COPY) -pthread -fno-strict-aliasing $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(CI),-Werror)
 ALL_LDFLAGS = -pthread -fno-lto $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 # gcc optimizes hearthd as a whole: 9 % fewer instructions a request. All else links the same objects as they are, sooner.
 LTO     ?= $(if $(SAN)$(findstring coverage,$(CFLAGS)),,$(if $(findstring gcc,$(CC)),-flto=$(JOBS)))
-HEARTHD_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) $(if $(LTO),$(LTO) $(CFLAGS) $(WARN))
+HEARTHD_LDFLAGS = -pthread $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN)) $(if $(LTO),$(LTO) $(CFLAGS) $(COPY) $(WARN))
 
 # The floors, bottom up: src/README.md is the map.
 BASE    = check crc32c nodump buf vfs

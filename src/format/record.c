@@ -149,10 +149,11 @@ static bool get_fixed(const uint8_t *p, struct record *r)
 	return ok;
 }
 
-/* A start reads each record twice: the fields of fixed length are looked for once, all together. */
-static enum hearth_status get_set(struct bytes_reader *body, struct record *r)
+/* A start reads each record twice: the fields of fixed length are looked for once, all together, and the ends are passed
+ * as values, not through memory. */
+static enum hearth_status get_set(const uint8_t *at, const uint8_t *end, struct record *r)
 {
-	struct bytes_reader in = *body;
+	struct bytes_reader in = bytes_reader(at, (size_t)(end - at));
 	r->bits = bytes_get16(&in);
 	if (r->bits & ~(unsigned)RECORD_BITS_KNOWN)
 		return HEARTH_NEWER;
@@ -167,8 +168,7 @@ static enum hearth_status get_set(struct bytes_reader *body, struct record *r)
 	if (get_key(&in, key_len, r) != HEARTH_OK)
 		return HEARTH_DAMAGED;
 	r->value_len = bytes_left(&in);
-	r->value = bytes_take(&in, bytes_left(&in));
-	*body = in;
+	r->value = in.at;
 	return r->value_len <= RECORD_VALUE_MAX ? HEARTH_OK : HEARTH_DAMAGED;
 }
 
@@ -195,7 +195,7 @@ static enum hearth_status get_body(struct bytes_reader *b, struct record *r)
 	enum hearth_status status = HEARTH_OK;
 	switch (r->type) {
 	case RECORD_SET:
-		return get_set(b, r);
+		return get_set(b->at, b->end, r);
 	case RECORD_DELETE:
 		return get_key(b, bytes_left(b), r);
 	case RECORD_TOUCH:
@@ -252,9 +252,9 @@ enum hearth_status record_decode_head(const void *data, size_t len, uint64_t who
 	if (ret_r->type != RECORD_SET)
 		return ret_r->type <= RECORD_FLUSH_AT || ret_r->type == RECORD_DICT ? HEARTH_DAMAGED
 		                                                                    : HEARTH_NEWER;
-	enum hearth_status status = get_set(&in, ret_r);
+	enum hearth_status status = get_set(in.at, in.end, ret_r);
 	ret_r->value = NULL;
-	ret_r->value_len += body_len - (uint64_t)(in.at - (const uint8_t *)data - head_len);
+	ret_r->value_len += body_len - bytes_left(&in);
 	return status == HEARTH_OK && ret_r->value_len > RECORD_VALUE_MAX ? HEARTH_DAMAGED : status;
 }
 
