@@ -102,6 +102,11 @@ void engine_turn_end(struct engine_worker *w)
 	ring_kick(wal_ring(w->engine->wal));
 }
 
+bool engine_appended(const struct engine_worker *w)
+{
+	return w->appended;
+}
+
 int64_t engine_now(const struct engine_worker *w)
 {
 	return w->now;

@@ -129,7 +129,9 @@ uint64_t engine_need(const struct engine_worker *w);
 bool engine_ready(const struct engine *e, uint64_t need);
 /* The log failed, and what these replies say is on no disk: they will never leave; close the connection. */
 bool engine_lost(const struct engine *e, uint64_t need);
-void engine_turn_end(struct engine_worker *w);     /* wakes the log thread if this turn appended */
+/* Whether this turn appended: the log thread is to be woken. */
+bool engine_appended(const struct engine_worker *w);
+void engine_turn_end(struct engine_worker *w);     /* wakes it if so */
 int64_t engine_now(const struct engine_worker *w); /* Hearth seconds, read once a turn */
 
 /* ---- commands ---- */

@@ -39,9 +39,10 @@ struct latency_times {
 /* False: no memory. */
 bool latency_open_worker(struct worker *w);
 void latency_close_worker(struct worker *w);
-/* A read has brought input: whether this turn is to be timed. Then latency_begin. */
+/* A read has brought input: counts the turn, and says whether it is to be timed. Then latency_begin. */
 static inline bool latency_due(struct worker *w)
 {
+	w->turns++;
 	return __builtin_expect(--w->turns_left == 0, 0);
 }
 __attribute__((cold, noinline)) void latency_begin(struct conn *c);

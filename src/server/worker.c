@@ -274,12 +274,21 @@ static void *worker_main(void *arg)
 	snprintf(name, sizeof name, "worker-%u", w->index);
 	prctl(PR_SET_NAME, name);
 	schedule_promptly();
+	/* Where many connections are served a round of the log costs as much as some of them: once, what has come meanwhile is
+	 * served before it is woken. */
+	bool more = false;
 	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
-		event_base_loop(w->base, EVLOOP_ONCE | (TAILQ_EMPTY(&w->ready) ? 0 : EVLOOP_NONBLOCK));
+		bool waits = TAILQ_EMPTY(&w->ready) && !more;
+		event_base_loop(w->base, EVLOOP_ONCE | (waits ? 0 : EVLOOP_NONBLOCK));
 		if (!TAILQ_EMPTY(&w->ready))
 			run_ready(w);
 		if (w->watchers > 0)
 			run_watchers(w);
+		unsigned turns = w->turns;
+		w->turns = 0;
+		more = !more && turns > 1 && engine_appended(w->engine);
+		if (more)
+			continue;
 		engine_turn_end(w->engine);
 		run_parked(w);
 		answer(w);

@@ -47,6 +47,7 @@ struct worker {
 	struct sampler *sampler; /* once somebody has asked */
 	unsigned watchers;       /* of its connections */
 	unsigned turns_left;     /* of its connections, to the one that is timed (latency.h) */
+	unsigned turns;          /* of its connections in this round of the loop */
 	struct latency_worker *latency;
 	uint64_t counters[COUNTERS];
 	uint8_t *pool[WORKER_POOL];
