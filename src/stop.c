@@ -178,6 +178,9 @@ void stop_end(struct stop **stop)
 
 /* ---- while data is loaded ---- */
 
+/* Wakes the thread, which blocks all signals, for the end of the load: clients must not wait for the next time it looks. */
+#define SIGNAL_END SIGURG
+
 struct stop_load {
 	pthread_t thread;
 	sigset_t signals, old;
@@ -191,10 +194,12 @@ struct stop_load {
 static void *load_main(void *arg)
 {
 	struct stop_load *l = arg;
-	const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+	sigset_t awaited = l->signals;
+	sigaddset(&awaited, SIGNAL_END);
 	pthread_setname_np(pthread_self(), "stop-load");
 	while (!atomic_load(&l->done) && !l->stop) {
-		if (sigtimedwait(&l->signals, NULL, &look) < 0)
+		int number = sigwaitinfo(&awaited, NULL);
+		if (number < 0 || number == SIGNAL_END)
 			continue;
 		server_ask_stop(l->server);
 		l->stop = stop_begin(NULL, l->seconds, l->pid_file);
@@ -237,6 +242,7 @@ void stop_load_end(struct stop_load **load)
 	if (!l)
 		return;
 	atomic_store(&l->done, true);
+	pthread_kill(l->thread, SIGNAL_END);
 	pthread_join(l->thread, NULL);
 	stop_end(&l->stop);
 	pthread_sigmask(SIG_SETMASK, &l->old, NULL);

@@ -45,6 +45,17 @@ unlink "$dir/hang";
 is(reap($pid, 60), 0, 'and stops in order once the disk answers');
 like(slurp($errors), qr/: stopped while loading$/m, 'as it says');
 
+# Its thread waits for a signal or the end of the load, never for a time: clients would be let in that much later.
+SKIP: {
+	skip 'no strace under a sanitizer', 2 if sanitizer();
+	$daemon->{prefix} = ['strace', '-D', '-f', '-o', "$dir/trace", '-e', 'trace=rt_sigtimedwait'];
+	$daemon->up;
+	like(slurp("$dir/trace"), qr/ rt_sigtimedwait\(\[[A-Z0-9 ]*TERM[A-Z0-9 ]*\], NULL, NULL, 8/, 'it waits while data is loaded');
+	unlike(slurp("$dir/trace"), qr/rt_sigtimedwait.*tv_n?sec/, 'without a timeout');
+	$daemon->kill9;
+	$daemon->{prefix} = [];
+}
+
 $daemon->up;
 is($daemon->client->get('k1000'), 'v' x 1000, 'nothing is lost');
 is($daemon->stop, 0, 'and TERM is the main thread\'s again');
