@@ -310,7 +310,7 @@ static enum hearth_status load_one(struct recovery *rec, const struct manifest_s
 	if (h->high_water > rec->high_water)
 		rec->high_water = h->high_water;
 	if (f)
-		store_reserve(rec->thread[0], f->items);
+		store_reserve(rec->thread[0], f->items, f->raw_bytes);
 	status = load_dicts(&l);
 	if (status == HEARTH_OK)
 		status = load_blocks(&l);

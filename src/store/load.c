@@ -232,11 +232,12 @@ uint64_t store_item_max(const struct store *s)
 	return s->options.item_max;
 }
 
-void store_reserve(struct store_thread *t, uint64_t items)
+void store_reserve(struct store_thread *t, uint64_t items, uint64_t bytes)
 {
 	struct store *s = t->store;
-	/* No more than can live here at once, at the smallest plausible size. */
-	uint64_t most = s->options.memory / 64;
+	/* No more than can live here at once: with less memory than before, the index of the others would take room from these. */
+	uint64_t size = items && bytes / items > 64 ? bytes / items : 64;
+	uint64_t most = s->options.memory / size;
 	uint64_t mean = (items < most ? items : most) / index_shards(&s->index), deviation = 1;
 	/* Keys fall unevenly: with three deviations above the mean one shard in a thousand has to grow, not half. */
 	while ((deviation + 1) * (deviation + 1) <= mean)

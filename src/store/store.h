@@ -185,8 +185,8 @@ struct store_retime {
 /* Part of parts, by several threads, after store_sweep. */
 void store_load_retime(
     struct store_thread *t, unsigned part, unsigned parts, const struct store_retime *retime);
-/* Prepares an empty index for so many items. Alone. */
-void store_reserve(struct store_thread *t, uint64_t items);
+/* Prepares an empty index for those of so many items, of so many bytes in all, that have room here. Alone. */
+void store_reserve(struct store_thread *t, uint64_t items, uint64_t bytes);
 /* One sweep for expired items over a part of the shards (part of parts), after the last record. Returns the
  * count. */
 uint64_t store_sweep(struct store_thread *t, unsigned part, unsigned parts);

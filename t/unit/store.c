@@ -359,10 +359,42 @@ static void the_smallest_memory_keeps_values_whole(void **state)
 	run_model(1 * MIB, STORE_LRU, true, 30000);
 }
 
+/* What is loaded of so many items of 120 bytes, of which few have room; reserved: the index is made for them first. */
+static uint64_t loaded_of_many(bool reserved)
+{
+	const unsigned n = 200000;
+	struct store *s = store_make(8 * MIB, 1, false);
+	struct store_thread *t = store_thread_open(s, NULL);
+	uint8_t value[100] = {0};
+	char name[32];
+	struct store_stats stats;
+	store_load_begin(s);
+	if (reserved)
+		store_reserve(t, n, n * 120);
+	for (struct store_load load = {.value = value, .value_len = sizeof(value), .seq = 1}; load.seq <= n;
+	     load.seq++) {
+		struct store_key k = key_of(s, (unsigned)load.seq, name);
+		assert_true(store_load_set(t, &k, &load));
+	}
+	store_load_fit(t, 0, 1);
+	store_load_done(s);
+	store_get_stats(s, &stats);
+	store_thread_close(&t);
+	store_close(&s);
+	return stats.items;
+}
+
+static void an_index_is_made_for_what_has_room(void **state)
+{
+	(void)state;
+	assert_true(loaded_of_many(true) > loaded_of_many(false) * 95 / 100);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(random_operations_equal_the_model),
     cmocka_unit_test(random_operations_equal_the_model_with_lru),
     cmocka_unit_test(eviction_never_yields_a_wrong_value),
     cmocka_unit_test(the_smallest_memory_keeps_values_whole),
+    cmocka_unit_test(an_index_is_made_for_what_has_room),
 };
 UNIT_MAIN(tests)
