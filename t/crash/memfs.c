@@ -45,10 +45,14 @@ static bool strikes(struct memfs *fs, enum memfs_op kind)
 
 /* ---- events ---- */
 
-const struct event *memfs_event(const struct memfs *fs, uint32_t number)
+/* The event stays where it is and what it is; the array of chunks moves when another one begins. */
+const struct event *memfs_event(struct memfs *fs, uint32_t number)
 {
+	enter(fs);
 	CHECK(number >= 1 && number <= fs->n_events);
-	return &fs->chunk[(number - 1) / MEMFS_CHUNK][(number - 1) % MEMFS_CHUNK];
+	const struct event *e = &fs->chunk[(number - 1) / MEMFS_CHUNK][(number - 1) % MEMFS_CHUNK];
+	leave(fs, 0, 0);
+	return e;
 }
 
 /* The event happens. Without recording only what reads see is kept. */

@@ -65,6 +65,6 @@ void memfs_set_fault(struct memfs *fs, const struct memfs_fault *fault);
 uint32_t memfs_last(struct memfs *fs);
 /* BEGIN, ACK, MARK. Returns its number. */
 uint32_t memfs_note(struct memfs *fs, enum event_kind kind, size_t at);
-const struct event *memfs_event(const struct memfs *fs, uint32_t number);
+const struct event *memfs_event(struct memfs *fs, uint32_t number);
 
 #endif
