@@ -13,11 +13,11 @@ struct gate {
 	struct vfs vfs;
 	pthread_mutex_t lock;
 	pthread_cond_t opened;
-	bool shut;                      /* writes to the log wait */
-	_Atomic bool waits;             /* one does, or has */
-	bool fail_snapshots;            /* fsync of a snapshot's unfinished file fails */
-	void (*beside)(struct gate *g); /* called once a snapshot, while it is made */
-	bool besides;
+	bool shut;                              /* writes to the log wait; the lock is held */
+	_Atomic bool waits;                     /* one does, or has */
+	_Atomic bool fail_snapshots;            /* fsync of a snapshot's unfinished file fails */
+	void (*_Atomic beside)(struct gate *g); /* called once a snapshot, while it is made */
+	_Atomic bool besides;
 	/* So many of these calls on a segment of the log fail with `error`; -1: all. */
 	_Atomic int fail_writes, fail_syncs;
 	_Atomic int pass_writes, pass_creates; /* so many go well before those that fail */
@@ -26,7 +26,7 @@ struct gate {
 	_Atomic int fail_creates;              /* of segments and of their replacements */
 	_Atomic int fail_manifests;            /* of the manifest's next version */
 	_Atomic int error;
-	bool hold_syncs;                     /* syncs of the log wait */
+	bool hold_syncs;                     /* syncs of the log wait; the lock is held */
 	_Atomic bool sync_waits;             /* one does, or has */
 	char failed[256];                    /* the file of the last sync that failed */
 	_Atomic unsigned again, allocations; /* syncs of that file since; segments allocated ahead */
@@ -103,7 +103,9 @@ static inline int gate_fdatasync(void *ctx, int fd)
 	pthread_mutex_unlock(&g->lock);
 	if (!gate_fails(g, &g->fail_syncs))
 		return vfs_posix()->fdatasync(NULL, fd);
+	pthread_mutex_lock(&g->lock);
 	memcpy(g->failed, name, sizeof(g->failed));
+	pthread_mutex_unlock(&g->lock);
 	errno = g->error;
 	return -1;
 }

@@ -257,7 +257,9 @@ static void trap19_a_sync_that_hangs_holds_up_no_reply(void **state)
 	struct gate g;
 	struct place p = place_with(&g, ENGINE_FSYNC_EVERYSEC, ENGINE_REFUSE);
 	alarm(20);
+	pthread_mutex_lock(&g.lock);
 	g.hold_syncs = true;
+	pthread_mutex_unlock(&g.lock);
 	set(&p, 1, 0);
 	pause_ms(1200); /* a second later the sync is under way */
 	for (uint32_t i = 2; i < 10; i++)
