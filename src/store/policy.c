@@ -5,15 +5,20 @@
 #include "base/check.h"
 
 /* S3-FIFO (Yang and others, 2023): a use in the small queue earns the main queue (two, as in the paper, miss more on most
- * traces here); in the main queue each use earns one more round. */
-static unsigned by_use(const struct policy_item *it)
+ * traces here); in the main queue each use earns one more round of an item of average size, more of a smaller one. */
+static unsigned by_rent(const struct policy_item *it)
 {
-	return it->use;
+	if (it->queue == ARENA_SMALL)
+		return it->use;
+	if (it->use < it->rent)
+		return 0;
+	unsigned rank = it->use - it->rent + 1;
+	return rank < POLICY_RANKS ? rank : POLICY_RANKS - 1;
 }
 
-static unsigned one_less(enum arena_queue queue, unsigned use)
+static unsigned rent_paid(const struct policy_item *it)
 {
-	return queue == ARENA_SMALL || use == 0 ? 0 : use - 1;
+	return it->queue == ARENA_SMALL || it->use < it->rent ? 0 : it->use - it->rent;
 }
 
 /* LRU by second chance: used since it was last looked at, it goes to the front of the queue. */
@@ -22,19 +27,22 @@ static unsigned if_used(const struct policy_item *it)
 	return it->use > 0;
 }
 
-static unsigned forgotten(enum arena_queue queue, unsigned use)
+static unsigned forgotten(const struct policy_item *it)
 {
-	(void)queue;
-	(void)use;
+	(void)it;
 	return 0;
 }
 
 /* LFU: what was ever used goes only when nothing else does, least used first; more uses than one are forgotten round by
  * round. */
-static unsigned at_least_one(enum arena_queue queue, unsigned use)
+static unsigned by_use(const struct policy_item *it)
 {
-	(void)queue;
-	return use > 1 ? use - 1 : use;
+	return it->use;
+}
+
+static unsigned at_least_one(const struct policy_item *it)
+{
+	return it->use > 1 ? it->use - 1 : it->use;
 }
 
 /* What expires soonest goes first, then what expires later, then the rest. */
@@ -43,10 +51,9 @@ static unsigned by_time_left(const struct policy_item *it)
 	return it->left < 600 ? 0 : it->left < 3600 ? 1 : it->left < 86400 ? 2 : 3;
 }
 
-static unsigned kept(enum arena_queue queue, unsigned use)
+static unsigned kept(const struct policy_item *it)
 {
-	(void)queue;
-	return use;
+	return it->use;
 }
 
 static unsigned never(const struct policy_item *it)
@@ -61,7 +68,7 @@ static unsigned unless_used(const struct policy_item *it)
 }
 
 static const struct policy policies[STORE_POLICIES] = {
-    [STORE_S3FIFO] = {"s3fifo", true, POLICY_OLDEST, by_use, one_less},
+    [STORE_S3FIFO] = {"s3fifo", true, POLICY_OLDEST, by_rent, rent_paid},
     [STORE_LRU] = {"lru", false, POLICY_OLDEST, if_used, forgotten},
     [STORE_LFU] = {"lfu", false, POLICY_OLDEST, by_use, at_least_one},
     [STORE_TTL] = {"ttl", false, POLICY_SOONEST, by_time_left, kept},

@@ -24,8 +24,9 @@ enum policy_order {
 /* What a rank is made of. */
 struct policy_item {
 	enum arena_queue queue;
-	unsigned use; /* 0 to 3 */
-	int64_t left; /* seconds until it expires; INT64_MAX = never */
+	unsigned use;  /* 0 to 3 */
+	unsigned rent; /* uses that a round in the main queue costs it (rent.h) */
+	int64_t left;  /* seconds until it expires; INT64_MAX = never */
 };
 
 struct policy {
@@ -33,8 +34,8 @@ struct policy {
 	bool small_queue; /* new items enter a small queue of a tenth of the bytes (reclaim.c); with ghosts */
 	enum policy_order order;
 	unsigned (*rank)(const struct policy_item *it);
-	/* The use counter of an item that was copied forward. */
-	unsigned (*forward)(enum arena_queue queue, unsigned use);
+	/* The use counter of an item that was copied forward; of `it` all but `left` is known. */
+	unsigned (*forward)(const struct policy_item *it);
 };
 
 const struct policy *policy_get(enum store_policy policy);

@@ -9,6 +9,7 @@
 #include "store/index.h"
 #include "store/item.h"
 #include "store/large.h"
+#include "store/rent.h"
 #include "store/store.h"
 
 #define STORE_MAGIC        0x53544f52u
@@ -28,6 +29,7 @@ struct reclaim_entry {
 	uint32_t offset; /* in the region */
 	uint16_t units;
 	uint8_t rank;
+	uint8_t rent;
 };
 
 struct store_scan {
@@ -73,6 +75,8 @@ struct store {
 	struct lane forward; /* where reclaim copies to what was worth keeping, under reclaim_lock; */
 	struct lane cleaned; /* and what was only in the way of room, which keeps its age */
 	struct reclaim_entry *entries;
+	struct rent rent;
+	uint64_t rounds; /* reclaims that were begun */
 	uint32_t sweep_at, shrink_at;
 	struct store_scan scan;
 	struct store_drop *drop;          /* written with all shards locked, read with one */

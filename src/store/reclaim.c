@@ -267,12 +267,15 @@ static void drop(struct store_thread *t, enum arena_queue queue, uint32_t shard,
 	store_unlink(s, shard, c, it);
 }
 
-static unsigned rank_of(
-    const struct store_thread *t, enum arena_queue queue, const struct item *it, unsigned use)
+/* What the policy is asked about an item of the queue that takes so many bytes, large value included. */
+static struct policy_item judged(struct store_thread *t, enum arena_queue queue, const struct item *it,
+    unsigned use, uint64_t hash, size_t bytes)
 {
+	struct store *s = t->store;
 	int64_t expiry = item_expiry(it);
-	struct policy_item item = {queue, use, expiry ? expiry - t->now : INT64_MAX};
-	return t->store->policy->rank(&item);
+	rent_note(&s->rent, bytes);
+	return (struct policy_item){
+	    queue, use, rent_of(&s->rent, bytes, hash, s->rounds), expiry ? expiry - t->now : INT64_MAX};
 }
 
 /* Unlinks what nobody is to be shown any more: flushed, or expired. */
@@ -296,8 +299,12 @@ static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struc
 	pthread_mutex_lock(&s->index.shard[shard].lock);
 	struct index_cursor c = index_find_place(&s->index, shard, index_tag(hash), store_place(s, it));
 	if (c.slot) {
-		unsigned rank =
-		    v->clean || item_large(it) ? RANK_STAYS : rank_of(t, v->queue, it, slot_use(*c.slot));
+		unsigned rank = RANK_STAYS;
+		struct policy_item item = {0};
+		if (!v->clean && !item_large(it)) {
+			item = judged(t, v->queue, it, slot_use(*c.slot), hash, item_size(it));
+			rank = s->policy->rank(&item);
+		}
 		if (bury(t, shard, &c, it)) {
 			/* It is gone. */
 		} else if (rank == 0) {
@@ -308,7 +315,7 @@ static void judge(struct store_thread *t, struct victim *v, uint64_t hash, struc
 			v->kept_bytes += item_size(it);
 			s->entries[v->n++] = (struct reclaim_entry){hash,
 			    (uint32_t)((uint8_t *)it - arena_region_base(&s->arena, v->region)), it->units,
-			    (uint8_t)rank};
+			    (uint8_t)rank, (uint8_t)item.rent};
 		}
 	}
 	pthread_mutex_unlock(&s->index.shard[shard].lock);
@@ -364,8 +371,8 @@ static void keep_age(struct store *s, uint32_t from, const struct item *copy)
 	reg->aged = true;
 }
 
-static void move(
-    struct store *s, const struct victim *v, const struct index_cursor *c, struct item *it, struct item *copy)
+static void move(struct store *s, const struct victim *v, const struct reclaim_entry *e,
+    const struct index_cursor *c, struct item *it, struct item *copy)
 {
 	size_t size = item_size(it);
 	memcpy(copy, it, size);
@@ -374,8 +381,10 @@ static void move(
 	atomic_fetch_add_explicit(&to_reg->live, (uint32_t)size, memory_order_relaxed);
 	store_note_expiry(s, copy, item_expiry(it));
 	uint64_t slot = slot_with_place(*c->slot, store_place(s, copy));
-	if (!v->clean && !item_large(copy))
-		slot = slot_with_use(slot, s->policy->forward(v->queue, slot_use(slot)));
+	if (e->rank != RANK_STAYS) {
+		const struct policy_item item = {.queue = v->queue, .use = slot_use(slot), .rent = e->rent};
+		slot = slot_with_use(slot, s->policy->forward(&item));
+	}
 	*c->slot = slot;
 }
 
@@ -404,7 +413,7 @@ static void forward(struct store_thread *t, struct victim *v)
 		if (flushed) {
 			store_unlink(s, shard, &c, it);
 		} else if (c.slot && copy) {
-			move(s, v, &c, it, copy);
+			move(s, v, e, &c, it, copy);
 			if (v->clean)
 				keep_age(s, v->region, copy);
 		} else if (c.slot) {
@@ -443,13 +452,15 @@ static bool judge_large(
 	pthread_mutex_lock(&s->index.shard[shard].lock);
 	struct index_cursor c = index_find(&s->index, shard, index_tag(hash), owns, &owner);
 	struct item *it = c.slot ? store_item(s, slot_place(*c.slot)) : NULL;
-	unsigned use = c.slot ? slot_use(*c.slot) : 0;
+	struct policy_item item;
+	if (it)
+		item = judged(t, queue, it, slot_use(*c.slot), hash, large_cost(large));
 	if (!it || bury(t, shard, &c, it)) {
 		/* Unlinked since we looked, or by now. */
-	} else if (must_go || rank_of(t, queue, it, use) == 0) {
+	} else if (must_go || s->policy->rank(&item) == 0) {
 		drop(t, queue, shard, hash, &c, it);
 	} else {
-		*c.slot = slot_with_use(*c.slot, s->policy->forward(queue, use));
+		*c.slot = slot_with_use(*c.slot, s->policy->forward(&item));
 		large_dequeue(&s->large, large);
 		large_enqueue(&s->large, large, ARENA_MAIN, hash,
 		    atomic_load_explicit(&s->arena.clock, memory_order_relaxed));
@@ -481,6 +492,7 @@ bool reclaim_one(struct store_thread *t)
 	struct victim v = {0};
 	pthread_mutex_lock(&s->reclaim_lock);
 	store_set_limit(s);
+	s->rounds++;
 	bool ok = choose(s, &v);
 	if (ok && v.region == ARENA_NONE) {
 		evict_large(t, v.queue);

@@ -410,6 +410,46 @@ static void each_policy_keeps_what_it_is_for(void **state)
 	assert_true(left.marked > left.others);
 }
 
+/* Of keys that are all asked for as often, in an order that a seed gives, every other one has a value nine times as large, and
+ * half of the bytes fit. Hits of the small ones, and of the large. */
+static void ask_evenly(enum store_policy policy, unsigned *ret_small, unsigned *ret_large)
+{
+	const struct store_options o = {.memory = 4 * MIB, .item_max = MIB, .threads = 1, .policy = policy};
+	struct store *s = store_open(&o);
+	assert_non_null(s);
+	struct store_thread *t = thread_at(s, NOW);
+	struct shown shown = {0};
+	uint32_t random = 11;
+	unsigned hits[2] = {0, 0};
+	for (uint32_t n = 0; n < 200000; n++) {
+		char name[32];
+		uint32_t key = unit_random(&random) / 16 % 8000;
+		bool large = key % 2;
+		struct store_key k = key_of(s, key, name);
+		if (store_fetch(s, t, &k, &shown) != STORE_OK)
+			assert_int_equal(store_set(s, t, key, 1, large ? 1800 : 200), STORE_OK);
+		else if (n >= 50000)
+			hits[large]++;
+	}
+	*ret_small = hits[0];
+	*ret_large = hits[1];
+	shown_free(&shown);
+	store_thread_close(&t);
+	store_close(&s);
+}
+
+/* With the room of a large one nine small ones are served. */
+static void small_items_need_fewer_uses(void **state)
+{
+	(void)state;
+	unsigned small, large, lru_small, lru_large;
+	ask_evenly(STORE_LRU, &lru_small, &lru_large);
+	assert_in_range(lru_small, lru_large * 9 / 10, lru_large * 11 / 10);
+	ask_evenly(STORE_S3FIFO, &small, &large);
+	assert_true(small > large * 5 / 4);
+	assert_true(small + large > (lru_small + lru_large) * 11 / 10);
+}
+
 /* Of a hundred values that fill the memory a tenth is ten: one that nobody has asked for yet is to outlive thirty others. */
 static void a_handful_of_large_values_is_given_time(void **state)
 {
@@ -728,6 +768,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(large_values_go_one_by_one),
     cmocka_unit_test(spare_blocks_are_few),
     cmocka_unit_test(each_policy_keeps_what_it_is_for),
+    cmocka_unit_test(small_items_need_fewer_uses),
     cmocka_unit_test(a_handful_of_large_values_is_given_time),
     cmocka_unit_test(what_is_left_of_a_region_takes_items_without_an_open_one),
     cmocka_unit_test(without_eviction_a_set_is_refused_and_nothing_goes),
