@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* policy: what an eviction policy is: which region, or large value, is looked at next, and one rank for each item that is
  * found there. Rank 0 is dropped; higher ranks are copied forward, but a reclaim always frees an eighth of the region, lowest
- * ranks first. One row a policy. */
+ * ranks first. One row a policy. The default one is S3-FIFO (ghost.h has the paper) whose main queue weighs uses against size
+ * (rent.h has the other). */
 #ifndef STORE_POLICY_H
 #define STORE_POLICY_H
 
