@@ -40,7 +40,7 @@ TOOL    = hearth options out json report moment progress client source walk hist
 	target copy tar vault restore backup snapshot snapshots drop drop_offline offline pin set stats top top_screen top_stats top_view \
 	table contents live origin summary keys writer export filler reader reader_csv reader_ndjson reader_text import diff \
 	bench bench_answer bench_conn bench_cpu bench_encode bench_footprint bench_hist bench_load bench_options \
-	bench_progress bench_random bench_report bench_sizes bench_trace bench_value bench_worker
+	bench_progress bench_random bench_report bench_sizes bench_stop bench_trace bench_value bench_worker
 
 objs = $(patsubst %,$(BUILD)/$(1)/%.o,$(2))
 LIB_OBJS    = $(call objs,base,$(BASE)) $(call objs,format,$(FORMAT))

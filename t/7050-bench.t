@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use Hearth::Daemon;
-use Hearth::Process qw(program run sanitizer scratch_dir spawn spew);
+use Hearth::Process qw(program run sanitizer scratch_dir slurp spawn spew);
 use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
@@ -98,9 +98,11 @@ cmp_ok(abs($r->{requests} - 500), '<=', 2, 'as many as were due');
 SKIP: {
 	skip 'measures', 1 if sanitizer();
 	# A server that is stopped for a moment: latency counts from when requests were due, so many were late.
+	# It stops once requests come, so that a bench that is slow to begin meets all of it.
+	my $gets = $daemon->client->stats->{cmd_get};
 	my $stopper = fork // die;
 	if (!$stopper) {
-		select undef, undef, undef, 0.5;
+		Hearth::Process::wait_until('requests', sub { $daemon->client->stats->{cmd_get} > $gets + 100 });
 		kill 'STOP', $daemon->pid;
 		select undef, undef, undef, 0.5;
 		kill 'CONT', $daemon->pid;
@@ -120,7 +122,7 @@ for my $case ([qr/--protocol takes text, meta, binary or resp, not "udp"/, '--pr
 	[qr/--overwrite takes a whole number from 0 to 100/, '--overwrite', 101], [qr/--ttl takes a whole/, '--ttl', '5%'],
 	[qr/--key-size takes a size or two/, '--key-size', '20-251'], [qr/--value-size takes.*SIGMA/, '--value-size', 'lognormal=0'],
 	[qr/--warm-up takes/, '--warm-up', '5m'], [qr/--warm-up takes/, '--warm-up', 's'], [qr/--rate takes/, '--rate', 0],
-	[qr/need a --key-size of 7/, '--keys', 1000000, '--key-size', '6-90'],
+	[qr/:65536: a port is at most 65535/, '--server', '127.0.0.1:65536'], [qr/need a --key-size of 7/, '--keys', 1000000, '--key-size', '6-90'],
 	[qr/--verify needs a --value-size of 108/, '--verify', '--overwrite', 1]) {
 	my ($message, @args) = @$case;
 	($code, $err) = bench($daemon->port, @args);
@@ -165,6 +167,41 @@ for my $protocol (qw(text meta binary)) {
 	is("$code $r->{errors}", '0 3', "$protocol: values that are refused are counted");
 	like($err, qr/too large/i, 'and the first is named');
 }
+
+# ---- what ends it early ----
+# A server that takes all and says nothing, with a message of its own where the connection is reset.
+my ($port, $pid) = liar('');
+my $begun = time;
+($code, $err, $r) = bench($port, '--seconds', 1, '--connections', 1, '--pipeline', 3);
+is("$code $r->{requests} $r->{lost}", '74 0 1', 'a server that never answers: the connection is lost');
+like($err, qr/no answer long after the time was up/, 'which is told');
+cmp_ok(time - $begun, '<', 60, 'and the load ends');
+kill 'KILL', $pid;
+waitpid $pid, 0;
+for my $signal (qw(INT TERM)) {
+	my $dir = scratch_dir();
+	my $bench = spawn([program('hearth'), 'bench', '--server', '127.0.0.1:' . $daemon->port, '--json', '--fill', '--warm-up', 10,
+		'--seconds', 3600], out => "$dir/out", err => "$dir/err");
+	Hearth::Process::wait_until('the fill', sub { -s "$dir/out" });
+	select undef, undef, undef, 0.3;
+	kill $signal, $bench;
+	is(Hearth::Process::reap($bench) & 127, { INT => 2, TERM => 15 }->{$signal}, "SIG$signal ends it");
+	my @done = map { decode_json($_) } split /\n/, slurp("$dir/out");
+	is(join(' ', map { $_->{phase} } @done), 'fill mix', 'and what was done is reported');
+	cmp_ok($done[-1]{requests}, '>', 0, 'as far as it came');
+	is($done[-1]{lost} . slurp("$dir/err"), '0', 'nothing was wrong');
+}
+# Files: the soft limit is raised, the hard one named.
+for my $limit (['-Sn', 64, 0], ['-n', 64, 71]) {
+	my ($how, $files, $exit) = @$limit;
+	($code, my $out, $err) = run(['sh', '-c', "ulimit $how $files; exec \"\$@\"", 'sh', program('hearth'), 'bench', '--server',
+		'127.0.0.1:' . $daemon->port, '--connections', 100, '--requests', 1000]);
+	is($code, $exit, "$files open files, by ulimit $how") or diag $err;
+	like($err, $exit ? qr/--connections 100: that needs \d+ open files, and 64 are allowed/ : qr/^$/, 'which is told where it hurts');
+}
+($code, my $out, $err) = run(['sh', '-c', 'exec "$@" >/dev/full', 'sh', program('hearth'), 'bench', '--server', '127.0.0.1:' .
+	$daemon->port, '--requests', 10]);
+is("$code $err", "74 hearth: error: standard output: No space left on device\n", 'a report that cannot be written');
 is($daemon->stop, 0, 'the daemon stops in order');
 $memcached->stop;
 done_testing();

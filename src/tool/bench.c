@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench: loads a server and measures it: runs the phases (fill, warm-up, then mix or trace) and hands each to the
  * report. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include "base/msg.h"
 #include "tool/bench_cpu.h"
 #include "tool/bench_footprint.h"
 #include "tool/bench_options.h"
 #include "tool/bench_progress.h"
 #include "tool/bench_report.h"
+#include "tool/bench_stop.h"
 #include "tool/bench_worker.h"
 #include "tool/client.h"
 #include "tool/tool.h"
@@ -17,6 +20,10 @@
 #define REQUESTS_DEFAULT 1000000u
 /* Filling asks for nothing but speed. */
 #define FILL_BATCH 64u
+/* When the time is up, answers may come for so long. */
+#define PATIENCE_NS 10000000000u
+/* Descriptors beside those of connections and threads. */
+#define OTHER_FILES 16u
 
 struct bench {
 	struct bench_options o;
@@ -34,8 +41,29 @@ struct part {
 	bool counted;
 };
 
+/* As many descriptors as connections ask for, if the limit can be raised. */
+static bool enough_files(const struct bench_options *o)
+{
+	struct rlimit limit;
+	rlim_t wanted = o->connections + o->threads + OTHER_FILES;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+		return true;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	if (limit.rlim_cur == wanted && setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		return true;
+	msg(MSG_ERROR, "--connections %llu: that needs %llu open files, and %llu are allowed (ulimit -n)",
+	    (unsigned long long)o->connections, (unsigned long long)wanted,
+	    (unsigned long long)limit.rlim_cur);
+	return false;
+}
+
 static bool open_workers(struct bench *b)
 {
+	int stop = bench_stop_open();
+	if (stop < 0) {
+		msg(MSG_ERROR, "eventfd: %s", strerror(errno));
+		return false;
+	}
 	b->workers = calloc(b->o.threads, sizeof(*b->workers));
 	if (!b->workers) {
 		msg(MSG_ERROR, "memory is short");
@@ -48,7 +76,7 @@ static bool open_workers(struct bench *b)
 		w->shared.load = &b->o.load;
 		w->shared.batch = (unsigned)b->o.pipeline;
 		w->shared.miss_set = b->o.miss_set || b->o.trace;
-		if (!bench_worker_open(w, i, &b->address, share))
+		if (!bench_worker_open(w, i, &b->address, share, stop))
 			return false;
 	}
 	return true;
@@ -89,6 +117,7 @@ static bool run_workers(struct bench *b, const struct part *part, uint64_t begin
 {
 	unsigned started = 0;
 	uint64_t deadline = part->seconds ? begin + part->seconds * 1000000000u : UINT64_MAX;
+	uint64_t until = part->seconds ? deadline + PATIENCE_NS : UINT64_MAX;
 	while (started < b->o.threads && bench_worker_start(&b->workers[started], part->batch, deadline))
 		started++;
 	struct bench_progress p = {.name = part->name, .begun = begin, .deadline = deadline};
@@ -96,12 +125,16 @@ static bool run_workers(struct bench *b, const struct part *part, uint64_t begin
 	p.first = part->first;
 	p.stock = part->stock;
 	if (started == b->o.threads && bench_progress_wanted()) {
-		while (look(b, &p))
+		while (look(b, &p) && bench_conn_now() < until)
 			bench_progress_show(&p);
 		bench_progress_end(&p);
 	}
-	for (unsigned i = 0; i < started; i++)
-		bench_worker_join(&b->workers[i]);
+	for (unsigned i = 0; i < started; i++) {
+		if (bench_worker_join(&b->workers[i], until))
+			continue;
+		bench_stop_now();
+		bench_worker_join(&b->workers[i], UINT64_MAX);
+	}
 	return started == b->o.threads;
 }
 
@@ -162,7 +195,7 @@ static int run_parts(struct bench *b)
 	part.batch = (unsigned)o->pipeline;
 	part.stock = o->warm_up_seconds ? INT64_MAX : o->warm_up;
 	part.seconds = o->warm_up_seconds;
-	if (part.stock > 0 && exit_code != TOOL_IO) {
+	if (part.stock > 0 && exit_code != TOOL_IO && !bench_stopped()) {
 		exit_code = tool_worse(exit_code, run_part(b, &part));
 		part.first = atomic_load(&b->o.load.claimed);
 	}
@@ -171,7 +204,7 @@ static int run_parts(struct bench *b)
 	part.seconds = o->seconds;
 	uint64_t n = wanted(b, part.first);
 	part.stock = n > UINT64_MAX - part.first ? UINT64_MAX : part.first + n;
-	if (n > 0 && exit_code != TOOL_IO)
+	if (n > 0 && exit_code != TOOL_IO && !bench_stopped())
 		exit_code = tool_worse(exit_code, run_part(b, &part));
 	return exit_code;
 }
@@ -206,10 +239,13 @@ static int run(struct bench *b)
 		msg(MSG_ERROR, "memory is short");
 		return TOOL_SYSTEM;
 	}
+	if (!enough_files(&b->o))
+		return TOOL_SYSTEM;
 	if (!client_resolve(b->o.server, &b->address))
 		return TOOL_USAGE;
 	if (!open_workers(b))
 		return TOOL_NO_DAEMON;
+	bench_stop_catch();
 	return run_parts(b);
 }
 
@@ -225,5 +261,6 @@ int bench_main(int argc, char **argv)
 	free(b.workers);
 	bench_load_free(&b.o.load);
 	bench_trace_free(&b.trace);
+	bench_stop_pass_on();
 	return exit_code;
 }

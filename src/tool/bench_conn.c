@@ -154,6 +154,20 @@ static void encode(struct bench_conn *c)
 	}
 }
 
+void bench_conn_remember(struct bench_result *r, const char *what, const char *text, size_t len)
+{
+	if (r->first_error[0] == '\0')
+		snprintf(
+		    r->first_error, sizeof(r->first_error), "%s%.*s", what, len > 100 ? 100 : (int)len, text);
+}
+
+static enum bench_state failed(struct bench_conn *c)
+{
+	const char *reason = strerror(errno);
+	bench_conn_remember(&c->shared->result, "connection: ", reason, strlen(reason));
+	return BENCH_LOST;
+}
+
 /* BENCH_READ when all of the batch is out. */
 static enum bench_state send_batch(struct bench_conn *c)
 {
@@ -165,7 +179,7 @@ static enum bench_state send_batch(struct bench_conn *c)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN || errno == EWOULDBLOCK ? BENCH_WRITE : BENCH_LOST;
+			return errno == EAGAIN || errno == EWOULDBLOCK ? BENCH_WRITE : failed(c);
 		c->out_head += (size_t)n;
 		c->shared->result.bytes_out += (uint64_t)n;
 		if (c->out_head == c->out_tail && c->encoded == c->count && c->body.len == 0 && !c->body.line)
@@ -173,21 +187,14 @@ static enum bench_state send_batch(struct bench_conn *c)
 	}
 }
 
-static void remember(struct bench_result *r, const char *what, const char *text, size_t len)
-{
-	if (r->first_error[0] == '\0')
-		snprintf(
-		    r->first_error, sizeof(r->first_error), "%s%.*s", what, len > 100 ? 100 : (int)len, text);
-}
-
 /* Notes what an answer failed by; the key where the server said nothing of use. */
 static void remember_answer(struct bench_conn *c, const struct bench_answer *a)
 {
 	char key[RECORD_KEY_MAX];
 	if (a->text)
-		remember(&c->shared->result, a->what, a->text, a->text_len);
+		bench_conn_remember(&c->shared->result, a->what, a->text, a->text_len);
 	else
-		remember(&c->shared->result, a->what, key,
+		bench_conn_remember(&c->shared->result, a->what, key,
 		    bench_load_key(c->shared->load, &c->batch[c->answered], key));
 }
 
@@ -338,8 +345,8 @@ static bool parse(struct bench_conn *c)
 		count(c, before);
 	bool extra = c->answered == c->count && c->in_head < c->in_tail;
 	if (extra)
-		remember(&c->shared->result, "an answer that nobody asked for: ", c->in + c->in_head,
-		    c->in_tail - c->in_head);
+		bench_conn_remember(&c->shared->result,
+		    "an answer that nobody asked for: ", c->in + c->in_head, c->in_tail - c->in_head);
 	size_t left = c->in_tail - c->in_head;
 	if (c->in_head > 0)
 		memmove(c->in, c->in + c->in_head, left);
@@ -356,12 +363,10 @@ static enum bench_state next_batch(struct bench_conn *c)
 static enum bench_state turn(struct bench_conn *c)
 {
 	ssize_t n = recv(c->fd, c->in + c->in_tail, c->in_size - c->in_tail, 0);
-	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-		remember(&c->shared->result, "connection: ", strerror(errno), 100);
-		return BENCH_LOST;
-	}
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+		return failed(c);
 	if (n == 0) {
-		remember(&c->shared->result, "the server closed a connection", "", 0);
+		bench_conn_remember(&c->shared->result, "the server closed a connection", "", 0);
 		return BENCH_LOST;
 	}
 	if (n > 0) {

@@ -55,6 +55,9 @@ enum bench_state bench_conn_start(struct bench_conn *conn);
 /* The socket can be read or written. */
 enum bench_state bench_conn_turn(struct bench_conn *conn);
 
+/* Keeps what went wrong, if nothing did before. */
+void bench_conn_remember(struct bench_result *r, const char *what, const char *text, size_t len);
+
 /* Monotonic nanoseconds. */
 uint64_t bench_conn_now(void);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bench_report: see bench_report.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/msg.h"
@@ -129,7 +130,10 @@ bool bench_report_print(const struct bench_report *report, bool as_json)
 	bench_hist_merge(&all, &report->result.set_ns);
 	if (!as_json) {
 		print_text(report, &all);
-		return fflush(stdout) == 0;
+		bool printed = fflush(stdout) == 0 && !ferror(stdout);
+		if (!printed)
+			msg(MSG_ERROR, "standard output: %s", strerror(errno));
+		return printed;
 	}
 	struct out out;
 	if (!out_open(&out, 1)) {

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 #include "base/msg.h"
+#include "tool/bench_stop.h"
 #include "tool/bench_worker.h"
 
 #define EVENTS 256
@@ -33,15 +34,17 @@ static bool connect_one(struct bench_worker *w, const struct client_address *add
 }
 
 bool bench_worker_open(
-    struct bench_worker *w, unsigned index, const struct client_address *address, unsigned n)
+    struct bench_worker *w, unsigned index, const struct client_address *address, unsigned n, int stop)
 {
+	struct epoll_event stopping = {.events = EPOLLIN};
 	w->index = index;
 	w->n_conns = 0;
 	w->n_idle = 0;
 	w->conns = calloc(n, sizeof(struct bench_conn *));
 	w->idle = calloc(n, sizeof(struct bench_conn *));
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!w->conns || !w->idle || w->epoll < 0) {
+	if (!w->conns || !w->idle || w->epoll < 0 ||
+	    epoll_ctl(w->epoll, EPOLL_CTL_ADD, stop, &stopping) != 0) {
 		msg(MSG_ERROR, "a thread cannot be set up: %s", strerror(errno));
 		return false;
 	}
@@ -134,6 +137,31 @@ static int wait_events(struct bench_worker *w, uint64_t due, struct epoll_event 
 	return epoll_pwait2(w->epoll, events, EVENTS, &timeout, NULL);
 }
 
+/* The load ends now. Without a signal those that still wait do so for a server that has had its time. */
+static void give_up(struct bench_worker *w)
+{
+	static const char why[] = "no answer long after the time was up";
+	for (unsigned i = w->n_conns; i-- > 0 && !bench_stop_signalled();) {
+		if (bench_conn_state(w->conns[i]) == BENCH_IDLE)
+			continue;
+		bench_conn_remember(&w->shared.result, why, "", 0);
+		drop(w, w->conns[i]);
+	}
+}
+
+/* Whether the load goes on behind these events. */
+static bool take(struct bench_worker *w, struct turn *t, const struct epoll_event *events, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (!events[i].data.ptr) {
+			give_up(w);
+			return false;
+		}
+		step(w, t, events[i].data.ptr, bench_conn_turn);
+	}
+	return true;
+}
+
 static void publish(struct bench_worker *w)
 {
 	const struct bench_result *r = &w->shared.result;
@@ -158,13 +186,12 @@ static void *run(void *arg)
 		else
 			step(w, &t, w->conns[i], bench_conn_start);
 	}
-	for (;;) {
+	for (bool on = true; on;) {
 		uint64_t due = paced ? hand_out(w, &t) : UINT64_MAX;
 		if (t.active == 0 && due == UINT64_MAX)
 			break;
 		int n = wait_events(w, due, events);
-		for (int i = 0; i < n; i++)
-			step(w, &t, events[i].data.ptr, bench_conn_turn);
+		on = take(w, &t, events, n);
 		publish(w);
 	}
 	atomic_store(&w->ended, true);
@@ -190,7 +217,15 @@ bool bench_worker_start(struct bench_worker *w, unsigned batch, uint64_t deadlin
 	return err == 0;
 }
 
-void bench_worker_join(struct bench_worker *w)
+bool bench_worker_join(struct bench_worker *w, uint64_t until)
 {
-	pthread_join(w->thread, NULL);
+	struct timespec at;
+	uint64_t now = bench_conn_now(), left = until > now ? until - now : 0;
+	if (until == UINT64_MAX)
+		return pthread_join(w->thread, NULL) == 0;
+	clock_gettime(CLOCK_REALTIME, &at);
+	left += (uint64_t)at.tv_nsec;
+	at.tv_sec += (time_t)(left / 1000000000u);
+	at.tv_nsec = (long)(left % 1000000000u);
+	return pthread_timedjoin_np(w->thread, NULL, &at) == 0;
 }

@@ -22,12 +22,13 @@ struct bench_worker {
 	atomic_bool ended;
 };
 
-/* Connects n times. False after a message. */
+/* Connects n times. A phase ends when `stop` can be read: bench_stop.h. False after a message. */
 bool bench_worker_open(
-    struct bench_worker *w, unsigned index, const struct client_address *address, unsigned n);
+    struct bench_worker *w, unsigned index, const struct client_address *address, unsigned n, int stop);
 void bench_worker_close(struct bench_worker *w);
 /* Runs one phase on a thread of its own; results add up in shared.result. False after a message. */
 bool bench_worker_start(struct bench_worker *w, unsigned batch, uint64_t deadline);
-void bench_worker_join(struct bench_worker *w);
+/* Waits for the end of it; false when that has not come by then (bench_conn_now(), UINT64_MAX = never). */
+bool bench_worker_join(struct bench_worker *w, uint64_t until);
 
 #endif

@@ -65,6 +65,12 @@ bool client_resolve(const char *text, struct client_address *ret_address)
 	snprintf(host, sizeof(host), "%.*s", (int)(bracketed ? len - 2 : len), text + bracketed);
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *found = NULL;
+	/* Of one that is too large getaddrinfo would take the lower 16 bits. */
+	if (strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
+	    strtoul(colon + 1, NULL, 10) > UINT16_MAX) {
+		msg(MSG_ERROR, "%s: a port is at most %u", text, (unsigned)UINT16_MAX);
+		return false;
+	}
 	int err = getaddrinfo(host[0] ? host : "127.0.0.1", colon + 1, &hints, &found);
 	if (err != 0) {
 		msg(MSG_ERROR, "%s: %s", text, gai_strerror(err));
