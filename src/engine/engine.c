@@ -10,7 +10,13 @@
 #include <unistd.h>
 #include "persist/room.h"
 
-static const enum store_policy policies[] = {[ENGINE_S3FIFO] = STORE_S3FIFO, [ENGINE_LRU] = STORE_LRU};
+static const enum store_policy policies[] = {[ENGINE_S3FIFO] = STORE_S3FIFO,
+    [ENGINE_LRU] = STORE_LRU,
+    [ENGINE_LFU] = STORE_LFU,
+    [ENGINE_TTL] = STORE_TTL,
+    [ENGINE_RANDOM] = STORE_RANDOM,
+    [ENGINE_MRU] = STORE_MRU};
+_Static_assert(sizeof(policies) / sizeof(policies[0]) == STORE_POLICIES, "one row a policy of the store");
 static const enum wal_fsync fsyncs[] = {
     [ENGINE_FSYNC_ALWAYS] = WAL_ALWAYS, [ENGINE_FSYNC_EVERYSEC] = WAL_EVERYSEC, [ENGINE_FSYNC_OS] = WAL_OS};
 

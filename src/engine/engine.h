@@ -21,7 +21,7 @@
 enum engine_fsync { ENGINE_FSYNC_ALWAYS, ENGINE_FSYNC_EVERYSEC, ENGINE_FSYNC_OS };
 /* What a start does when the clock contradicts the data. */
 enum engine_clock { ENGINE_CLOCK_WARN, ENGINE_CLOCK_REFUSE };
-enum engine_policy { ENGINE_S3FIFO, ENGINE_LRU };
+enum engine_policy { ENGINE_S3FIFO, ENGINE_LRU, ENGINE_LFU, ENGINE_TTL, ENGINE_RANDOM, ENGINE_MRU };
 enum engine_on_disk_error { ENGINE_REFUSE, ENGINE_SERVE };
 
 /* What a start does with what it has loaded. */
