@@ -28,7 +28,8 @@ BASE_D  = hash clock msg notify schedule
 FORMAT  = status record records dict keyblock keyset block block_zstd segment segment_header segment_pack segment_resync \
 	snapshot_frame snapshot_read snapshot_walk snapshot_write \
 	manifest datadir datadir_aside datadir_list datadir_lock datadir_rebuild
-STORE   = arena index ghost item ahead large policy rent lane change rewrite put touch mark unpack load reclaim shrink scan walk drop store
+STORE   = arena index ghost item ahead large large_next policy rent lane change rewrite put touch mark unpack load reclaim shrink scan walk drop \
+	store
 PROTO   = command base64 meta parse reply binary uri
 PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply dicts load window replay hole lost report recover \
 	rate life scrub quota room

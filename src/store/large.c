@@ -187,16 +187,22 @@ enum arena_queue large_queue(const struct store_large *large)
 	return large->queue;
 }
 
+enum end { OLDEST, NEWEST, PASSED };
+
 static struct store_large *at_end(
-    struct large_queues *q, enum arena_queue queue, bool newest, uint64_t *ret_hash, uint64_t *ret_born)
+    struct large_queues *q, enum arena_queue queue, enum end end, uint64_t *ret_hash, uint64_t *ret_born)
 {
 	pthread_mutex_lock(&q->lock);
-	const struct large_list *list = &q->list[queue];
-	struct store_large *large = newest ? TAILQ_LAST(list, large_list) : TAILQ_FIRST(list);
+	struct large_list *list = &q->list[queue];
+	struct store_large *large = end == NEWEST ? TAILQ_LAST(list, large_list) : TAILQ_FIRST(list);
 	if (large) {
 		large_ref(large);
 		*ret_hash = large->hash;
 		*ret_born = large->born;
+	}
+	if (large && end == PASSED) {
+		TAILQ_REMOVE(list, large, entry);
+		TAILQ_INSERT_TAIL(list, large, entry);
 	}
 	pthread_mutex_unlock(&q->lock);
 	return large;
@@ -205,11 +211,17 @@ static struct store_large *at_end(
 struct store_large *large_oldest(
     struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born)
 {
-	return at_end(q, queue, false, ret_hash, ret_born);
+	return at_end(q, queue, OLDEST, ret_hash, ret_born);
 }
 
 struct store_large *large_newest(
     struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born)
 {
-	return at_end(q, queue, true, ret_hash, ret_born);
+	return at_end(q, queue, NEWEST, ret_hash, ret_born);
+}
+
+struct store_large *large_pass(
+    struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born)
+{
+	return at_end(q, queue, PASSED, ret_hash, ret_born);
 }

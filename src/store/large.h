@@ -62,5 +62,8 @@ struct store_large *large_oldest(
     struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born);
 struct store_large *large_newest(
     struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born);
+/* The same as large_oldest; it stands behind all others then, but is no younger. */
+struct store_large *large_pass(
+    struct large_queues *q, enum arena_queue queue, uint64_t *ret_hash, uint64_t *ret_born);
 
 #endif

@@ -78,6 +78,7 @@ struct store {
 	struct rent rent;
 	uint64_t rounds; /* reclaims that were begun */
 	uint32_t sweep_at, shrink_at;
+	uint64_t draws; /* at random, so far */
 	struct store_scan scan;
 	struct store_drop *drop;          /* written with all shards locked, read with one */
 	_Atomic uint64_t evictions_reset; /* those before stats reset */

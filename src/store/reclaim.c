@@ -5,6 +5,7 @@
  * point to them, which stay. Of both kinds, what is older goes first. One thread at a time (reclaim_lock); one shard lock at a time; a region that a running
  * scan has not read is handed to the scan first, because copying forward leaves no record. */
 #include "store/ahead.h"
+#include "store/large_next.h"
 
 #include <stdlib.h>
 
@@ -22,7 +23,8 @@
 #define RANK_STAYS POLICY_RANKS
 
 struct victim {
-	uint32_t region;
+	uint32_t region;         /* ARENA_NONE: a large value */
+	struct large_next large; /* which; with a reference */
 	enum arena_queue queue;
 	bool clean; /* keep all that lives */
 	uint32_t n; /* entries to keep or judge */
@@ -92,12 +94,17 @@ static uint32_t expires_soonest(const struct store *s, enum arena_queue q)
 	return best;
 }
 
-/* The next one from a place that the number of reclaims chooses. */
-static uint32_t any_of(const struct store *s, enum arena_queue q)
+static uint64_t draw(struct store *s)
+{
+	s->draws++;
+	return hash_bytes(&s->hash, &s->draws, sizeof s->draws);
+}
+
+/* The next one from a place that is drawn. */
+static uint32_t any_of(struct store *s, enum arena_queue q)
 {
 	uint32_t touched = s->arena.touched;
-	uint64_t n = s->reclaims + 1;
-	uint32_t from = touched ? (uint32_t)(hash_bytes(&s->hash, &n, sizeof n) % touched) : 0;
+	uint32_t from = touched ? (uint32_t)(draw(s) % touched) : 0;
 	for (uint32_t i = 0; i < touched; i++) {
 		uint32_t r = from + i < touched ? from + i : from + i - touched;
 		if (in_queue(&s->arena.region[r], q))
@@ -155,31 +162,44 @@ static bool small_is_full(const struct store *s)
 	return small > (items > 2 * SMALL_LEAST ? all / items * SMALL_LEAST : all / 2);
 }
 
-static struct store_large *large_next(
-    struct store *s, enum arena_queue q, uint64_t *ret_hash, uint64_t *ret_born)
+/* Whether a region goes rather than the large value that is next. */
+static bool region_first(struct store *s, enum arena_queue q, uint32_t r, const struct large_next *large)
 {
-	bool newest = s->policy->order == POLICY_NEWEST;
-	return newest ? large_newest(&s->large, q, ret_hash, ret_born)
-	              : large_oldest(&s->large, q, ret_hash, ret_born);
+	const struct region *reg = &s->arena.region[r];
+	uint64_t bytes, all;
+	int64_t first;
+	switch (s->policy->order) {
+	case POLICY_SOONEST:
+		first = atomic_load_explicit(&reg->first_expiry, memory_order_relaxed);
+		return first != large->expiry ? first < large->expiry : reg->born < large->born;
+	case POLICY_ANY:
+		bytes = s->arena.sealed[q] * (uint64_t)s->arena.region_size;
+		all = bytes + atomic_load_explicit(&s->large.bytes[q], memory_order_relaxed);
+		return all == 0 || draw(s) % all < bytes;
+	case POLICY_NEWEST:
+		return reg->born >= large->born;
+	case POLICY_OLDEST:
+		break;
+	}
+	return reg->born < large->born;
 }
 
-/* The queue whose turn it is, and what is next of it: a region, or ARENA_NONE for a large value. False: both queues are empty. */
-static bool by_policy(struct store *s, enum arena_queue *ret_queue, uint32_t *ret_region)
+/* The queue whose turn it is, and what is next of it: a region or a large value. False: both queues are empty. */
+static bool by_policy(struct store *s, struct victim *v)
 {
-	enum arena_queue q = small_is_full(s) ? ARENA_SMALL : ARENA_MAIN;
-	for (int i = 0; i < ARENA_QUEUES; i++, q = !q) {
-		uint64_t hash, born = UINT64_MAX;
-		struct store_large *large = large_next(s, q, &hash, &born);
-		uint32_t r = next_of(s, q);
-		bool any = large || r != ARENA_NONE;
-		*ret_queue = q;
-		bool newest = s->policy->order == POLICY_NEWEST;
-		bool region = r != ARENA_NONE && (!large || (s->arena.region[r].born < born) != newest);
-		*ret_region = region ? r : ARENA_NONE;
-		if (large)
-			large_unref(&large);
-		if (any)
-			return true;
+	v->queue = small_is_full(s) ? ARENA_SMALL : ARENA_MAIN;
+	for (int i = 0; i < ARENA_QUEUES; i++, v->queue = !v->queue) {
+		v->large = large_next(s, v->queue, draw(s));
+		v->region = next_of(s, v->queue);
+		if (v->region == ARENA_NONE && !v->large.large)
+			continue;
+		if (v->region != ARENA_NONE && v->large.large) {
+			if (region_first(s, v->queue, v->region, &v->large))
+				large_unref(&v->large.large);
+			else
+				v->region = ARENA_NONE;
+		}
+		return true;
 	}
 	return false;
 }
@@ -215,14 +235,13 @@ static bool seal_open(struct store *s)
 	return any;
 }
 
-/* What is to be reclaimed: a region that is claimed then, or, with ARENA_NONE, the oldest large values. */
+/* What is to be reclaimed: a region that is claimed then, or a large value. */
 static bool choose(struct store *s, struct victim *v)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
 		v->region = deadest(s);
 		v->clean = v->region != ARENA_NONE;
-		if (!v->clean && !atomic_load(&s->no_evict) && by_policy(s, &v->queue, &v->region) &&
-		    v->region == ARENA_NONE)
+		if (!v->clean && !atomic_load(&s->no_evict) && by_policy(s, v) && v->region == ARENA_NONE)
 			return true;
 		if (v->region != ARENA_NONE)
 			break;
@@ -430,34 +449,25 @@ static void forward(struct store_thread *t, struct victim *v)
 
 /* ---- large values ---- */
 
-struct owner {
-	const struct store *store;
-	const struct store_large *large;
-};
-
-static bool owns(const void *arg, uint64_t place)
-{
-	const struct owner *o = arg;
-	return item_large(store_item(o->store, place)) == o->large;
-}
-
 /* One of them, which is gone then or at its queue's end. True: its memory is free, or will be when nobody sends it. */
-static bool judge_large(
-    struct store_thread *t, enum arena_queue queue, struct store_large *large, uint64_t hash, bool must_go)
+static bool judge_large(struct store_thread *t, enum arena_queue queue, const struct large_next *next,
+    bool must_go, unsigned *ret_rank)
 {
+	struct store_large *large = next->large;
+	uint64_t hash = next->hash;
 	struct store *s = t->store;
-	struct owner owner = {s, large};
 	uint32_t shard = index_shard_of(&s->index, hash);
 	bool gone = true;
 	pthread_mutex_lock(&s->index.shard[shard].lock);
-	struct index_cursor c = index_find(&s->index, shard, index_tag(hash), owns, &owner);
+	struct index_cursor c = large_find(s, shard, hash, large);
 	struct item *it = c.slot ? store_item(s, slot_place(*c.slot)) : NULL;
 	struct policy_item item;
 	if (it)
 		item = judged(t, queue, it, slot_use(*c.slot), hash, large_cost(large));
+	*ret_rank = it ? s->policy->rank(&item) : 0;
 	if (!it || bury(t, shard, &c, it)) {
 		/* Unlinked since we looked, or by now. */
-	} else if (must_go || s->policy->rank(&item) == 0) {
+	} else if (must_go || *ret_rank == 0) {
 		drop(t, queue, shard, hash, &c, it);
 	} else {
 		*c.slot = slot_with_use(*c.slot, s->policy->forward(&item));
@@ -470,20 +480,33 @@ static bool judge_large(
 	return gone;
 }
 
-/* Passes by values that are worth keeping until one has gone; after LARGE_PASSED regions' worth of them the next one goes
- * all the same. */
-static void evict_large(struct store_thread *t, enum arena_queue queue)
+/* Passes by values that are worth keeping until one has gone; after LARGE_PASSED regions' worth of them the least of them
+ * goes all the same. Only an order by age passes by: by another one the policy has chosen. */
+static void evict_large(struct store_thread *t, struct victim *v)
 {
 	struct store *s = t->store;
-	uint64_t hash, born, passed = 0;
-	struct store_large *large;
-	bool gone = false;
-	while (!gone && (large = large_next(s, queue, &hash, &born)) != NULL) {
-		passed += large_cost(large);
-		gone = judge_large(
-		    t, queue, large, hash, passed > LARGE_PASSED * (uint64_t)s->arena.region_size);
-		large_unref(&large);
+	uint64_t passed = 0, most = LARGE_PASSED * (uint64_t)s->arena.region_size;
+	bool chosen = s->policy->order != POLICY_OLDEST, gone = false;
+	struct large_next least = {0};
+	unsigned least_rank = RANK_STAYS, rank;
+	for (; v->large.large && !gone; v->large = large_next(s, v->queue, 0)) {
+		passed += large_cost(v->large.large);
+		gone = judge_large(t, v->queue, &v->large, chosen, &rank);
+		if (!gone && rank < least_rank) {
+			struct large_next other = least;
+			least = v->large;
+			least_rank = rank;
+			v->large = other;
+		}
+		if (v->large.large)
+			large_unref(&v->large.large);
+		if (!gone && passed > most)
+			gone = judge_large(t, v->queue, &least, true, &rank);
 	}
+	if (v->large.large)
+		large_unref(&v->large.large);
+	if (least.large)
+		large_unref(&least.large);
 }
 
 bool reclaim_one(struct store_thread *t)
@@ -495,7 +518,7 @@ bool reclaim_one(struct store_thread *t)
 	s->rounds++;
 	bool ok = choose(s, &v);
 	if (ok && v.region == ARENA_NONE) {
-		evict_large(t, v.queue);
+		evict_large(t, &v);
 		arena_trim(&s->arena);
 	} else if (ok) {
 		scan_region(s, v.region);
