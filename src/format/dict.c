@@ -268,6 +268,9 @@ size_t dict_pack(struct dict_context *c, const struct dict *dict, const uint8_t 
 		return 0;
 	size_t n = ZSTD_compress2(c->packer, c->packed, MAGIC_SIZE + room, value, len);
 	*ret_packed = c->packed + MAGIC_SIZE;
+	/* What did not fit is still on its way for zstd, which would refuse the dictionary of the next value. */
+	if (ZSTD_isError(n))
+		ZSTD_CCtx_reset(c->packer, ZSTD_reset_session_only);
 	if (ZSTD_isError(n) || n <= MAGIC_SIZE || packed_raw_len(*ret_packed, n - MAGIC_SIZE) != len)
 		return 0;
 	return n - MAGIC_SIZE;

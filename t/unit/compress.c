@@ -288,6 +288,13 @@ static void what_does_not_pack_is_kept_as_it_is(void **state)
 	/* After some that did not, most are not even tried. */
 	uint64_t refused = figures(&p).refused;
 	assert_true(refused > 0 && refused < 50);
+	/* And what packs is packed again, as soon as one is tried. */
+	unsigned packed = 0;
+	for (uint32_t key = 0; key < 200; key++) {
+		set_json(&p, JSON_PROFILE, key, 2);
+		packed += is_packed(&p, key);
+	}
+	assert_true(packed > 100);
 	place_end(&p);
 }
 

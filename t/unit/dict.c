@@ -105,6 +105,9 @@ static void what_does_not_get_smaller_is_left(void **state)
 		value[i] = (uint8_t)(unit_random(&rnd) >> 8);
 	for (size_t len = PACKED_RAW_MIN; len <= sizeof(value); len += 61)
 		assert_int_equal(dict_pack(b.context, b.dict, value, len, len - 16, &packed), 0);
+	/* The next one does. */
+	size_t len = json_make(value, JSON_PROFILE, 77, 1, 4);
+	assert_in_range(dict_pack(b.context, b.dict, value, len, len - 16, &packed), 1, len - 16);
 	end(&b);
 }
 
