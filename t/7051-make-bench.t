@@ -87,4 +87,21 @@ $ENV{PARTS} = 'nothing';
 ($code, $out, $err) = run(['t/bench/results', $page]);
 is($code, 255, 'a part that is none is refused');
 like($err, qr/no such part: nothing/, 'and named');
+for my $case ([{ TRACES => '/nonexistent/traces' }, qr{TRACES: /nonexistent/traces: no such trace}],
+	[{ SERVERS => 'x' }, qr/^SERVERS: x: not NAME=PROGRAM$/], [{ SERVERS => 'x=/nonexistent' }, qr{^SERVERS: /nonexistent: no program$}],
+	[{ SERVERS => 'memcached=/bin/sh' }, qr/^SERVERS: memcached: there is a server of that name$/],
+	[{ HEARTH_SERVERS => 'hearth,nobody' }, qr/^HEARTH_SERVERS: nobody: no such server; there are floor hearth memcached redis$/]) {
+	my ($environment, $message) = @$case;
+	local @ENV{ 'PARTS', keys %$environment } = ('none', values %$environment);
+	($code, $out, $err) = run(['t/bench/results', $page]);
+	isnt($code, 0, join ' ', %$environment, 'is refused');
+	like($err, $message, 'and the name is said');
+}
+# What Hearth, or nobody else, was asked for is no figure, and none that meets a target.
+write_table('hits', ['trace', qw(hearth memcached)], ['a 10 0 0', undef, 0.3], ['a 30 0 0', 0.2, undef]);
+write_table('hits-churn', ['trace', 'memcached', 'exact LRU', 'Belady'], ['a 10 30 50', 0.3, 0.4, 0.1]);
+$ENV{PARTS} = 'none';
+run(['t/bench/results', $page]);
+%verdict = map { /^\| (.*?) \|.*\| (\S+(?: \w+)?) \|$/ ? ($1 => $2) : () } split /\n/, slurp($page);
+is($verdict{$_}, 'not measured', "$_: not measured") for grep { /misses/ } sort keys %expected;
 done_testing();

@@ -29,12 +29,17 @@ my %program = (
 	floor => program('floor'), hearth => program('hearthd'),
 	memcached => '/usr/bin/memcached', redis => '/usr/bin/redis-server',
 );
+# Without Perl's words on where it was required.
+sub refuse { my ($why) = @_; print STDERR "$why\n"; exit 64; }
 for my $word (split ' ', $ENV{SERVERS} // '') {
-	my ($name, $path) = $word =~ /^(\w[\w.+-]*)=(.+)$/ or die "SERVERS: $word: not NAME=PROGRAM\n";
-	-f $path && -x _ or die "SERVERS: $path: no program\n";
-	die "SERVERS: $name: there is a server of that name\n" if $program{$name};
+	my ($name, $path) = $word =~ /^(\w[\w.+-]*)=(.+)$/ or refuse("SERVERS: $word: not NAME=PROGRAM");
+	-f $path && -x _ or refuse("SERVERS: $path: no program");
+	refuse("SERVERS: $name: there is a server of that name") if $program{$name};
 	push @order, $name;
 	$program{$name} = $path;
+}
+for my $name (split /,/, $ENV{HEARTH_SERVERS} // '') {
+	refuse("HEARTH_SERVERS: $name: no such server; there are @order") unless $program{$name};
 }
 
 sub kind
