@@ -595,9 +595,18 @@ static void scan_and_log_are_what_memory_holds_with_lru(void **state)
 	run(STORE_LRU, false);
 }
 
+/* Regions and large values go in other orders than those that a scan takes. */
+static void scan_and_log_are_what_memory_holds_with_the_other_policies(void **state)
+{
+	(void)state;
+	for (enum store_policy policy = STORE_LFU; policy < STORE_POLICIES; policy++)
+		run(policy, false);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(scan_and_log_are_what_memory_holds),
     cmocka_unit_test(scan_and_log_are_what_memory_holds_without_eviction),
     cmocka_unit_test(scan_and_log_are_what_memory_holds_with_lru),
+    cmocka_unit_test(scan_and_log_are_what_memory_holds_with_the_other_policies),
 };
 UNIT_MAIN(tests)

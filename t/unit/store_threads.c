@@ -225,6 +225,14 @@ static void threads_see_whole_values_with_lru(void **state)
 	run(STORE_LRU, false);
 }
 
+/* Regions and large values go in other orders than those that a scan takes. */
+static void threads_see_whole_values_with_the_other_policies(void **state)
+{
+	(void)state;
+	for (enum store_policy policy = STORE_LFU; policy < STORE_POLICIES; policy++)
+		run(policy, false);
+}
+
 static void threads_see_whole_values_between_flushes(void **state)
 {
 	(void)state;
@@ -280,6 +288,7 @@ static void each_increment_counts_once(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(threads_see_whole_values),
     cmocka_unit_test(threads_see_whole_values_with_lru),
+    cmocka_unit_test(threads_see_whole_values_with_the_other_policies),
     cmocka_unit_test(threads_see_whole_values_between_flushes),
     cmocka_unit_test(each_increment_counts_once),
 };
