@@ -26,6 +26,10 @@
 /* What was set between two looks at how well it packs; what must come before a dictionary that was no good is tried again. */
 #define LOOK_BYTES  (UINT64_C(8) << 20)
 #define RETRY_BYTES (UINT64_C(64) << 20)
+/* Shares of the bytes that are kept: with a dictionary that is of no use, and with one that a start has found and that may be
+ * for values of another kind, so that a new one is tried against it. */
+#define SHARE_USELESS 0.9
+#define SHARE_DOUBTED 0.5
 /* Values that are not tried after one that did not get smaller: twice as many each time, up to this. */
 #define PAUSE_MAX 63u
 /* The last few places of the set are for what a start may find. */
@@ -44,6 +48,7 @@ struct class
 	uint64_t seen, kept; /* at the last look */
 	uint64_t retry;      /* not before so many bytes were seen */
 	double best; /* share of the bytes that was kept with this dictionary at first; 0 = not known yet */
+	bool found;  /* by the start: how well it did at first is not known */
 };
 
 struct compress {
@@ -248,6 +253,7 @@ static void train(struct compress *c, struct class *k)
 	look_from_here(c, k);
 	k->retry = k->seen + RETRY_BYTES;
 	k->best = 0;
+	k->found = false;
 	pthread_mutex_lock(&c->lock);
 	free_samples(k);
 	k->ready = false;
@@ -265,10 +271,10 @@ static void look(struct compress *c, size_t class)
 	double share = (double)(kept - k->kept) / (double)(seen - k->seen);
 	k->seen = seen;
 	k->kept = kept;
-	bool has = atomic_load(&k->dict) != NULL;
-	if (has && k->best == 0)
+	bool useful = atomic_load(&k->dict) && share <= SHARE_USELESS;
+	if (useful && k->best == 0)
 		k->best = share;
-	bool wanted = !has || share > 1.25 * k->best;
+	bool wanted = !useful || share > 1.25 * k->best || (k->found && share > SHARE_DOUBTED);
 	if (wanted && seen >= k->retry && dict_count(c->engine->dicts) < TRAINED_MAX)
 		atomic_store(&k->wants, true);
 }
@@ -322,6 +328,7 @@ static bool adopt(struct compress *c)
 		struct class *k = &c->classes[i];
 		if (k->dict && !dict_prepare(k->dict))
 			return false;
+		k->found = k->dict != NULL;
 		atomic_store(&k->wants, !k->dict);
 	}
 	return true;

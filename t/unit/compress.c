@@ -422,6 +422,51 @@ static void another_shape_gets_another_dictionary(void **state)
 	alarm(0);
 }
 
+/* The same words in each, and numbers between them: nothing that packs by itself, nor with a dictionary of JSON. 432 bytes, a
+ * length that has one. */
+static size_t make_words(uint8_t *out, uint32_t n)
+{
+	uint32_t words = 99;
+	size_t len = 0;
+	for (unsigned word = 0; word < 24; word++) {
+		for (unsigned i = 0; i < 12; i++)
+			out[len++] = (uint8_t)('A' + unit_random(&words) % 64);
+		len += (size_t)sprintf((char *)out + len, "%06u", unit_random(&n) % 1000000);
+	}
+	return len;
+}
+
+/* Whether values have changed while it was down cannot be told by how well the dictionary did at first: it packs none. */
+static void another_shape_after_a_start_gets_one_too(void **state)
+{
+	(void)state;
+	struct place p = place_packed();
+	place_again(&p);
+	uint8_t value[512];
+	struct store_stored stored;
+	size_t seen = 0;
+	for (uint32_t i = 0; figures(&p).trainings == 0; i++) {
+		size_t len = make_words(value, i);
+		seen += len;
+		assert_int_equal(
+		    put(&p, i % 1000, (struct store_put){.value = value, .value_len = len}, &stored),
+		    STORE_OK);
+		if (seen > 24 * MIB)
+			pause_ms(1);
+		assert_true(seen < 32 * MIB);
+	}
+	unsigned packed = 0;
+	for (uint32_t i = 0; i < 200; i++) {
+		size_t len = make_words(value, i);
+		assert_int_equal(
+		    put(&p, i, (struct store_put){.value = value, .value_len = len}, &stored), STORE_OK);
+		assert_is(&p, i, value, len);
+		packed += is_packed(&p, i);
+	}
+	assert_true(packed > 100);
+	place_end(&p);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(values_pack_and_come_back_over_starts),
     cmocka_unit_test(a_look_without_room_is_none),
@@ -433,5 +478,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(long_values_pack_in_small_memory),
     cmocka_unit_test(what_does_not_unpack_is_a_miss),
     cmocka_unit_test(another_shape_gets_another_dictionary),
+    cmocka_unit_test(another_shape_after_a_start_gets_one_too),
 };
 UNIT_MAIN(tests)
