@@ -97,7 +97,7 @@ for (['-f', '1.5'], ['-n', '96'], ['-L'], ['-o', 'modern'], ['-U', '0'], ['-U', 
 
 # ---- Hearth's own ----
 accepted("--fsync $_", undef, '--fsync', $_) for qw(always everysec os);
-accepted("--eviction=$_", undef, "--eviction=$_") for qw(s3fifo lru);
+accepted("--eviction=$_", undef, "--eviction=$_") for qw(s3fifo lru lfu ttl random mru);
 accepted('intervals of 0', undef, '--snapshot-interval=0', '--snapshot-log-ratio', 0, '--keep', 3, '--strict');
 
 # ---- where the data lie ----

@@ -24,7 +24,7 @@ sub options
 {
 	return ['-m', 256, '-t', pick(1, 2, 4), '--fsync', pick('always', 'everysec', 'everysec', 'os'), '--keep', pick(1, 2),
 		'--snapshot-log-ratio', pick(0, 1, 50, 100), '--snapshot-interval', pick(0, 1, 3600),
-		'--eviction', pick('s3fifo', 'lru')];
+		'--eviction', pick(qw(s3fifo lru lfu ttl random mru))];
 }
 
 my $daemon = Hearth::Daemon->start(args => options());

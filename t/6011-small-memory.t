@@ -19,7 +19,7 @@ sub pick { return $_[rand @_]; }
 
 sub options
 {
-	return ['-m', pick(8, 16, 24), '-t', pick(1, 3), '--eviction', pick('s3fifo', 'lru'),
+	return ['-m', pick(8, 16, 24), '-t', pick(1, 3), '--eviction', pick(qw(s3fifo lru lfu ttl random mru)),
 		'--snapshot-log-ratio', pick(0, 20, 100), '--fsync', pick('everysec', 'os')];
 }
 
