@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/check.h"
+#include <hearth/datadir.h>
 #include <hearth/segment.h>
 
 #define PER_PIECE 400u /* images of one directory in one piece: the next one has another directory */
@@ -19,9 +20,10 @@
 struct victim {
 	struct history h;
 	struct image im;
-	bool stopped;    /* in order: nothing may look like a crash */
-	bool other_boot; /* the next start's */
-	struct trial t;  /* of the undamaged image: exactly this state */
+	bool stopped;                    /* in order: nothing may look like a crash */
+	bool other_boot;                 /* the next start's */
+	uint8_t boot_id[HEARTH_ID_SIZE]; /* of the last life */
+	struct trial t;                  /* of the undamaged image: exactly this state */
 };
 
 static bool make_victim(struct victim *v, uint64_t seed)
@@ -36,6 +38,7 @@ static bool make_victim(struct victim *v, uint64_t seed)
 			return false;
 		stint_settle(&h->stint);
 		stint_await_snapshots(&h->stint);
+		CHECK(datadir_boot_id(&h->stint.fs->vfs, v->boot_id, &(struct hearth_error){0}) == HEARTH_OK);
 		v->stopped = dice_one_in(&h->dice, 2);
 		uint32_t last = memfs_last(h->stint.fs);
 		if (v->stopped ? !history_stop(h) : (stint_abandon(&h->stint), history_kill(h, last), false))
@@ -67,7 +70,7 @@ struct reach {
 	uint64_t last;    /* of all */
 	uint64_t durable; /* that a later block tells */
 	bool later;       /* there is a block, or a segment, behind the first one in doubt */
-	bool boot;        /* a header is left that says under which boot it was written */
+	bool boot;        /* a header is left that says it was written under the boot of the last life */
 };
 
 /* Evidence is only what is still there, wherever it lies now. */
@@ -113,7 +116,7 @@ static struct reach reach_of(
 		/* A header is written behind everything before it. */
 		bool header = survives(now, segment[i]->bytes.data, SEGMENT_HEADER_SIZE);
 		r.later |= order > 0 && header;
-		r.boot |= header;
+		r.boot |= header && memcmp(h.boot_id, v->boot_id, sizeof(v->boot_id)) == 0;
 		if (order == 0 && offset < SEGMENT_HEADER_SIZE)
 			r.missing = h.first;
 		look_at_blocks(segment[i], now, order < 0 ? SIZE_MAX : order > 0 ? 0 : offset, &r);
