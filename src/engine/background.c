@@ -50,7 +50,7 @@ static enum hearth_status make_snapshot(struct engine *e, struct store_thread *t
 {
 	struct hearth_error err = {0};
 	/* Before the port opens, and while changes are refused until it is there, it hurries. */
-	bool hurry = !e->serving || wal_state(e->wal) != WAL_HEALTHY;
+	bool hurry = !atomic_load(&e->serving) || wal_state(e->wal) != WAL_HEALTHY;
 	const struct snap_options so = {
 	    .store = e->store,
 	    .thread = t,

@@ -253,7 +253,7 @@ enum hearth_status engine_recover(
 			return status;
 		bound_settle(e);
 	}
-	e->serving = true;
+	atomic_store(&e->serving, true);
 	if (!scrubber_start(e))
 		return hearth_fail(ret_err, HEARTH_NOMEM, NULL, 0, "cannot start the scrub's thread");
 	/* A flush that fell due while nobody ran, before the port opens. */

@@ -60,7 +60,7 @@ struct engine {
 	pthread_mutex_t flush_lock; /* outside of the store's locks: slot and log in one order */
 	uint64_t expired_noted;
 	int64_t noted_alive;            /* monotonic seconds of the last sign of life in the log */
-	bool serving;                   /* recovery is over */
+	_Atomic bool serving;           /* recovery is over; the snapshot thread asks */
 	_Atomic uint64_t snapshot_rate; /* as the options say it now */
 	pthread_t scrubber;
 	pthread_cond_t wake_scrubber;
