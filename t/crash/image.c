@@ -257,10 +257,11 @@ void image_world(const struct image *im, struct world *ret)
 	for (unsigned i = 0; i < im->n; i++) {
 		const char *name = im->file[i].name, *slash = strchr(name, '/');
 		int dir = 0;
+		/* Pending until the root is synced, below. */
+		const struct event made = name_event(EVENT_MKDIR, 0, "set-aside");
 		if (slash) {
-			struct event e = name_event(EVENT_MKDIR, 0, "set-aside");
 			if (world_find(ret, 0, "set-aside") < 0)
-				world_apply(ret, &e, 0);
+				world_apply(ret, &made, 0);
 			dir = world_find(ret, 0, "set-aside");
 			name = slash + 1;
 		}
