@@ -24,7 +24,9 @@
 #include "server/latency.h"
 #include "server/sample.h"
 
-#define DRAIN_US ((int64_t)5 * 1000000) /* how long replies may still wait for the log after TERM */
+/* Turns of connections that the log may be woken for together. */
+#define HELD_TURNS 64u
+#define DRAIN_US   ((int64_t)5 * 1000000) /* how long replies may still wait for the log after TERM */
 
 static void wake(struct worker *w)
 {
@@ -274,21 +276,22 @@ static void *worker_main(void *arg)
 	snprintf(name, sizeof name, "worker-%u", w->index);
 	prctl(PR_SET_NAME, name);
 	schedule_promptly();
-	/* Where many connections are served a round of the log costs as much as some of them: once, what has come meanwhile is
-	 * served before it is woken. */
-	bool more = false;
+	/* Where many connections are served a round of the log costs as much as some of them: what comes meanwhile is served
+	 * before it is woken, up to so many turns. */
+	unsigned held = 0;
 	while (!__atomic_load_n(&w->stopping, __ATOMIC_ACQUIRE)) {
-		bool waits = TAILQ_EMPTY(&w->ready) && !more;
+		bool waits = TAILQ_EMPTY(&w->ready) && held == 0;
 		event_base_loop(w->base, EVLOOP_ONCE | (waits ? 0 : EVLOOP_NONBLOCK));
 		if (!TAILQ_EMPTY(&w->ready))
 			run_ready(w);
 		if (w->watchers > 0)
 			run_watchers(w);
-		unsigned turns = w->turns;
+		held += w->turns;
+		bool more = w->turns > 1 && held < HELD_TURNS && engine_appended(w->engine);
 		w->turns = 0;
-		more = !more && turns > 1 && engine_appended(w->engine);
 		if (more)
 			continue;
+		held = 0;
 		engine_turn_end(w->engine);
 		run_parked(w);
 		answer(w);
