@@ -5,7 +5,7 @@
 #include "base/check.h"
 
 /* S3-FIFO (Yang and others, 2023): a use in the small queue earns the main queue (two, as in the paper, miss more on most
- * traces here); in the main queue each use earns one more round of an item of average size, more of a smaller one. */
+ * traces here); in the main queue each use earns one more round, of a large item less. */
 static unsigned by_rent(const struct policy_item *it)
 {
 	if (it->queue == ARENA_SMALL)

@@ -7,8 +7,10 @@
 /* From so many items on all that were seen count half. */
 #define SEEN_MOST (UINT64_C(1) << 17)
 /* Parts of a use that are told apart. */
-#define PARTS       256u
-#define PARTS_LEAST (PARTS / 4)
+#define PARTS 256u
+/* No item pays less than one of average size: small ones that were used once would hold out so long that a cache whose sizes
+ * change keeps what nobody asks for. */
+#define PARTS_LEAST PARTS
 #define PARTS_MOST  (PARTS * INDEX_USE_MAX)
 
 void rent_note(struct rent *rent, size_t bytes)

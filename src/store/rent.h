@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rent: what another round in the main queue costs an item, in uses: its size over the average one, between a quarter and
- * INDEX_USE_MAX. Room that small items take holds more of them, so each needs fewer uses to be worth it (GreedyDual-Size: Cao
+/* rent: what another round in the main queue costs an item, in uses: its size over the average one, from 1 to
+ * INDEX_USE_MAX. The room of a large item holds several small ones, so it needs more uses to be worth it (GreedyDual-Size: Cao
  * and Irani, "Cost-aware WWW proxy caching algorithms", 1997). Parts of a use are charged by chance, which hangs on the item
  * and the round alone. One thread at a time. */
 #ifndef STORE_RENT_H

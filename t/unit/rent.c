@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rent: an item of average size pays one use a round, others by their size, in whole uses that come out right on average, and
+/* rent: an item of average size or less pays one use a round, larger ones by their size, in whole uses that come out right on average, and
  * what is average follows what is seen. */
 #include "unit.h"
 #include "store/index.h"
@@ -30,8 +30,9 @@ static void size_is_paid_for(void **state)
 	rent_note(&rent, 100);
 	rent_note(&rent, 300);
 	assert_int_equal(hundredths(&rent, 200, 1, 1), 100);
-	assert_in_range(hundredths(&rent, 100, 0, 1), 48, 52);
+	assert_int_equal(hundredths(&rent, 100, 1, 1), 100);
 	assert_in_range(hundredths(&rent, 250, 1, 2), 122, 128);
+	assert_in_range(hundredths(&rent, 300, 1, 2), 147, 153);
 	assert_int_equal(hundredths(&rent, 400, 2, 2), 200);
 }
 
@@ -40,8 +41,8 @@ static void no_size_pays_nothing_or_without_bound(void **state)
 	(void)state;
 	struct rent rent = {0};
 	rent_note(&rent, 1000);
-	assert_in_range(hundredths(&rent, 250, 0, 1), 23, 27);
-	assert_in_range(hundredths(&rent, 1, 0, 1), 23, 27);
+	assert_int_equal(hundredths(&rent, 250, 1, 1), 100);
+	assert_int_equal(hundredths(&rent, 1, 1, 1), 100);
 	assert_int_equal(hundredths(&rent, 3000, 3, 3), 300);
 	assert_int_equal(hundredths(&rent, (size_t)1 << 37, 3, INDEX_USE_MAX), 300);
 }
@@ -55,7 +56,7 @@ static void what_is_average_follows(void **state)
 	assert_int_equal(rent_of(&rent, (size_t)1 << 30, 1, 1), 1);
 	for (unsigned n = 0; n < 3000000; n++)
 		rent_note(&rent, 100);
-	assert_in_range(hundredths(&rent, 100, 0, 1), 95, 100);
+	assert_in_range(hundredths(&rent, 102, 1, 2), 100, 105);
 	assert_in_range(rent.items, 1, 1 << 17);
 }
 
