@@ -5,7 +5,6 @@
 #include "engine/private.h"
 
 #include "base/msg.h"
-#include "format/datadir_dir.h"
 #include "persist/room.h"
 
 struct plan {
@@ -29,15 +28,6 @@ static void allow(struct engine *e, uint64_t limit, uint64_t snapshot)
 	quota_allow(q, more + QUOTA_MANIFEST, limit > less ? limit - less : 0);
 }
 
-/* When others take files out of the directory the quota does not hear of it, and where changes are refused nothing else has it
- * count anew: an unlink does, here of what a manifest that did not come to its end may have left. */
-static void count_anew(struct files *files)
-{
-	const struct vfs *vfs = quota_vfs(files->quota);
-	vfs->unlinkat(vfs->ctx, datadir_fd(files->dir), DATADIR_MANIFEST_TEMPORARY);
-	quota_refresh(files->quota);
-}
-
 static void give_up(struct engine *e, struct files *files)
 {
 	struct hearth_error err;
@@ -53,7 +43,7 @@ static enum hearth_status plan_job(void *arg, struct files *files)
 	struct plan *p = arg;
 	struct quota *q = files->quota;
 	if (p->anew)
-		count_anew(files);
+		quota_recount(q);
 	else
 		quota_refresh(q);
 	for (size_t n = files->manifest.n_snapshots + 1; n > 0 && !room_fits(quota_room(q), p->snapshot); n--)
@@ -84,7 +74,7 @@ static enum hearth_status shrink_job(void *arg, struct files *files)
 	struct plan *p = arg;
 	struct quota *q = files->quota;
 	uint64_t slack = p->engine->bound.slack;
-	count_anew(files);
+	quota_recount(q);
 	for (size_t n = files->manifest.n_snapshots + 1; n > 0 && !quota_leaves(q, quota_used(q), slack); n--)
 		give_up(p->engine, files);
 	p->used = quota_used(q);

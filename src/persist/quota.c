@@ -448,6 +448,14 @@ void quota_refresh(struct quota *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+void quota_recount(struct quota *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->stale = true;
+	count(q);
+	pthread_mutex_unlock(&q->lock);
+}
+
 bool quota_leaves(const struct quota *q, uint64_t used, uint64_t room)
 {
 	uint64_t limit = atomic_load(&q->limit), kept = QUOTA_MANIFEST + atomic_load(&q->margin);

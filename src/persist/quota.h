@@ -36,6 +36,8 @@ uint64_t quota_used(const struct quota *q);
 uint64_t quota_room(const struct quota *q);
 /* Counts anew if the count may be too high. */
 void quota_refresh(struct quota *q);
+/* Counts anew: others, of whom the quota does not hear, may have taken files away. */
+void quota_recount(struct quota *q);
 /* Whether the limit would leave the log so much room if the directory took `used`. */
 bool quota_leaves(const struct quota *q, uint64_t used, uint64_t room);
 /* So much is left for the next start. */
