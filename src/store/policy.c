@@ -10,10 +10,7 @@ static unsigned by_rent(const struct policy_item *it)
 {
 	if (it->queue == ARENA_SMALL)
 		return it->use;
-	if (it->use < it->rent)
-		return 0;
-	unsigned rank = it->use - it->rent + 1;
-	return rank < POLICY_RANKS ? rank : POLICY_RANKS - 1;
+	return it->use < it->rent ? 0 : it->use - it->rent + 1;
 }
 
 static unsigned rent_paid(const struct policy_item *it)

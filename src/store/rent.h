@@ -16,7 +16,7 @@ struct rent {
 
 /* An item was looked at that takes so many bytes. */
 void rent_note(struct rent *rent, size_t bytes);
-/* Uses that an item with this hash and so many bytes has to pay, 0 to INDEX_USE_MAX; 1 for one of average size. */
+/* Uses that an item with this hash and so many bytes has to pay, 1 to INDEX_USE_MAX; 1 for one of average size or less. */
 unsigned rent_of(const struct rent *rent, size_t bytes, uint64_t hash, uint64_t round);
 
 #endif
