@@ -47,7 +47,8 @@ void change_grow(struct store_thread *t, const struct store_key *key);
 bool change_room(struct store_thread *t, size_t size);
 /* With the lane locked already: whether there is room as it stands. */
 bool change_has_room(const struct store_thread *t, size_t size);
-/* The same as change_room when that needs neither waiting nor another region, so that a shard may be locked already; false otherwise. */
+/* The same as change_room when that needs neither waiting nor another region, so that a shard may be locked already; false
+ * otherwise. */
 bool change_room_at_once(struct store_thread *t, size_t size);
 /* The queue, or the other one where it has no room for so many bytes; behind change_room, with the lane locked. */
 enum arena_queue change_queue_for(const struct store_thread *t, enum arena_queue q, size_t size);

@@ -14,14 +14,14 @@ static void forget(struct store_thread *t, struct change_site *site)
 }
 
 static void link_loaded(struct store_thread *t, const struct store_key *key, struct change_site *site,
-    const struct store_load *load, const struct item_spec *spec)
+    const struct store_load *load, const struct item_spec *spec, size_t size)
 {
 	struct store *s = t->store;
 	enum arena_queue q = load->main_queue || !s->policy->small_queue ? ARENA_MAIN : ARENA_SMALL;
 	bool fresh = !site->it;
 	if (site->it && !load->keep_newer)
 		q = change_queue(t, key, site);
-	q = change_queue_for(t, q, item_round(item_bytes(spec, item_layout(spec))));
+	q = change_queue_for(t, q, size);
 	struct item *it = change_make(t, q, spec);
 	if (!spec->large && spec->value_len)
 		memcpy(item_value(it), load->value, spec->value_len);
@@ -106,7 +106,8 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 			memcpy(large_data(spec.large), load->value, load->value_len);
 	}
 	load_grow(t, key);
-	bool room = load_room(t, fits ? item_round(item_bytes(&spec, item_layout(&spec))) : 0) && fits;
+	size_t size = fits ? item_round(item_bytes(&spec, item_layout(&spec))) : 0;
+	bool room = load_room(t, size) && fits;
 	if (load->keep_newer && load->seq > t->lane->newest)
 		t->lane->newest = load->seq;
 	change_enter(t, key, &site);
@@ -116,7 +117,7 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	bool applied = room && !full;
 	if (!older) {
 		if (applied) {
-			link_loaded(t, key, &site, load, &spec);
+			link_loaded(t, key, &site, load, &spec, size);
 			spec.large = NULL;
 		} else {
 			forget(t, &site);
