@@ -219,13 +219,8 @@ bool bench_worker_start(struct bench_worker *w, unsigned batch, uint64_t deadlin
 
 bool bench_worker_join(struct bench_worker *w, uint64_t until)
 {
-	struct timespec at;
-	uint64_t now = bench_conn_now(), left = until > now ? until - now : 0;
 	if (until == UINT64_MAX)
 		return pthread_join(w->thread, NULL) == 0;
-	clock_gettime(CLOCK_REALTIME, &at);
-	left += (uint64_t)at.tv_nsec;
-	at.tv_sec += (time_t)(left / 1000000000u);
-	at.tv_nsec = (long)(left % 1000000000u);
-	return pthread_timedjoin_np(w->thread, NULL, &at) == 0;
+	const struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+	return pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &at) == 0;
 }
