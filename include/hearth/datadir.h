@@ -30,6 +30,7 @@ enum datadir_kind { DATADIR_LOG, DATADIR_SNAPSHOT };
 struct manifest_segment {
 	uint64_t number;
 	uint64_t first; /* no record in it has a lower number */
+	bool begun;     /* first is known to be exact; not on disk */
 	uint64_t generation;
 	uint8_t salt[BLOCK_SALT_SIZE];
 };

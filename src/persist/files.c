@@ -306,9 +306,13 @@ uint64_t files_new_generation(struct files *f)
 
 void files_begin_segment(struct files *f, uint64_t number, uint64_t first)
 {
-	for (size_t i = 0; i < f->manifest.n_segments; i++)
-		if (f->manifest.segments[i].number == number)
-			f->manifest.segments[i].first = first;
+	for (size_t i = 0; i < f->manifest.n_segments; i++) {
+		struct manifest_segment *segment = &f->manifest.segments[i];
+		if (segment->number == number) {
+			segment->first = first;
+			segment->begun = true;
+		}
+	}
 	if (number > f->begun)
 		f->begun = number;
 }
@@ -362,13 +366,14 @@ static bool retire_snapshot(struct manifest *m, size_t i)
 	return true;
 }
 
-/* All of a segment's numbers lie below the next one's first, once that has begun: before, its first is only a lower bound,
- * and the segment before it is still being written. */
-static bool is_before(const struct files *f, size_t i, uint64_t start)
+/* All of a segment's numbers lie below the first one of any that has begun behind it. Where nobody has told that a segment
+ * has begun, its first is only a lower bound, and numbers above that may lie in the segment before it. */
+static bool is_before(const struct manifest *m, size_t i, uint64_t start)
 {
-	const struct manifest *m = &f->manifest;
-	return i + 1 < m->n_segments && m->segments[i + 1].number <= f->begun &&
-	       m->segments[i + 1].first <= start + 1;
+	while (++i < m->n_segments)
+		if (m->segments[i].begun && m->segments[i].first <= start + 1)
+			return true;
+	return false;
 }
 
 /* The oldest. */
@@ -384,7 +389,7 @@ static bool retire_segment(struct manifest *m)
 static bool retire_segments(struct files *f)
 {
 	struct manifest *m = &f->manifest;
-	while (m->n_snapshots > 0 && is_before(f, 0, m->snapshots[0].start)) {
+	while (m->n_snapshots > 0 && is_before(m, 0, m->snapshots[0].start)) {
 		if (!retire_segment(m))
 			return false;
 	}
@@ -472,7 +477,7 @@ uint64_t files_superfluous(struct files *f)
 	}
 	if (start == RECORD_SEQ_MAX)
 		return bytes + files_log_bytes(f);
-	for (size_t i = 0; is_before(f, i, start); i++)
+	for (size_t i = 0; is_before(m, i, start); i++)
 		bytes += segment_bytes(f, m->segments[i].number);
 	return bytes;
 }

@@ -84,7 +84,8 @@ enum hearth_status files_make_spare(struct files *f, struct hearth_error *ret_er
 void files_free_spare(struct files *f);
 /* Whether an errno says that there is no room, rather than that the disk fails. */
 bool files_is_full(int error);
-/* The segment has begun with exactly this number (written with the next manifest). */
+/* The segment has begun with exactly this number (written with the next manifest). Told of each, or what lies before it stays
+ * until one behind it is told of. */
 void files_begin_segment(struct files *f, uint64_t number, uint64_t first);
 /* A temporary file for snapshot `number`, which is taken from the manifest's counter. */
 enum hearth_status files_add_snapshot(

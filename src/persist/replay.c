@@ -47,6 +47,8 @@ static enum hearth_status read_head(struct replay *rp, const struct manifest_seg
 	/* We would write behind it, and it says that this version must not. */
 	if (head->status == HEARTH_OK && head->h.features.read_only)
 		head->status = HEARTH_NEWER;
+	if (head->status == HEARTH_OK)
+		files_begin_segment(files, entry->number, head->h.first);
 	return HEARTH_OK;
 }
 

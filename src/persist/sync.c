@@ -82,6 +82,10 @@ enum hearth_status sync_make_next(struct wal *wal, struct hearth_error *ret_err)
 {
 	struct manifest_segment entry;
 	int fd;
+	/* The one made last has begun; it would go unnoticed if the next one began before anybody looks again. */
+	pthread_mutex_lock(&wal->lock);
+	files_begin_segment(wal->files, wal->current.number, wal->current.first);
+	pthread_mutex_unlock(&wal->lock);
 	/* The tail of a segment that fails is written anew, so lower numbers than those to come are possible. */
 	enum hearth_status status = files_add_segment(wal->files, wal->files->generation,
 	    atomic_load(&wal->durable) + 1, wal->reserve, &fd, &entry, ret_err);

@@ -105,6 +105,25 @@ static void the_segment_that_is_written_stays(void **state)
 	place_end(&p);
 }
 
+/* So it is when two segments began before anybody looked: what is told of the second says nothing of the first. */
+static void a_segment_that_began_unnoticed_ends_nothing(void **state)
+{
+	(void)state;
+	struct place p = place_make(1);
+	uint64_t first = add_segment(&p, 1);
+	files_begin_segment(&p.f, first, 1);
+	uint64_t unnoticed = add_segment(&p, 60), last = add_segment(&p, 60);
+	files_begin_segment(&p.f, last, 300);
+	publish(&p, 100);
+	assert_true(there(&p, DATADIR_LOG, first));
+	assert_true(there(&p, DATADIR_LOG, unnoticed));
+	publish(&p, 310);
+	assert_false(there(&p, DATADIR_LOG, first));
+	assert_false(there(&p, DATADIR_LOG, unnoticed));
+	assert_true(there(&p, DATADIR_LOG, last));
+	place_end(&p);
+}
+
 static void publish_at(struct place *p, uint64_t start, int64_t days_ago)
 {
 	struct manifest_snapshot entry = {.start = start,
@@ -224,6 +243,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_snapshot_retires_what_lies_before_it),
     cmocka_unit_test(kept_snapshots_keep_their_segments),
     cmocka_unit_test(the_segment_that_is_written_stays),
+    cmocka_unit_test(a_segment_that_began_unnoticed_ends_nothing),
     cmocka_unit_test(young_snapshots_stay),
     cmocka_unit_test(a_pinned_snapshot_stays),
 };

@@ -376,6 +376,37 @@ static void a_log_shorter_than_the_last_stop_said_is_damaged(void **state)
 	}
 }
 
+/* A kill leaves a manifest that has but a lower bound of where the last segment begins: what the one before it holds above
+ * that is no less needed by the snapshot behind which it lies. */
+static void a_bound_that_a_kill_left_retires_nothing(void **state)
+{
+	(void)state;
+	struct written w = written_begin();
+	struct engine_options o = engine_defaults();
+	struct engine_recovery r;
+	struct engine_stats st;
+	o.keep = 2;
+	written_segment(&w);
+	written_set(&w, 1, "old", 0);
+	written_snapshot(&w, NULL, 0, 1, 1);
+	written_set(&w, 2, "behind the snapshot", 0);
+	written_segment(&w);
+	written_set(&w, 3, "behind that", 0);
+	w.m.segments[1].first = 2;
+	written_manifest(&w);
+	struct engine *e = engine_at(w.s.path, &o, &r);
+	assert_int_equal(r.damaged, 0);
+	MUST(engine_snapshot(e, NULL, NULL) == HEARTH_OK);
+	do {
+		pause_ms(1);
+		engine_get_stats(e, &st);
+	} while (st.snapshots == 0);
+	assert_true(unit_exists(w.s.fd, "snapshot-0000000001"));
+	assert_true(unit_exists(w.s.fd, "log-0000000001"));
+	engine_close(&e);
+	written_end(&w);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_giant_is_believed_when_it_agrees_with_its_block),
     cmocka_unit_test(a_giant_below_the_snapshot_is_over),
@@ -388,5 +419,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(zeros_for_a_header_end_the_log_in_another_boot),
     cmocka_unit_test(what_proves_damage_need_not_say_where_the_log_goes_on),
     cmocka_unit_test(a_log_shorter_than_the_last_stop_said_is_damaged),
+    cmocka_unit_test(a_bound_that_a_kill_left_retires_nothing),
 };
 UNIT_MAIN(tests)

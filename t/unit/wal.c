@@ -775,6 +775,47 @@ static void a_start_without_threads_fails(void **state)
 	}
 }
 
+struct turn {
+	struct log *l;
+	struct manifest_segment second;
+};
+
+/* The log goes on in the segment made ahead while the sync thread is busy, which then makes another. */
+static enum hearth_status make_another(void *arg, struct files *f)
+{
+	struct turn *turn = arg;
+	uint64_t begun = stats(turn->l).segments;
+	while (stats(turn->l).segments == begun) {
+		append(turn->l, RECORD_SET, 1000);
+		usleep(1000);
+	}
+	enum hearth_status status = sync_make_next(turn->l->wal, NULL);
+	turn->second = f->manifest.segments[f->manifest.n_segments - 2];
+	return status;
+}
+
+/* Also what began and ended between two looks of the sync thread is known of: a snapshot would retire too much else. */
+static void where_a_segment_began_is_noted_before_another_is_made(void **state)
+{
+	(void)state;
+	struct log l;
+	log_prepare(&l, WAL_OS, false);
+	l.options.segment_bytes = 8 * KIB;
+	log_start(&l);
+	append(&l, RECORD_SET, 4000);
+	AWAIT(stats(&l).reserve_bytes == 8 * KIB);
+	struct turn turn = {.l = &l};
+	assert_int_equal(wal_run(l.wal, make_another, &turn), HEARTH_OK);
+	struct segment_reader *reader;
+	char name[DATADIR_NAME_SIZE];
+	datadir_name(DATADIR_LOG, turn.second.number, name);
+	MUST(segment_open(&reader, NULL, l.s.fd, name, NULL, NULL) == HEARTH_OK);
+	assert_int_equal(turn.second.first, segment_get_header(reader)->first);
+	assert_true(turn.second.begun && turn.second.first > 1);
+	segment_close(&reader);
+	log_close(&l);
+}
+
 static void a_stopped_log_takes_no_jobs(void **state)
 {
 	(void)state;
@@ -815,6 +856,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_start_without_memory_fails_and_leaves_nothing_open),
 #endif
     cmocka_unit_test(a_start_without_threads_fails),
+    cmocka_unit_test(where_a_segment_began_is_noted_before_another_is_made),
     cmocka_unit_test(a_stopped_log_takes_no_jobs),
 };
 
