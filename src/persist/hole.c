@@ -59,9 +59,10 @@ static bool is_settled(const struct replay *rp, const struct evidence *ev)
 	return ev->failed != HEARTH_OK || (ev->found && is_damage(rp, ev));
 }
 
+/* Also behind where the successor says that the segment ends: what a block there says was durable was. */
 static bool good_block(struct replay *rp, uint64_t offset, struct block_header *ret_h)
 {
-	return window_verify(&rp->window, offset, rp->end, rp->salt, ret_h) == HEARTH_OK &&
+	return window_verify(&rp->window, offset, rp->len, rp->salt, ret_h) == HEARTH_OK &&
 	       ret_h->first >= rp->expected;
 }
 
@@ -75,7 +76,7 @@ static bool next_block(
 	bool found = good_block(rp, offset, ret_h);
 	enum hearth_status status = HEARTH_OK;
 	while (!found && !atomic_load(&w->failed) && status == HEARTH_OK) {
-		status = segment_find(w->vfs, w->fd, rp->salt, offset, rp->end, &offset);
+		status = segment_find(w->vfs, w->fd, rp->salt, offset, rp->len, &offset);
 		found = status == HEARTH_OK && good_block(rp, offset, ret_h);
 		offset += !found;
 	}
@@ -94,13 +95,14 @@ static void look_here(struct replay *rp, uint64_t offset, struct evidence *ev)
 	ev->misplaced =
 	    window_verify(&rp->window, offset, rp->end, rp->salt, &h) == HEARTH_OK && h.first < rp->expected;
 	while (!is_settled(rp, ev) && next_block(rp, at + 1, ev, &at, &h)) {
-		if (!ev->here) {
+		uint64_t behind = at + BLOCK_HEADER_SIZE + h.stored_len;
+		if (!ev->here && behind <= rp->end) {
 			ev->here = ev->found = true;
 			ev->offset = at;
 			ev->first = h.first;
 		}
 		ev->durable |= h.durable >= rp->expected;
-		at += BLOCK_HEADER_SIZE + (uint64_t)h.stored_len - 1;
+		at = behind - 1;
 	}
 }
 

@@ -376,6 +376,28 @@ static void a_log_shorter_than_the_last_stop_said_is_damaged(void **state)
 	}
 }
 
+/* In another boot only what says that a hole was durable proves that it is damage: wherever that lies, be it behind the place
+ * at which the next segment says that this one ended. */
+static void what_lies_behind_the_end_proves_damage_too(void **state)
+{
+	(void)state;
+	struct written w = written_begin();
+	w.other_boot = 1;
+	written_segment(&w);
+	written_set(&w, 1, "old", 0);
+	written_set(&w, 1, "new", 0);
+	written_damage(&w);
+	w.durable = 2;
+	written_set(&w, 2, "behind", 0);
+	w.offset--;
+	written_segment(&w);
+	struct loaded l = load_and_end(&w);
+	assert_int_equal(l.status, HEARTH_OK);
+	assert_true(l.result->damaged > 0);
+	assert_true(loaded_is(&l, 1, NULL));
+	loaded_end(&l);
+}
+
 /* A kill leaves a manifest that has but a lower bound of where the last segment begins: what the one before it holds above
  * that is no less needed by the snapshot behind which it lies. */
 static void a_bound_that_a_kill_left_retires_nothing(void **state)
@@ -419,6 +441,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(zeros_for_a_header_end_the_log_in_another_boot),
     cmocka_unit_test(what_proves_damage_need_not_say_where_the_log_goes_on),
     cmocka_unit_test(a_log_shorter_than_the_last_stop_said_is_damaged),
+    cmocka_unit_test(what_lies_behind_the_end_proves_damage_too),
     cmocka_unit_test(a_bound_that_a_kill_left_retires_nothing),
 };
 UNIT_MAIN(tests)
