@@ -2,13 +2,16 @@
 /* datadir_rebuild: what the headers of the files say, for when the manifest says nothing or too little. Names
  * only lead to files: a file counts by its header, and only when name and header agree. Writes nothing. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "base/check.h"
+#include "base/vfs.h"
 #include "format/datadir_dir.h"
 #include <hearth/snapshot.h>
 
-/* A file whose header verifies. */
+/* A file whose header verifies; or a segment that holds more than a header, which does not. */
 struct found {
 	enum datadir_kind kind;
 	uint64_t number;
@@ -20,11 +23,13 @@ struct found {
 	uint64_t high_water;
 	uint64_t term;
 	bool taken;
+	bool headless;
 };
 
 struct finds {
 	struct found *list;
 	size_t n;
+	size_t whole;     /* the first so many have a header that verifies */
 	uint64_t last[2]; /* highest number in a name, by kind, whether the file verifies or not */
 };
 
@@ -83,10 +88,26 @@ static bool is_its_own(int error)
 	return error == EINVAL || error == ELOOP || error == ENOENT || error == EIO;
 }
 
+/* Whether a segment with a bad header can hold changes. */
+static bool holds_more(const struct datadir *dir, const char *name)
+{
+	const struct vfs *vfs = datadir_vfs(dir);
+	struct stat st;
+	int fd = vfs_open(vfs, datadir_fd(dir), name, O_RDONLY);
+	if (fd < 0)
+		return errno == EIO;
+	bool more =
+	    vfs->fstat(vfs->ctx, fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > SEGMENT_HEADER_SIZE;
+	vfs->close(vfs->ctx, fd);
+	return more;
+}
+
 /* Whether a is newer than b: numbers of changes never run backwards, generations break ties, then the files'
- * own. */
+ * own. Where there is no header nobody knows, but for the file's number. */
 static bool is_newer(const struct found *a, const struct found *b)
 {
+	if (a->headless != b->headless)
+		return a->headless;
 	if (a->first != b->first)
 		return a->first > b->first;
 	if (a->generation != b->generation)
@@ -101,7 +122,7 @@ static int by_age(const void *a, const void *b)
 	return is_newer(a, b) ? 1 : is_newer(b, a) ? -1 : 0;
 }
 
-/* All files with a name of ours; those whose header verifies go into the list, oldest first. */
+/* All files with a name of ours; those whose header verifies go into the list, oldest first, then segments without one. */
 static enum hearth_status look_at_files(
     const struct datadir *dir, struct finds *finds, struct hearth_error *ret_err)
 {
@@ -123,8 +144,11 @@ static enum hearth_status look_at_files(
 		enum hearth_status looked = f.kind == DATADIR_LOG
 		                                ? look_at_segment(dir, names.names[i], &f, &err)
 		                                : look_at_snapshot(dir, names.names[i], &f, &err);
-		if (looked == HEARTH_OK)
+		bool bad = looked != HEARTH_OK && looked != HEARTH_NEWER && looked != HEARTH_NOMEM;
+		f.headless = bad && f.kind == DATADIR_LOG && holds_more(dir, names.names[i]);
+		if (looked == HEARTH_OK || f.headless)
 			finds->list[finds->n++] = f;
+		finds->whole += looked == HEARTH_OK;
 		/* A file of a later format is not to be left out silently: that program knows what it holds.
 		 */
 		bool unread = looked == HEARTH_IO && !is_its_own(err.sys_errno);
@@ -160,11 +184,27 @@ static void learn(struct manifest *m, const struct found *f)
 	raise_to(&m->high_water, f->high_water);
 }
 
+/* Segments behind the last good one may have changed anything: with a header, or named by a manifest, they would be read.
+ * They are named for that, as what cannot be. */
+static bool collect_headless(const struct finds *finds, struct manifest *m)
+{
+	bool ok = true;
+	for (size_t i = finds->whole; ok && i < finds->n; i++) {
+		const struct manifest_segment *last = m->n_segments ? &m->segments[m->n_segments - 1] : NULL;
+		const struct manifest_segment s = {.number = finds->list[i].number,
+		    .first = last ? last->first : 1,
+		    .generation = m->generation};
+		if (!last || last->number < s.number)
+			ok = manifest_add_segment(m, &s);
+	}
+	return ok;
+}
+
 /* Fills in the lists, oldest first, from a list in that order. */
 static enum hearth_status collect(struct finds *finds, struct manifest *m)
 {
 	bool ok = true;
-	for (size_t i = 0; ok && i < finds->n; i++) {
+	for (size_t i = 0; ok && i < finds->whole; i++) {
 		const struct found *f = &finds->list[i];
 		struct manifest_segment s = segment_entry(f);
 		if (memcmp(f->lineage, m->lineage, HEARTH_ID_SIZE) != 0)
@@ -173,7 +213,7 @@ static enum hearth_status collect(struct finds *finds, struct manifest *m)
 		ok = f->kind == DATADIR_LOG ? manifest_add_segment(m, &s)
 		                            : manifest_add_snapshot(m, &f->snapshot);
 	}
-	return ok ? HEARTH_OK : HEARTH_NOMEM;
+	return ok && collect_headless(finds, m) ? HEARTH_OK : HEARTH_NOMEM;
 }
 
 enum hearth_status datadir_rebuild_manifest(
@@ -184,7 +224,7 @@ enum hearth_status datadir_rebuild_manifest(
 	enum hearth_status status = look_at_files(dir, &finds, ret_err);
 	if (status != HEARTH_OK)
 		goto out;
-	const struct found *newest = finds.n > 0 ? &finds.list[finds.n - 1] : NULL;
+	const struct found *newest = finds.whole > 0 ? &finds.list[finds.whole - 1] : NULL;
 	if (newest == NULL) {
 		status = hearth_fail(
 		    ret_err, HEARTH_DAMAGED, DATADIR_MANIFEST, 0, "no file has a header that verifies");

@@ -525,7 +525,7 @@ static void rebuilds_from_headers(void **state)
 	struct datadir *dir = open_dir(&s, NULL);
 	struct manifest m;
 	struct hearth_error err;
-	static const uint8_t zeros[256];
+	static const uint8_t zeros[256], more[257];
 	assert_int_equal(datadir_rebuild_manifest(dir, &m, &err), HEARTH_DAMAGED);
 	/* Written in no order; the last of the chain has the lowest number of a file with the same first
 	 * record. */
@@ -566,6 +566,19 @@ static void rebuilds_from_headers(void **state)
 	assert_false(m.clean);
 	manifest_free(&m);
 	assert_false(unit_exists(s.fd, "MANIFEST"));
+	/* More than a header, which does not verify: behind the last one that does, nobody knows what it changed. */
+	unit_write_file(s.fd, "log-0000000032", more, sizeof(more));
+	unit_write_file(s.fd, "log-0000000004", more, sizeof(more));
+	assert_int_equal(mkdirat(s.fd, "log-0000000033", 0700), 0);
+	assert_int_equal(datadir_rebuild_manifest(dir, &m, &err), HEARTH_OK);
+	assert_int_equal(m.n_segments, 4);
+	assert_int_equal(m.segments[3].number, 32);
+	assert_int_equal(m.segments[3].first, 300);
+	assert_int_equal(m.segments[3].generation, 2);
+	assert_int_equal(m.next_segment, 34);
+	manifest_free(&m);
+	unlinkat(s.fd, "log-0000000032", 0);
+	unlinkat(s.fd, "log-0000000004", 0);
 	/* The other lineage goes on further: now it is the newest. */
 	write_segment(&s, "log-0000000020", 20, 5000, 9, 19, 1);
 	assert_int_equal(datadir_rebuild_manifest(dir, &m, &err), HEARTH_OK);

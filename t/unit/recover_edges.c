@@ -376,6 +376,25 @@ static void a_log_shorter_than_the_last_stop_said_is_damaged(void **state)
 	}
 }
 
+/* With neither a manifest nor its own header nothing but its name tells of the last segment, which may have changed
+ * anything. */
+static void a_last_segment_without_header_and_manifest_is_damage(void **state)
+{
+	(void)state;
+	struct written w = written_begin();
+	written_segment(&w);
+	written_set(&w, 1, "old", 0);
+	written_segment(&w);
+	written_set(&w, 1, "new", 0);
+	spoil_header(&w);
+	struct loaded l = load_dir(w.s.path);
+	assert_int_equal(l.status, HEARTH_OK);
+	assert_true(l.result->damaged > 1);
+	assert_true(loaded_is(&l, 1, NULL));
+	loaded_end(&l);
+	written_end(&w);
+}
+
 /* In another boot only what says that a hole was durable proves that it is damage: wherever that lies, be it behind the place
  * at which the next segment says that this one ended. */
 static void what_lies_behind_the_end_proves_damage_too(void **state)
@@ -441,6 +460,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(zeros_for_a_header_end_the_log_in_another_boot),
     cmocka_unit_test(what_proves_damage_need_not_say_where_the_log_goes_on),
     cmocka_unit_test(a_log_shorter_than_the_last_stop_said_is_damaged),
+    cmocka_unit_test(a_last_segment_without_header_and_manifest_is_damage),
     cmocka_unit_test(what_lies_behind_the_end_proves_damage_too),
     cmocka_unit_test(a_bound_that_a_kill_left_retires_nothing),
 };
