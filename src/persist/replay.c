@@ -558,11 +558,11 @@ static void skip_segment(struct replay *rp, size_t i)
 	recover_forget(rp->rec, head->entry->number);
 }
 
-/* The one behind it, if there is one, was made ahead. */
+/* Those behind it, if there are any, were made ahead, or cut off like it. */
 static bool is_last(const struct replay *rp, size_t i)
 {
 	while (++i < rp->n)
-		if (begun(&rp->heads[i]))
+		if (begun(&rp->heads[i]) && rp->heads[i].status != HEARTH_TORN)
 			return false;
 	return true;
 }
