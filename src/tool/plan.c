@@ -271,6 +271,39 @@ static int take_segment(struct planner *p)
 	return exit_code;
 }
 
+/* The first number of the next segment that can be read; 0: there is none. */
+static uint64_t begins_behind(const struct planner *p)
+{
+	const struct source *s = p->source;
+	for (const struct source_file *f = file_of(p) + 1; f < s->files + s->n_files; f++)
+		if (f->kind == DATADIR_LOG && f->segment && !f->headless)
+			return segment_get_header(f->segment)->first;
+	return 0;
+}
+
+/* A segment that cannot be opened: the blocks of the next one tell which numbers it had. Of one that is missing only the next
+ * one's header does, or that the snapshot covers them; else it may have changed anything. */
+static void take_unopened(struct planner *p)
+{
+	const struct source_file *f = file_of(p);
+	struct walk_hole hole = {.what = f->err.what};
+	uint64_t behind = begins_behind(p);
+	bool covered = p->plan->snapshot && behind > 0 && behind <= p->plan->upto + 1;
+	bool told = !f->last && (!f->missing || f->next || covered);
+	if (f->status == HEARTH_TORN && f->last)
+		take_torn(p, f->path, &hole);
+	else if (told)
+		add_error(p, LOSS_NOTHING, f, &f->err);
+	else
+		cut(p, &(struct loss){.path = f->path,
+		           .from = p->have + 1,
+		           .to = behind > 0 ? behind - 1 : 0,
+		           .what = f->err.what});
+	p->rest_lost = p->rest_lost || (!told && behind == 0);
+	p->before = NULL;
+	p->begun = true;
+}
+
 /* Whether a segment goes on where the plan is; if not, what lies between is lost. */
 static void join(struct planner *p, const struct segment_header *h)
 {
@@ -307,16 +340,7 @@ static int take_file(struct planner *p)
 		return report_exit(f->status);
 	}
 	if (!f->segment) {
-		struct walk_hole hole = {.what = f->err.what};
-		if (f->status == HEARTH_TORN && f->last)
-			take_torn(p, f->path, &hole);
-		else if (f->last)
-			cut(p, &(struct loss){.path = f->path, .from = p->have + 1, .what = f->err.what});
-		else
-			add_error(p, LOSS_NOTHING, f, &f->err); /* the next one tells which numbers it had */
-		p->rest_lost = p->rest_lost || f->last;
-		p->before = NULL;
-		p->begun = true;
+		take_unopened(p);
 		return TOOL_OK;
 	}
 	const struct segment_header *h = segment_get_header(f->segment);

@@ -306,6 +306,10 @@ static enum hearth_status open_named(struct source *s, bool *ret_missing)
 			return no_memory();
 		f->named_segment = i < s->n_named ? &m->segments[i] : NULL;
 		open_segment(f, m->lineage);
+		/* Nothing is written to a segment before its header: zeros, however many, are no file made ahead. */
+		if (f->status == HEARTH_END && !is_empty(f))
+			f->status = hearth_fail(
+			    &f->err, HEARTH_DAMAGED, f->name, 0, "zeros where the segment header should be");
 		open_headless(f, i > 0 ? f - 1 : NULL);
 	}
 	for (size_t i = 0; i < s->n_files; i++) {
