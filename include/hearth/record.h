@@ -112,6 +112,9 @@ enum hearth_status record_decode_head(const void *data, size_t len, uint64_t who
 /* The key of an encoded record of which only the head may be there, as record_encode_head has written it. False: it has
  * none, or these bytes are no record. */
 bool record_find_key(const void *head, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len);
+/* The length of the record at data, and its key, of length 0 where it has none, without a look at the rest: for who hands it on
+ * to record_decode. 0: these bytes are no record. */
+size_t record_skim(const void *data, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len);
 /* "set", "delete", ...; "unknown" for others. */
 const char *record_type_name(uint8_t type);
 

@@ -136,6 +136,13 @@ static inline uint64_t bytes_get_varint(struct bytes_reader *r)
 	return 0;
 }
 
+/* The length of the varint that begins in these eight bytes, a little-endian number; 0: it is longer. */
+static inline unsigned bytes_varint_len(uint64_t eight)
+{
+	uint64_t ends = ~eight & UINT64_C(0x8080808080808080);
+	return ends ? ((unsigned)__builtin_ctzll(ends) + 1) / 8 : 0;
+}
+
 static inline unsigned bytes_varint_size(uint64_t v)
 {
 	unsigned n = 1;

@@ -258,17 +258,25 @@ enum hearth_status record_decode_head(const void *data, size_t len, uint64_t who
 	return status == HEARTH_OK && ret_r->value_len > RECORD_VALUE_MAX ? HEARTH_DAMAGED : status;
 }
 
+/* Behind the varint at `at`. */
+static size_t varint_end(const uint8_t *p, size_t at, size_t len)
+{
+	unsigned n = len - at >= 8 ? bytes_varint_len(bytes_load64(p + at)) : 0;
+	if (n)
+		return at + n;
+	while (at < len && p[at++] & 0x80)
+		;
+	return at;
+}
+
 /* Where the key of a set begins, whose body begins at p. */
 static size_t set_key_at(const uint8_t *p, size_t len)
 {
 	unsigned bits = bytes_load16(p);
 	size_t at = fixed_size[bits & 15];
-	if (bits & (RECORD_HAS_ACCESS | RECORD_HAS_DICT)) {
-		while (bits & RECORD_HAS_ACCESS && at < len && p[at++] & 0x80)
-			;
-		at += bits & RECORD_HAS_DICT ? 4 : 0;
-	}
-	return at;
+	if (bits & RECORD_HAS_ACCESS && at < len)
+		at = varint_end(p, at, len);
+	return at + (bits & RECORD_HAS_DICT ? 4 : 0);
 }
 
 /* Behind type and length; 0: these bytes are no record. */
@@ -283,14 +291,15 @@ static size_t body_at(const uint8_t *p, size_t len, uint64_t *ret_body_len)
 	return 0;
 }
 
-/* The log thread asks this of each record: no cursor, no look at what follows the key. */
-bool record_find_key(const void *head, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len)
+/* Where the key begins: no cursor, and no look at what is between or behind. 0: these bytes are no record. *ret_end: where the
+ * record does, *ret_key_len 0: it has no key. */
+static size_t find_key(const uint8_t *p, size_t len, uint64_t *ret_end, size_t *ret_key_len)
 {
-	const uint8_t *p = head;
 	uint64_t body;
 	size_t key_len = 0, at = body_at(p, len, &body);
 	if (at == 0)
-		return false;
+		return 0;
+	*ret_end = at + body;
 	if (p[0] == RECORD_SET && len - at > 3) {
 		key_len = p[at + 2];
 		at += set_key_at(p + at, len - at);
@@ -300,9 +309,31 @@ bool record_find_key(const void *head, size_t len, const uint8_t **ret_key, uint
 		at += 8;
 		key_len = (size_t)body - 8;
 	}
+	*ret_key_len = key_len;
+	return at;
+}
+
+/* The log thread asks this of each record. */
+bool record_find_key(const void *head, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len)
+{
+	const uint8_t *p = head;
+	uint64_t end;
+	size_t key_len = 0, at = find_key(p, len, &end, &key_len);
 	*ret_key = p + at;
 	*ret_key_len = (uint8_t)key_len;
-	return key_len > 0 && key_len <= RECORD_KEY_MAX && at < len && len - at >= key_len;
+	return at > 0 && key_len > 0 && key_len <= RECORD_KEY_MAX && at < len && len - at >= key_len;
+}
+
+/* A start asks this of each record of a snapshot. */
+size_t record_skim(const void *data, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len)
+{
+	const uint8_t *p = data;
+	uint64_t end;
+	size_t key_len = 0, at = find_key(p, len, &end, &key_len);
+	*ret_key = p + at;
+	*ret_key_len = (uint8_t)key_len;
+	bool whole = at > 0 && end <= len && at <= end && key_len <= end - at && key_len <= RECORD_KEY_MAX;
+	return whole ? (size_t)end : 0;
 }
 
 const char *record_type_name(uint8_t type)

@@ -55,29 +55,35 @@ static void fail_block(struct loading *l, enum hearth_status status, const struc
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* Records of a block to the parts of the threads that will apply them. What is there before a bad one counts. */
-static enum hearth_status share_block(struct loading *l, size_t b, struct spread_slot *slot)
+static enum hearth_status bad_record(
+    const struct loading *l, size_t b, enum hearth_status status, struct hearth_error *ret_err)
+{
+	return hearth_fail(ret_err, status, l->name, snapshot_get_block(l->reader, b).offset,
+	    status == HEARTH_NOMEM ? "no memory for a block" : "bad record");
+}
+
+/* Records of a block to the parts of the threads that will apply them, which look at what is in them. */
+static enum hearth_status share_block(struct loading *l, struct spread_slot *slot)
 {
 	struct recovery *rec = l->rec;
-	uint64_t offset = snapshot_get_block(l->reader, b).offset;
 	const struct store *store = rec->options->store;
-	struct snapshot_records records = snapshot_records(slot->records, slot->len);
-	enum hearth_status status;
+	const uint8_t *key;
+	uint8_t key_len;
 	if (!spread_slot_reserve(slot, (uint32_t)(slot->len / RECORD_LEAST)))
 		return HEARTH_NOMEM;
-	for (;;) {
-		uint32_t at = (uint32_t)(records.at - slot->records);
-		struct record r;
-		status = snapshot_next_record(&records, &r);
-		if (status != HEARTH_OK)
-			break;
-		if (r.type != RECORD_SET)
+	for (size_t at = 0, len; at < slot->len; at += len) {
+		uint8_t type = slot->records[at];
+		len = record_skim(slot->records + at, slot->len - at, &key, &key_len);
+		if (len == 0 || slot->n == slot->room)
+			return HEARTH_DAMAGED;
+		if (type != RECORD_SET && type != RECORD_DICT && !(type & RECORD_MAY_SKIP))
+			return HEARTH_DAMAGED;
+		if (type != RECORD_SET)
 			continue;
-		dicts_need(rec, &r, l->name, offset);
-		uint64_t hash = store_hash(store, r.key, r.key_len);
-		spread_slot_add(slot, store_load_part(store, hash, rec->threads), hash, at);
+		uint64_t hash = store_hash(store, key, key_len);
+		spread_slot_add(slot, store_load_part(store, hash, rec->threads), hash, (uint32_t)at);
 	}
-	return status == HEARTH_END ? HEARTH_OK : status;
+	return HEARTH_OK;
 }
 
 static void apply_set(struct loading *l, unsigned i, struct record *r, uint64_t hash)
@@ -109,6 +115,24 @@ static uint32_t fetch_buckets(const struct store *store, const struct spread_slo
 	return n;
 }
 
+/* False: it is bad, and told. */
+static bool apply_entry(
+    struct loading *l, unsigned i, const struct spread_slot *slot, const struct spread_entry *e)
+{
+	struct snapshot_records records = snapshot_records(slot->records + e->at, slot->len - e->at);
+	struct record r;
+	struct hearth_error err;
+	enum hearth_status status = snapshot_next_record(&records, &r);
+	if (status != HEARTH_OK) {
+		fail_block(l, bad_record(l, slot->block, status, &err), &err);
+		return false;
+	}
+	if (r.dict)
+		dicts_need(l->rec, &r, l->name, snapshot_get_block(l->reader, slot->block).offset);
+	apply_set(l, i, &r, e->hash);
+	return true;
+}
+
 static void apply_part(struct loading *l, unsigned i, const struct spread_slot *slot, unsigned part)
 {
 	const struct store *store = l->rec->options->store;
@@ -121,12 +145,7 @@ static void apply_part(struct loading *l, unsigned i, const struct spread_slot *
 		shard = fetch_shards(store, slot, shard);
 		bucket = fetch_buckets(store, slot, bucket);
 		for (; n != stop; n = slot->entries[n].next) {
-			const struct spread_entry *e = &slot->entries[n];
-			struct record r;
-			size_t len;
-			CHECK(record_decode(slot->records + e->at, slot->len - e->at, &r, &len) == HEARTH_OK);
-			apply_set(l, i, &r, e->hash);
-			items++;
+			items += apply_entry(l, i, slot, &slot->entries[n]);
 		}
 	}
 	store_load_batch_end(l->rec->thread[i]);
@@ -144,13 +163,6 @@ static enum hearth_status load_giant(struct loading *l, unsigned i, size_t b, st
 	apply_set(l, i, &r, store_hash(l->rec->options->store, r.key, r.key_len));
 	atomic_fetch_add(&l->rec->items_applied, 1);
 	return HEARTH_OK;
-}
-
-static enum hearth_status bad_record(
-    const struct loading *l, size_t b, enum hearth_status status, struct hearth_error *ret_err)
-{
-	return hearth_fail(ret_err, status, l->name, snapshot_get_block(l->reader, b).offset,
-	    status == HEARTH_NOMEM ? "no memory for a block" : "bad record");
 }
 
 /* A block of one record that is too large to be passed on: whoever reads it applies it. */
@@ -181,7 +193,8 @@ static enum hearth_status load_shared(
 	    snapshot_load(l->reader, b, &slot->buf, &slot->size, &slot->records, &slot->len, ret_err);
 	if (status != HEARTH_OK)
 		return status;
-	status = share_block(l, b, slot);
+	slot->block = b;
+	status = share_block(l, slot);
 	return status == HEARTH_OK ? status : bad_record(l, b, status, ret_err);
 }
 

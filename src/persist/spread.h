@@ -23,6 +23,7 @@ struct spread_entry {
 
 /* An unpacked block. */
 struct spread_slot {
+	size_t block; /* which one, for whoever fills it to say */
 	uint8_t *buf; /* whoever fills it makes it as large as it has to be */
 	size_t size;
 	const uint8_t *records;

@@ -73,7 +73,7 @@ static inline void fuzz_file_init(struct fuzz_file *f, const uint8_t *data, size
 /* A copy that may be changed, allocated to the byte, so that a sanitizer sees one too many. */
 static inline uint8_t *fuzz_copy(const uint8_t *data, size_t len)
 {
-	uint8_t *copy = malloc(len ? len : 1);
+	uint8_t *copy = calloc(1, len ? len : 1);
 	CHECK(copy != NULL);
 	if (len)
 		memcpy(copy, data, len);

@@ -36,13 +36,26 @@ static void decode_head(const uint8_t *data, size_t len, const struct record *r)
 	same(r, &head);
 }
 
+/* What is no more than looked at ends there, and has the same key. */
+static void skim(const uint8_t *data, size_t len, const struct record *r, size_t used)
+{
+	const uint8_t *key;
+	uint8_t key_len;
+	CHECK(record_skim(data, len, &key, &key_len) == used);
+	CHECK(key_len == r->key_len && (key_len == 0 || key == r->key));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	uint8_t *copy = fuzz_copy(data, len);
 	struct keyblock kb;
 	struct record r;
 	size_t at = 0, used;
+	const uint8_t *key;
+	uint8_t key_len;
 	record_decode_head(copy, len, UINT64_C(1) << 29, &r);
+	for (size_t from = 0; from < len; from++)
+		CHECK(record_skim(copy + from, len - from, &key, &key_len) <= len - from);
 	for (; record_decode(copy + at, len - at, &r, &used) == HEARTH_OK; at += used) {
 		CHECK(used > 0 && used <= len - at);
 		record_type_name(r.type);
@@ -50,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			encode_again(&r);
 		if (r.type == RECORD_SET)
 			decode_head(copy + at, used, &r);
+		skim(copy + at, len - at, &r, used);
 	}
 	if (keyblock_decode(copy, len, &kb)) {
 		for (uint32_t i = 0; i < kb.count; i++)

@@ -151,6 +151,15 @@ static void the_key_is_found_in_the_head_alone(void **state)
 			assert_memory_equal(ret_key, key, key_len);
 			for (size_t cut = 0; cut < len; cut++)
 				assert_false(record_find_key(out, cut, &ret_key, &ret_len));
+			/* Of a whole record it is the same, and nothing is found in a part of one. */
+			uint8_t *whole = malloc(record_size(&r[i]) + RECORD_OVERHEAD_MAX);
+			len = record_encode(&r[i], whole);
+			assert_int_equal(record_skim(whole, len, &ret_key, &ret_len), len);
+			assert_int_equal(ret_len, key_len);
+			assert_memory_equal(ret_key, key, key_len);
+			for (size_t cut = 0; cut < len; cut++)
+				assert_int_equal(record_skim(whole, cut, &ret_key, &ret_len), 0);
+			free(whole);
 		}
 	static const uint8_t none[][4] = {
 	    {RECORD_FLUSH, 0}, {0}, {RECORD_TOUCH, 3, 1, 2}, {RECORD_DELETE, 0}, {0xC3, 1, 1}};

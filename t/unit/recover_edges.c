@@ -226,19 +226,23 @@ static void a_snapshot_holds_sets_that_can_be_applied(void **state)
 {
 	(void)state;
 	struct written w = written_begin();
-	struct record there[3] = {set_record(1, "", 0), set_record(2, "packed", 0), set_record(3, "x", 0)};
+	struct record there[4] = {set_record(1, "", 0), set_record(2, "packed", 0), set_record(3, "x", 0),
+	    set_record(4, "no number", 0)};
 	there[0].type = RECORD_DELETE;
 	there[1].dict = 9;
 	for (unsigned i = 0; i < 3; i++)
 		there[i].seq = i + 1;
 	w.next = 4;
-	written_snapshot(&w, there, 3, 3, 3);
+	written_snapshot(&w, there, 4, 3, 3);
 	struct loaded l = load_and_end(&w);
 	assert_int_equal(l.status, HEARTH_OK);
 	assert_true(loaded_is(&l, 1, NULL));
 	assert_true(loaded_is(&l, 2, NULL));
 	assert_true(loaded_is(&l, 3, "x"));
+	assert_true(loaded_is(&l, 4, NULL));
 	assert_int_equal(l.result->dropped, 1);
+	/* What is no set, what has no number, and the dictionary. */
+	assert_int_equal(l.result->damaged, 3);
 	loaded_end(&l);
 }
 
