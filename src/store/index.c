@@ -160,24 +160,33 @@ static void count_slots(struct index_shard *sh, int n)
 	atomic_store_explicit(&sh->slots, slots + (uint32_t)n, memory_order_relaxed);
 }
 
+/* The first slot without a place, INDEX_SLOTS if there is none. Which one it is nobody can guess, so nothing branches on it. */
+static unsigned free_slot(const struct index_bucket *b)
+{
+	unsigned free = 1u << INDEX_SLOTS;
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < INDEX_SLOTS; i++)
+		free |= (unsigned)(slot_place(b->slot[i]) == 0) << i;
+	return (unsigned)__builtin_ctz(free);
+}
+
 static bool insert_slot(struct index *ix, uint32_t shard, uint64_t entry)
 {
 	struct index_shard *sh = &ix->shard[shard];
 	uint32_t bucket = index_home(sh, (uint32_t)(entry >> INDEX_TAG_SHIFT)), first = bucket;
 	for (uint32_t distance = 0; distance < sh->buckets; distance++, bucket = after(sh, bucket)) {
 		struct index_bucket *b = index_bucket(ix, shard, bucket);
-		for (unsigned i = 0; i < INDEX_SLOTS; i++) {
-			if (slot_place(b->slot[i]))
-				continue;
-			b->slot[i] = entry | (b->slot[i] & INDEX_OVERFLOW);
-			for (uint32_t at = first; distance > 0; distance--, at = after(sh, at)) {
-				struct index_bucket *passed = index_bucket(ix, shard, at);
-				unsigned n = overflow_of(passed);
-				if (n < OVERFLOW_MAX)
-					set_overflow(passed, n + 1);
-			}
-			return true;
+		unsigned i = free_slot(b);
+		if (i == INDEX_SLOTS)
+			continue;
+		b->slot[i] = entry | (b->slot[i] & INDEX_OVERFLOW);
+		for (uint32_t at = first; distance > 0; distance--, at = after(sh, at)) {
+			struct index_bucket *passed = index_bucket(ix, shard, at);
+			unsigned n = overflow_of(passed);
+			if (n < OVERFLOW_MAX)
+				set_overflow(passed, n + 1);
 		}
+		return true;
 	}
 	return false;
 }
