@@ -383,6 +383,8 @@ static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_
 		const struct replay_span *last = &rp->spans[n - 1];
 		uint64_t behind = last->h.first + last->h.count;
 		rp->apply_spans = n;
+		store_load_expect(
+		    rec->options->store, atomic_load(&rec->done_bytes) + *ret_offset, rec->all_bytes);
 		if (atomic_load(&rp->has_flush))
 			apply_serially(rp, n);
 		else

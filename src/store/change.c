@@ -132,6 +132,19 @@ void change_hide(struct store_change *c, const struct change_site *site)
 	c->value_len = 0;
 }
 
+/* While loading what is expected, but for an eighth of the memory at most: what overwrites the same keys again and again leaves
+ * fewer than that. */
+static uint32_t grown_size(const struct store *s, uint32_t shard)
+{
+	const struct index *ix = &s->index;
+	if (!s->loading)
+		return index_next_size(ix, shard, 0);
+	unsigned growth = atomic_load_explicit(&s->load_growth, memory_order_relaxed);
+	uint32_t next = index_next_size(ix, shard, growth);
+	uint64_t most = s->options.memory / 8 / sizeof(struct index_bucket) / index_shards(ix);
+	return next <= most ? next : index_next_size(ix, shard, LOAD_GROWTH);
+}
+
 void change_grow(struct store_thread *t, const struct store_key *key)
 {
 	struct store *s = t->store;
@@ -144,7 +157,7 @@ void change_grow(struct store_thread *t, const struct store_key *key)
 		return;
 	pthread_rwlock_rdlock(&s->index.growing);
 	pthread_mutex_lock(&sh->lock);
-	uint32_t next = index_next_size(&s->index, shard, s->loading);
+	uint32_t next = grown_size(s, shard);
 	if (index_wants_growth(&s->index, shard) && index_scratch_size(sh->buckets) <= t->scratch_size)
 		index_resize(&s->index, shard, next, t->scratch);
 	pthread_mutex_unlock(&sh->lock);

@@ -214,11 +214,12 @@ void index_remove(struct index *ix, uint32_t shard, const struct index_cursor *c
 	count_slots(sh, -1);
 }
 
-uint32_t index_next_size(const struct index *ix, uint32_t shard, bool loading)
+uint32_t index_next_size(const struct index *ix, uint32_t shard, unsigned sixteenths)
 {
-	uint32_t n = ix->shard[shard].buckets;
-	uint32_t next = n + (loading ? n : n < 8 ? 1 : n / 8);
-	return next > ix->buckets_max ? ix->buckets_max : next;
+	uint64_t n = ix->shard[shard].buckets;
+	uint64_t next = n + (n < 8 ? 1 : n / 8), wanted = n * sixteenths / 16;
+	next = wanted > next ? wanted : next;
+	return next > ix->buckets_max ? ix->buckets_max : (uint32_t)next;
 }
 
 uint32_t index_fitting_size(const struct index *ix, uint32_t shard)

@@ -122,8 +122,9 @@ static inline bool index_wants_growth(const struct index *ix, uint32_t shard)
 
 /* Bytes of scratch memory that index_resize needs for a shard of so many buckets. */
 size_t index_scratch_size(uint32_t buckets);
-/* The size to grow to. While loading, shards double and are fitted at the end: that moves each slot twice, not nine times. */
-uint32_t index_next_size(const struct index *ix, uint32_t shard, bool loading);
+/* The size to grow to: an eighth more, so that little is too large; or so many sixteenths of what it is, if that is more. While
+ * loading, shards grow to what is expected of them and are fitted at the end: most slots move once then, not nine times. */
+uint32_t index_next_size(const struct index *ix, uint32_t shard, unsigned sixteenths);
 /* The size that suits what is in the shard. */
 uint32_t index_fitting_size(const struct index *ix, uint32_t shard);
 /* To so many buckets, more or fewer; under the lock; scratch holds at least all slots of the old size. */

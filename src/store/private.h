@@ -43,6 +43,9 @@ struct store_scan {
 	uint64_t visited; /* value bytes, in this call */
 };
 
+#define LOAD_GROWTH      32u /* where nothing is expected */
+#define LOAD_GROWTH_MOST 256u
+
 struct store {
 	uint32_t magic;
 	struct store_options options;
@@ -61,6 +64,8 @@ struct store {
 	_Atomic uint64_t flush_seq; /* items with this number or a lower one are dead */
 	_Atomic uint64_t seq;       /* without an observer */
 	_Atomic bool loading;
+	_Atomic unsigned
+	    load_growth; /* while loading: to how many sixteenths of its size a shard that is full grows */
 	_Atomic bool ghosts_on; /* something was dropped */
 	store_observe *observe;
 	void (*wake)(void *arg);

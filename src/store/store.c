@@ -135,7 +135,15 @@ void store_set_wake(struct store *s, void (*wake)(void *arg), void *arg)
 
 void store_load_begin(struct store *s)
 {
+	atomic_store(&s->load_growth, LOAD_GROWTH);
 	atomic_store(&s->loading, true);
+}
+
+void store_load_expect(struct store *s, uint64_t done, uint64_t all)
+{
+	/* A sixteenth more, as index_fitting_size would have it. */
+	uint64_t growth = done ? all * 17 / done : LOAD_GROWTH_MOST;
+	atomic_store(&s->load_growth, growth < LOAD_GROWTH_MOST ? (unsigned)growth : LOAD_GROWTH_MOST);
 }
 
 uint64_t store_hash(const struct store *s, const void *data, uint8_t len)

@@ -168,6 +168,9 @@ uint64_t store_load_drop(
     struct store_thread *t, unsigned part, unsigned parts, store_load_below *below, void *arg);
 /* From here on records are loaded: evictions are not counted as such, no expiry is judged. Until store_load_done. */
 void store_load_begin(struct store *s);
+/* While loading: of so many bytes in all so many will be read next, and the rest brings as many items for each as these. A guess,
+ * by which the index grows. Any thread. */
+void store_load_expect(struct store *s, uint64_t done, uint64_t all);
 /* Fits the index to what was loaded (part of parts, by several threads), then, alone, ends the loading. */
 void store_load_fit(struct store_thread *t, unsigned part, unsigned parts);
 void store_load_done(struct store *s);
