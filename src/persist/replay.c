@@ -241,6 +241,13 @@ static void fetch_buckets(const struct store *store, const struct replay_bin *bi
 	}
 }
 
+/* The items that these overwrite. */
+static void fetch_items(const struct store *store, const struct replay_bin *bin, size_t n)
+{
+	for (size_t stop = n + REPLAY_AHEAD; n < stop && n < bin->n; n++)
+		store_prefetch_item(store, bin->entries[n].hash);
+}
+
 static bool apply_entry(const struct replay *rp, unsigned p, const struct replay_entry *e)
 {
 	struct recovery *rec = rp->rec;
@@ -266,11 +273,15 @@ static void apply_part(void *arg, unsigned p)
 		const struct replay_bin *bin = &rp->bins[i][p];
 		fetch_shards(store, bin, 0);
 		fetch_shards(store, bin, REPLAY_AHEAD);
+		fetch_shards(store, bin, 2 * REPLAY_AHEAD);
 		fetch_buckets(store, bin, 0);
+		fetch_buckets(store, bin, REPLAY_AHEAD);
+		fetch_items(store, bin, 0);
 		for (size_t n = 0; n < bin->n && bin->entries[n].span < rp->apply_spans; n++) {
 			if (n % REPLAY_AHEAD == 0) {
-				fetch_shards(store, bin, n + 2 * REPLAY_AHEAD);
-				fetch_buckets(store, bin, n + REPLAY_AHEAD);
+				fetch_shards(store, bin, n + 3 * REPLAY_AHEAD);
+				fetch_buckets(store, bin, n + 2 * REPLAY_AHEAD);
+				fetch_items(store, bin, n + REPLAY_AHEAD);
 			}
 			dropped += !apply_entry(rp, p, &bin->entries[n]);
 			applied++;
