@@ -145,7 +145,10 @@ static enum hearth_status look_at_files(
 		                                ? look_at_segment(dir, names.names[i], &f, &err)
 		                                : look_at_snapshot(dir, names.names[i], &f, &err);
 		bool bad = looked != HEARTH_OK && looked != HEARTH_NEWER && looked != HEARTH_NOMEM;
-		f.headless = bad && f.kind == DATADIR_LOG && holds_more(dir, names.names[i]);
+		/* What a header says that belongs to another name counts for nothing. */
+		if (bad && f.kind == DATADIR_LOG)
+			f = (struct found){
+			    .kind = f.kind, .number = f.number, .headless = holds_more(dir, names.names[i])};
 		if (looked == HEARTH_OK || f.headless)
 			finds->list[finds->n++] = f;
 		finds->whole += looked == HEARTH_OK;
@@ -260,9 +263,10 @@ static bool is_listed(const struct manifest *m, uint64_t number)
 static bool chains(const struct manifest *m, const struct found *f)
 {
 	const struct manifest_segment *last = &m->segments[m->n_segments - 1];
-	return f->kind == DATADIR_LOG && !f->taken && f->segment.prev_number == last->number &&
-	       f->first >= last->first && f->generation == m->generation &&
-	       memcmp(f->lineage, m->lineage, HEARTH_ID_SIZE) == 0 && !is_listed(m, f->number);
+	return f->kind == DATADIR_LOG && !f->headless && !f->taken &&
+	       f->segment.prev_number == last->number && f->first >= last->first &&
+	       f->generation == m->generation && memcmp(f->lineage, m->lineage, HEARTH_ID_SIZE) == 0 &&
+	       !is_listed(m, f->number);
 }
 
 static enum hearth_status adopt(struct manifest *m, const struct found *f, struct hearth_error *ret_err)

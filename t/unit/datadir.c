@@ -629,6 +629,15 @@ static void adopts_what_chains(void **state)
 	write_segment(&s, "log-0000000011", 11, 400, 2, 10, 0); /* follows another */
 	write_segment(&s, "log-0000000012", 12, 400, 2, 7, 0);  /* retired */
 	assert_true(manifest_add_unlink(&m, DATADIR_LOG, 12));
+	/* A copy of the one that follows, under another name, also when that one is gone. */
+	write_segment(&s, "log-0000000013", 6, 200, 2, 5, 0);
+	int fd = openat(s.fd, "log-0000000013", O_WRONLY | O_APPEND);
+	assert_int_equal(write(fd, "more", 4), 4);
+	close(fd);
+	assert_int_equal(renameat(s.fd, "log-0000000006", s.fd, "aside"), 0);
+	assert_int_equal(datadir_adopt_segments(dir, &m, NULL), HEARTH_OK);
+	assert_int_equal(m.n_segments, 1);
+	assert_int_equal(renameat(s.fd, "aside", s.fd, "log-0000000006"), 0);
 	assert_int_equal(datadir_adopt_segments(dir, &m, NULL), HEARTH_OK);
 	assert_int_equal(m.n_segments, 3);
 	assert_int_equal(m.segments[1].number, 6);
