@@ -87,6 +87,8 @@ bool files_is_full(int error);
 /* The segment has begun with exactly this number (written with the next manifest). Told of each, or what lies before it stays
  * until one behind it is told of. */
 void files_begin_segment(struct files *f, uint64_t number, uint64_t first);
+/* At start: the headers say where those segments have begun that nobody has told of, as recovery reads no generation but one. */
+void files_look_at_others(struct files *f);
 /* A temporary file for snapshot `number`, which is taken from the manifest's counter. */
 enum hearth_status files_add_snapshot(
     struct files *f, uint64_t *ret_number, int *ret_fd, struct hearth_error *ret_err);

@@ -206,6 +206,7 @@ enum hearth_status recover_settle(
 		status = files_sync_segments(files, ret_err);
 	if (status == HEARTH_OK)
 		status = datadir_sweep_temporary(files->dir, ret_err);
+	files_look_at_others(files);
 	files_begin_generation(files);
 	for (unsigned i = 0; i < result->n_aside && status == HEARTH_OK; i++) {
 		char aside[96];

@@ -452,6 +452,39 @@ static void a_bound_that_a_kill_left_retires_nothing(void **state)
 	written_end(&w);
 }
 
+/* Nor does a generation that is not read any more keep its log for ever: behind a pinned snapshot of it only what that needs. */
+static void a_generation_that_is_left_is_retired_as_any_other(void **state)
+{
+	(void)state;
+	struct written w = written_begin();
+	struct engine_options o = engine_defaults();
+	struct engine_recovery r;
+	struct engine_stats st;
+	o.keep = 1;
+	written_segment(&w);
+	written_set(&w, 1, "old", 0);
+	written_snapshot(&w, NULL, 0, 0, 1);
+	written_segment(&w);
+	written_set(&w, 2, "behind that", 0);
+	written_snapshot(&w, NULL, 0, 1, 2);
+	w.m.snapshots[1].pinned = true;
+	w.m.untrusted = true;
+	w.m.high_water = 100;
+	written_manifest(&w);
+	struct engine *e = engine_at(w.s.path, &o, &r);
+	MUST(engine_snapshot(e, NULL, NULL) != HEARTH_IO);
+	do {
+		pause_ms(1);
+		engine_get_stats(e, &st);
+	} while (st.snapshots == 0);
+	assert_false(unit_exists(w.s.fd, "snapshot-0000000001"));
+	assert_false(unit_exists(w.s.fd, "log-0000000001"));
+	assert_true(unit_exists(w.s.fd, "snapshot-0000000002"));
+	assert_true(unit_exists(w.s.fd, "log-0000000002"));
+	engine_close(&e);
+	written_end(&w);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_giant_is_believed_when_it_agrees_with_its_block),
     cmocka_unit_test(a_giant_below_the_snapshot_is_over),
@@ -467,5 +500,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_last_segment_without_header_and_manifest_is_damage),
     cmocka_unit_test(what_lies_behind_the_end_proves_damage_too),
     cmocka_unit_test(a_bound_that_a_kill_left_retires_nothing),
+    cmocka_unit_test(a_generation_that_is_left_is_retired_as_any_other),
 };
 UNIT_MAIN(tests)
