@@ -179,12 +179,27 @@ is(join("\n", splice @wrong), '', "$cases cases, seed $seed: " . join ', ', map 
 		'a header is cut off, the next one bad' => sub { my ($dir, @logs) = @_; cut($logs[-2], 100); flip($logs[-1], 29, 1); return 2; },
 		'no manifest, and a last segment without header' => sub { my ($dir, @logs) = @_; unlink "$dir/MANIFEST"; flip($logs[-1], 63, 1); return 2; },
 	);
-	for my $from (@directories[2, 3]) {
-		for my $what (sort keys %break) {
-			my $dir = copy_dir($from);
-			my $places = $break{$what}->($dir, sort grep { -s } glob "$dir/log-*");
-			agree($from, $dir, $what, $places);
-			is(join("\n", splice @wrong), '', $what);
+	# The only segment: without its header nothing says that this boot wrote it.
+	my %break_one = (
+		'all zeros' => sub { my ($dir, $log) = @_; spew($log, "\0" x -s $log); return 1; },
+		'zeros for a header' => sub { my ($dir, $log) = @_; my $bytes = slurp($log); substr $bytes, 0, 256, "\0" x 256; spew($log, $bytes); return 1; },
+		'a block from earlier behind the end' => sub {
+			my ($dir, $log) = @_;
+			my $bytes = slurp($log);
+			my ($begin, $end) = @{ (blocks($bytes))[3] };
+			spew($log, substr($bytes, 0, (blocks($bytes))[-1][1]) . substr $bytes, $begin, $end - $begin);
+			return 1;
+		},
+	);
+	for my $case ([\%break, @directories[2, 3]], [\%break_one, @directories[0, 1]]) {
+		my ($break, @from) = @$case;
+		for my $from (@from) {
+			for my $what (sort keys %$break) {
+				my $dir = copy_dir($from);
+				my $places = $break->{$what}->($dir, sort grep { -s } glob "$dir/log-*");
+				agree($from, $dir, $what, $places);
+				is(join("\n", splice @wrong), '', $what);
+			}
 		}
 	}
 }

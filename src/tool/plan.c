@@ -330,6 +330,21 @@ static void join(struct planner *p, const struct segment_header *h)
 	}
 }
 
+/* The same without a header: of it only the first number is known, and that as a lower bound. */
+static void join_headless(struct planner *p, const struct segment_header *h)
+{
+	const struct source_file *f = file_of(p);
+	struct loss loss = {.path = f->path, .from = p->have + 1, .to = h->first - 1, .what = f->err.what};
+	struct walk_hole hole = {.to = segment_size(f->segment), .what = f->err.what};
+	bool unsaid = p->begun && h->first > p->have + 1, may_be_cut = walk_may_be_cut(f);
+	if (unsaid && may_be_cut && walk_ends_before(f, p->before, p->have + 1))
+		take_torn(p, f->path, &hole);
+	else if (unsaid)
+		lose(p, &loss, p->file, SEGMENT_HEADER_SIZE);
+	else if (!may_be_cut)
+		add_error(p, LOSS_NOTHING, f, &f->err); /* its blocks tell what is lost */
+}
+
 static int take_file(struct planner *p)
 {
 	const struct source_file *f = file_of(p);
@@ -346,13 +361,8 @@ static int take_file(struct planner *p)
 	const struct segment_header *h = segment_get_header(f->segment);
 	if (h->generation != p->generation)
 		return TOOL_OK;
-	if (f->headless && p->begun && h->first > p->have + 1)
-		lose(p,
-		    &(struct loss){
-		        .path = f->path, .from = p->have + 1, .to = h->first - 1, .what = f->err.what},
-		    p->file, SEGMENT_HEADER_SIZE);
-	else if (f->headless)
-		add_error(p, LOSS_NOTHING, f, &f->err); /* its blocks tell what is lost */
+	if (f->headless)
+		join_headless(p, h);
 	else
 		join(p, h);
 	if (p->ended)

@@ -135,7 +135,7 @@ static void judge_segment(struct verdict *v, const struct source_file *file, str
 	const struct segment_header *h = segment_get_header(file->segment);
 	struct walk w;
 	enum walk_event event;
-	if (file->headless)
+	if (file->headless && !walk_may_be_cut(file))
 		add_error(v, file, &file->err);
 	walk_begin(&w, file);
 	do {

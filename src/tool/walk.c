@@ -76,14 +76,31 @@ static enum hearth_status find_next(
 	}
 }
 
-/* Whether this kernel, still running, wrote the segment: then all that was written is there but for the last
- * write. As a start has it, where the kernel does not say which boot this is nothing was lost with another one. */
-static bool same_boot(const struct walk *w)
+/* As a start has it, where the kernel does not say which boot this is nothing was lost with another one. */
+static bool is_of_this_boot(const struct segment_header *h)
 {
 	uint8_t now[HEARTH_ID_SIZE], none[HEARTH_ID_SIZE] = {0};
-	const struct segment_header *h = segment_get_header(w->file->segment);
 	datadir_boot_id(NULL, now, NULL);
 	return memcmp(now, h->boot_id, sizeof(now)) == 0 || memcmp(now, none, sizeof(now)) == 0;
+}
+
+/* Whether this kernel, still running, wrote the segment: then all that was written is there but for the last write. A bad
+ * header does not say; so it may have, if it wrote any. */
+static bool same_boot(const struct source_file *file)
+{
+	const struct source *s = file->source;
+	if (!file->headless)
+		return is_of_this_boot(segment_get_header(file->segment));
+	for (const struct source_file *f = s->files; f < s->files + s->n_files; f++)
+		if (f->kind == DATADIR_LOG && f->segment && !f->headless && !f->left &&
+		    is_of_this_boot(segment_get_header(f->segment)))
+			return true;
+	return false;
+}
+
+bool walk_may_be_cut(const struct source_file *file)
+{
+	return file->zeros && !same_boot(file);
 }
 
 /* What speaks for damage when the log does not go on somewhere. */
@@ -157,7 +174,8 @@ static bool read_before(const struct source_file *file)
 /* Is this hole damage, or the end of the log? Where the kernel that wrote it still runs, only the very last write can
  * be torn: anything good behind the hole proves damage. After a power cut later blocks may have reached the disk
  * first: only one that calls the missing part durable proves damage. So does a snapshot published above it, and a
- * stop in order that wrote more. A header fits into a sector: bad over something, and no zeros, it was not cut off. */
+ * stop in order that wrote more, and a whole block from earlier in the log. A header fits into a sector: bad over something,
+ * and no zeros, it was not cut off. */
 static enum hearth_status is_damage(struct walk *w, bool found_here, bool *ret_damage)
 {
 	struct evidence ev = {.found = found_here};
@@ -170,8 +188,8 @@ static enum hearth_status is_damage(struct walk *w, bool found_here, bool *ret_d
 	bool stopped = s->manifest.clean && s->manifest.last_seq >= w->next;
 	bool unreadable = w->file->headless && segment_size(w->file->segment) > SEGMENT_HEADER_SIZE;
 	bool broken = unreadable && !w->file->zeros;
-	*ret_damage = read_before(w->file) || s->durable >= w->next || stopped || broken ||
-	              (ev.found && ev.durable) || (same_boot(w) && (ev.found || unreadable));
+	*ret_damage = read_before(w->file) || s->durable >= w->next || stopped || broken || w->misplaced ||
+	              (ev.found && ev.durable) || (same_boot(w->file) && (ev.found || unreadable));
 	return status;
 }
 
@@ -182,12 +200,13 @@ bool walk_ends_before(const struct source_file *file, const struct source_file *
 	struct evidence ev = {.found = true};
 	walk_begin(&w, file);
 	w.next = next;
-	if ((before && read_before(before)) || same_boot(&w) || s->durable >= next ||
+	if ((before && read_before(before)) || same_boot(file) || s->durable >= next ||
 	    (s->manifest.clean && s->manifest.last_seq >= next))
 		return false;
 	segment_seek(file->segment, SEGMENT_HEADER_SIZE);
-	return look_on(file->segment, next, &ev) == HEARTH_OK && look_later(&w, &ev) == HEARTH_OK &&
-	       !ev.durable;
+	/* One without a header has no say in what lies before it, as a start has it. */
+	bool looked = file->headless || look_on(file->segment, next, &ev) == HEARTH_OK;
+	return looked && look_later(&w, &ev) == HEARTH_OK && !ev.durable;
 }
 
 static enum walk_event torn(struct walk *w, uint64_t from, const char *what, struct walk_hole *ret_hole)
@@ -316,6 +335,7 @@ enum walk_event walk_next(
 {
 	struct segment_reader *r = w->file->segment;
 	uint64_t at = segment_offset(r);
+	w->misplaced = false;
 	if (w->over || at >= walk_limit(w->file))
 		return end(w, ret_hole);
 	enum hearth_status status = segment_next(r, ret_block, ret_err);
@@ -337,6 +357,7 @@ enum walk_event walk_next(
 	if (ret_block->head.first >= w->next && ret_block->end <= walk_limit(w->file))
 		return gap(w, ret_block, ret_hole);
 	segment_seek(r, at);
+	w->misplaced = ret_block->end <= walk_limit(w->file);
 	return hole(w, at,
 	    ret_block->end > walk_limit(w->file) ? "block goes beyond the segment's end"
 	                                         : "block from earlier in the log",

@@ -31,7 +31,9 @@ struct walk {
 	bool linked;   /* crc is known: no hole lies between */
 	bool over;
 	bool checked_end;
-	uint64_t end;     /* offset behind the last block delivered */
+	bool
+	    misplaced; /* what is in the way is a whole block from earlier in the log: no crash leaves that */
+	uint64_t end;  /* offset behind the last block delivered */
 	uint64_t settled; /* offset at which the end of a live file was waited for */
 };
 
@@ -42,6 +44,9 @@ uint64_t walk_limit(const struct source_file *file);
 /* Numbers from `next` on are missing before this segment: did the log end there? After a power cut it did, unless
  * something says that they were durable; the segment is no part of it then. before: the one walked before it, or NULL. */
 bool walk_ends_before(const struct source_file *file, const struct source_file *before, uint64_t next);
+/* Zeros where the header should be, and nothing says that this boot of the kernel wrote the segment: a power cut may have
+ * left them, and they are no damage by themselves. */
+bool walk_may_be_cut(const struct source_file *file);
 /* The file must have a segment reader. */
 void walk_begin(struct walk *w, const struct source_file *file);
 enum walk_event walk_next(struct walk *w, struct segment_block *ret_block, struct walk_hole *ret_hole,
