@@ -135,7 +135,9 @@ static void judge_segment(struct verdict *v, const struct source_file *file, str
 	const struct segment_header *h = segment_get_header(file->segment);
 	struct walk w;
 	enum walk_event event;
-	if (file->headless && !walk_may_be_cut(file))
+	/* Zeros in its place are no damage by themselves where the log ends with them. */
+	bool may_be_cut = walk_may_be_cut(file);
+	if (file->headless && !may_be_cut)
 		add_error(v, file, &file->err);
 	walk_begin(&w, file);
 	do {
@@ -152,6 +154,8 @@ static void judge_segment(struct verdict *v, const struct source_file *file, str
 		else if (event == WALK_FAILED)
 			add_error(v, file, &err);
 	} while (event == WALK_BLOCK || event == WALK_BAD);
+	if (may_be_cut && !v->ends)
+		add_error(v, file, &file->err);
 	v->bytes = segment_size(file->segment);
 	if (v->bytes > walk_limit(file))
 		v->left_over = v->bytes - walk_limit(file);

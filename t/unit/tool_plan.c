@@ -493,6 +493,42 @@ static void a_lost_manifest_is_rebuilt(void **state)
 	assert_kept(4 * RECORDS, 0, TOOL_OK);
 }
 
+static void zero(const char *name, size_t len)
+{
+	static const uint8_t zeros[4096];
+	int fd = openat(b.scratch.fd, name, O_WRONLY | O_CLOEXEC);
+	assert_true(len <= sizeof(zeros));
+	assert_int_equal(pwrite(fd, zeros, len, 0), len);
+	close(fd);
+}
+
+/* With the next one's header, of which the manifest knows the first number, it may take the last block of a segment. */
+static void a_power_cut_may_take_a_header(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 3; kind++) {
+		bool this_boot = kind == 1, durable = kind == 2;
+		add_segment(this_boot, 0);
+		add_blocks(3, false);
+		uint64_t cut = b.block_at[2];
+		add_segment(this_boot, 0);
+		add_blocks(1, false);
+		zero("log-0000000002", b.offset);
+		add_segment(this_boot, 0);
+		add_blocks(1, durable);
+		publish();
+		int fd = openat(b.scratch.fd, "log-0000000001", O_WRONLY | O_CLOEXEC);
+		assert_int_equal(ftruncate(fd, (off_t)cut), 0);
+		close(fd);
+		if (kind == 0)
+			assert_kept(2 * RECORDS, 0, TOOL_TORN);
+		else
+			assert_kept(RECORDS, 2, TOOL_DAMAGE);
+		end(NULL);
+		assert_int_equal(begin(NULL), 0);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 static const struct CMUnitTest TESTS[] = {
     TEST(all_is_kept),
@@ -512,6 +548,7 @@ static const struct CMUnitTest TESTS[] = {
     TEST(an_older_generation_ends_in_a_hole),
     TEST(an_older_snapshot_may_be_all_there_is),
     TEST(a_lost_manifest_is_rebuilt),
+    TEST(a_power_cut_may_take_a_header),
 };
 
 UNIT_MAIN(TESTS)
