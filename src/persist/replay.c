@@ -514,7 +514,9 @@ static enum hearth_status replay_segment(struct replay *rp, size_t i)
 	/* What is older than the snapshot was judged when it was made. */
 	rp->counts = !next || next->h.first > rp->rec->s0 + 1;
 	enter(rp, head);
-	if (head->status != HEARTH_OK && !(head->zeros && rp->other_boot))
+	/* A power cut may have left zeros, and a start since then taken them for the end. */
+	bool was_end = next && next->h.prev_end <= SEGMENT_HEADER_SIZE;
+	if (head->status != HEARTH_OK && !(head->zeros && (rp->other_boot || was_end)))
 		recover_damage(rp->rec, head->name, 0, "the segment's header does not verify");
 	else if (unsaid)
 		recover_damage(rp->rec, head->name, 0, "records before this segment are missing");

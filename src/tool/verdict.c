@@ -135,7 +135,7 @@ static void judge_segment(struct verdict *v, const struct source_file *file, str
 	const struct segment_header *h = segment_get_header(file->segment);
 	struct walk w;
 	enum walk_event event;
-	/* Zeros in its place are no damage by themselves where the log ends with them. */
+	/* Zeros in its place are no damage by themselves where the log ends with them, or a start took that for its end. */
 	bool may_be_cut = walk_may_be_cut(file);
 	if (file->headless && !may_be_cut)
 		add_error(v, file, &file->err);
@@ -154,7 +154,7 @@ static void judge_segment(struct verdict *v, const struct source_file *file, str
 		else if (event == WALK_FAILED)
 			add_error(v, file, &err);
 	} while (event == WALK_BLOCK || event == WALK_BAD);
-	if (may_be_cut && !v->ends)
+	if (may_be_cut && !v->ends && walk_limit(file) > SEGMENT_HEADER_SIZE)
 		add_error(v, file, &file->err);
 	v->bytes = segment_size(file->segment);
 	if (v->bytes > walk_limit(file))

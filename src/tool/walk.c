@@ -100,7 +100,7 @@ static bool same_boot(const struct source_file *file)
 
 bool walk_may_be_cut(const struct source_file *file)
 {
-	return file->zeros && !same_boot(file);
+	return file->zeros && (walk_limit(file) <= SEGMENT_HEADER_SIZE || !same_boot(file));
 }
 
 /* What speaks for damage when the log does not go on somewhere. */

@@ -485,6 +485,30 @@ static void a_generation_that_is_left_is_retired_as_any_other(void **state)
 	written_end(&w);
 }
 
+/* A start took zeros for the end of the log, as a power cut leaves them, and began the next segment: that is no damage to the
+ * next start either, in whatever boot. */
+static void what_a_power_cut_left_stays_no_damage(void **state)
+{
+	(void)state;
+	for (unsigned boot = 0; boot < 3; boot++) {
+		struct written w = written_begin();
+		w.other_boot = 1;
+		written_segment(&w);
+		written_set(&w, 1, "old", 0);
+		written_segment(&w);
+		zero_header(&w);
+		MUST(ftruncate(w.fd, 4096) == 0);
+		w.other_boot = boot;
+		written_segment(&w);
+		written_set(&w, 2, "new", 0);
+		struct loaded l = load_and_end(&w);
+		assert_int_equal(l.status, HEARTH_OK);
+		assert_int_equal(l.result->damaged, 0);
+		assert_true(loaded_is(&l, 1, "old") && loaded_is(&l, 2, "new"));
+		loaded_end(&l);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_giant_is_believed_when_it_agrees_with_its_block),
     cmocka_unit_test(a_giant_below_the_snapshot_is_over),
@@ -499,6 +523,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_log_shorter_than_the_last_stop_said_is_damaged),
     cmocka_unit_test(a_last_segment_without_header_and_manifest_is_damage),
     cmocka_unit_test(what_lies_behind_the_end_proves_damage_too),
+    cmocka_unit_test(what_a_power_cut_left_stays_no_damage),
     cmocka_unit_test(a_bound_that_a_kill_left_retires_nothing),
     cmocka_unit_test(a_generation_that_is_left_is_retired_as_any_other),
 };

@@ -529,6 +529,24 @@ static void a_power_cut_may_take_a_header(void **state)
 	}
 }
 
+/* Zeros for a header, which the next segment says was all that there was: a start has taken them for the end. */
+static void what_a_power_cut_left_stays_no_damage(void **state)
+{
+	(void)state;
+	for (unsigned this_boot = 0; this_boot < 2; this_boot++) {
+		add_segment(false, 0);
+		add_blocks(2, false);
+		add_segment(false, 0);
+		zero("log-0000000002", 4096);
+		add_segment(this_boot, 0);
+		add_blocks(1, false);
+		publish();
+		assert_kept(3 * RECORDS, 0, TOOL_OK);
+		end(NULL);
+		assert_int_equal(begin(NULL), 0);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 static const struct CMUnitTest TESTS[] = {
     TEST(all_is_kept),
@@ -549,6 +567,7 @@ static const struct CMUnitTest TESTS[] = {
     TEST(an_older_snapshot_may_be_all_there_is),
     TEST(a_lost_manifest_is_rebuilt),
     TEST(a_power_cut_may_take_a_header),
+    TEST(what_a_power_cut_left_stays_no_damage),
 };
 
 UNIT_MAIN(TESTS)
