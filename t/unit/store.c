@@ -390,11 +390,51 @@ static void an_index_is_made_for_what_has_room(void **state)
 	assert_true(loaded_of_many(true) > loaded_of_many(false) * 95 / 100);
 }
 
+/* Loads items of 120 bytes, of which as many are told to come as `all` says; *ret_before: of the index, before it is fitted. */
+static uint64_t index_loaded(uint64_t n, uint64_t all, uint64_t *ret_before)
+{
+	struct store *s = store_make(64 * MIB, 1, false);
+	struct store_thread *t = store_thread_open(s, NULL);
+	uint8_t value[100] = {0};
+	char name[32];
+	struct store_stats stats;
+	store_load_begin(s);
+	for (struct store_load load = {.value = value, .value_len = sizeof(value), .seq = 1}; load.seq <= n;
+	     load.seq++) {
+		struct store_key k = key_of(s, (unsigned)load.seq, name);
+		store_load_expect(s, load.seq, all);
+		assert_true(store_load_set(t, &k, &load));
+	}
+	store_get_stats(s, &stats);
+	*ret_before = stats.index_bytes;
+	store_load_fit(t, 0, 1);
+	store_load_done(s);
+	store_get_stats(s, &stats);
+	assert_int_equal(stats.items, n);
+	store_thread_close(&t);
+	store_close(&s);
+	return stats.index_bytes;
+}
+
+/* The index is made for what is expected, is no larger than an eighth of the memory when that was too much, and fits in the
+ * end whatever was expected. */
+static void an_index_grows_to_what_is_expected(void **state)
+{
+	(void)state;
+	uint64_t expected, far_more, none;
+	uint64_t fitting = index_loaded(100000, 100000, &expected);
+	assert_in_range(expected, fitting, fitting * 5 / 4);
+	assert_in_range(index_loaded(100000, 1000000000, &far_more), fitting * 7 / 8, fitting * 9 / 8);
+	assert_in_range(far_more, fitting * 2, 64 * MIB / 8);
+	assert_in_range(index_loaded(100000, 0, &none), fitting * 7 / 8, fitting * 9 / 8);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(random_operations_equal_the_model),
     cmocka_unit_test(random_operations_equal_the_model_with_lru),
     cmocka_unit_test(eviction_never_yields_a_wrong_value),
     cmocka_unit_test(the_smallest_memory_keeps_values_whole),
     cmocka_unit_test(an_index_is_made_for_what_has_room),
+    cmocka_unit_test(an_index_grows_to_what_is_expected),
 };
 UNIT_MAIN(tests)
