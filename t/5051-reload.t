@@ -23,7 +23,9 @@ sub reload
 	kill 'HUP', $daemon->pid;
 	my $said;
 	wait_until('what it says', sub { ($said = substr $daemon->errors, $before) =~ /\Q$last\E/ });
-	return $said;
+	# The thread that reads it answers this, when it has said all.
+	set($daemon);
+	return substr $daemon->errors, $before;
 }
 
 sub set { my ($daemon, @words) = @_; return run([program('hearth'), 'set', $daemon->dir, @words]); }
