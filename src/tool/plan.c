@@ -271,23 +271,13 @@ static int take_segment(struct planner *p)
 	return exit_code;
 }
 
-/* The first number of the next segment that can be read; 0: there is none. */
-static uint64_t begins_behind(const struct planner *p)
-{
-	const struct source *s = p->source;
-	for (const struct source_file *f = file_of(p) + 1; f < s->files + s->n_files; f++)
-		if (f->kind == DATADIR_LOG && f->segment && !f->headless)
-			return segment_get_header(f->segment)->first;
-	return 0;
-}
-
 /* A segment that cannot be opened: the blocks of the next one tell which numbers it had. Of one that is missing only the next
  * one's header does, or that the snapshot covers them; else it may have changed anything. */
 static void take_unopened(struct planner *p)
 {
 	const struct source_file *f = file_of(p);
 	struct walk_hole hole = {.what = f->err.what};
-	uint64_t behind = begins_behind(p);
+	uint64_t behind = walk_begins_behind(f);
 	bool covered = p->plan->snapshot && behind > 0 && behind <= p->plan->upto + 1;
 	bool told = !f->last && (!f->missing || f->next || covered);
 	if (f->status == HEARTH_TORN && f->last)

@@ -217,16 +217,19 @@ static enum walk_event torn(struct walk *w, uint64_t from, const char *what, str
 	return WALK_TORN;
 }
 
-/* The number with which the log goes on behind this segment, 0 = nobody knows. */
-static uint64_t resumes(const struct walk *w)
+uint64_t walk_begins_behind(const struct source_file *file)
 {
-	const struct source *s = w->file->source;
-	if (w->file->next)
-		return w->file->next->prev_last + 1;
-	for (const struct source_file *f = w->file + 1; f < s->files + s->n_files; f++)
+	const struct source *s = file->source;
+	for (const struct source_file *f = file + 1; f < s->files + s->n_files; f++)
 		if (f->kind == DATADIR_LOG && !f->left && f->segment && !f->headless)
 			return segment_get_header(f->segment)->first;
 	return 0;
+}
+
+/* The number with which the log goes on behind this segment, 0 = nobody knows. */
+static uint64_t resumes(const struct walk *w)
+{
+	return w->file->next ? w->file->next->prev_last + 1 : walk_begins_behind(w->file);
 }
 
 /* Nothing good is left in this segment, but there was more. */

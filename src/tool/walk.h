@@ -44,6 +44,8 @@ uint64_t walk_limit(const struct source_file *file);
 /* Numbers from `next` on are missing before this segment: did the log end there? After a power cut it did, unless
  * something says that they were durable; the segment is no part of it then. before: the one walked before it, or NULL. */
 bool walk_ends_before(const struct source_file *file, const struct source_file *before, uint64_t next);
+/* The first number of the next segment whose header can be read; 0: there is none. */
+uint64_t walk_begins_behind(const struct source_file *file);
 /* Zeros where the header should be, and nothing says that this boot of the kernel wrote the segment, or the next one says that
  * it held nothing: a power cut may have left them, and they are no damage by themselves. */
 bool walk_may_be_cut(const struct source_file *file);
