@@ -359,23 +359,28 @@ static void the_smallest_memory_keeps_values_whole(void **state)
 	run_model(1 * MIB, STORE_LRU, true, 30000);
 }
 
-/* What is loaded of so many items of 120 bytes, of which few have room; reserved: the index is made for them first. */
+/* An item of 120 bytes with this number. */
+static void load_item(struct store *s, struct store_thread *t, uint64_t seq)
+{
+	static const uint8_t value[100];
+	const struct store_load load = {.value = value, .value_len = sizeof(value), .seq = seq};
+	char name[32];
+	struct store_key k = key_of(s, (unsigned)seq, name);
+	assert_true(store_load_set(t, &k, &load));
+}
+
+/* What is loaded of so many such items, of which few have room; reserved: the index is made for them first. */
 static uint64_t loaded_of_many(bool reserved)
 {
 	const unsigned n = 200000;
 	struct store *s = store_make(8 * MIB, 1, false);
 	struct store_thread *t = store_thread_open(s, NULL);
-	uint8_t value[100] = {0};
-	char name[32];
 	struct store_stats stats;
 	store_load_begin(s);
 	if (reserved)
 		store_reserve(t, n, n * 120);
-	for (struct store_load load = {.value = value, .value_len = sizeof(value), .seq = 1}; load.seq <= n;
-	     load.seq++) {
-		struct store_key k = key_of(s, (unsigned)load.seq, name);
-		assert_true(store_load_set(t, &k, &load));
-	}
+	for (uint64_t seq = 1; seq <= n; seq++)
+		load_item(s, t, seq);
 	store_load_fit(t, 0, 1);
 	store_load_done(s);
 	store_get_stats(s, &stats);
@@ -390,20 +395,16 @@ static void an_index_is_made_for_what_has_room(void **state)
 	assert_true(loaded_of_many(true) > loaded_of_many(false) * 95 / 100);
 }
 
-/* Loads items of 120 bytes, of which as many are told to come as `all` says; *ret_before: of the index, before it is fitted. */
+/* Loads so many of them, of which as many are told to come as `all` says; *ret_before: of the index, before it is fitted. */
 static uint64_t index_loaded(uint64_t n, uint64_t all, uint64_t *ret_before)
 {
 	struct store *s = store_make(64 * MIB, 1, false);
 	struct store_thread *t = store_thread_open(s, NULL);
-	uint8_t value[100] = {0};
-	char name[32];
 	struct store_stats stats;
 	store_load_begin(s);
-	for (struct store_load load = {.value = value, .value_len = sizeof(value), .seq = 1}; load.seq <= n;
-	     load.seq++) {
-		struct store_key k = key_of(s, (unsigned)load.seq, name);
-		store_load_expect(s, load.seq, all);
-		assert_true(store_load_set(t, &k, &load));
+	for (uint64_t seq = 1; seq <= n; seq++) {
+		store_load_expect(s, seq, all);
+		load_item(s, t, seq);
 	}
 	store_get_stats(s, &stats);
 	*ret_before = stats.index_bytes;
