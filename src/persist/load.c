@@ -127,7 +127,7 @@ static bool apply_entry(
 		fail_block(l, bad_record(l, slot->block, status, &err), &err);
 		return false;
 	}
-	if (r.dict)
+	if (r.dict) /* where it lies is not looked up for each record */
 		dicts_need(l->rec, &r, l->name, snapshot_get_block(l->reader, slot->block).offset);
 	apply_set(l, i, &r, e->hash);
 	return true;
