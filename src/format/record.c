@@ -149,7 +149,7 @@ static bool get_fixed(const uint8_t *p, struct record *r)
 	return ok;
 }
 
-/* A start reads each record twice: the fields of fixed length are looked for once, all together, and the ends are passed
+/* A start reads each record of the log twice: the fields of fixed length are looked for once, all together, and the ends are passed
  * as values, not through memory. */
 static enum hearth_status get_set(const uint8_t *at, const uint8_t *end, struct record *r)
 {
