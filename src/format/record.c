@@ -149,8 +149,8 @@ static bool get_fixed(const uint8_t *p, struct record *r)
 	return ok;
 }
 
-/* A start reads each record of the log twice: the fields of fixed length are looked for once, all together, and the ends are passed
- * as values, not through memory. */
+/* A start reads each record of the log twice: the fields of fixed length are looked for once, all together, and the ends are
+ * passed as values, not through memory. */
 static enum hearth_status get_set(const uint8_t *at, const uint8_t *end, struct record *r)
 {
 	struct bytes_reader in = bytes_reader(at, (size_t)(end - at));
