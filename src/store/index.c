@@ -93,26 +93,14 @@ void index_prefetch(const struct index *ix, uint64_t hash)
 __attribute__((no_sanitize("thread"))) uint64_t index_guess(const struct index *ix, uint64_t hash)
 {
 	const struct index_bucket *b = likely_home(ix, hash);
-	for (unsigned i = 0; i < INDEX_SLOTS; i++) {
-		uint64_t slot = __atomic_load_n(&b->slot[i], __ATOMIC_RELAXED);
-		if (slot >> INDEX_TAG_SHIFT == index_tag(hash))
-			return slot_place(slot);
-	}
-	return 0;
-}
-
-static unsigned overflow_of(const struct index_bucket *b)
-{
-	unsigned n = 0;
-	for (unsigned i = 0; i < INDEX_SLOTS; i++)
-		n |= (unsigned)(b->slot[i] >> INDEX_PLACE_BITS & 1) << i;
-	return n;
+	unsigned tagged = bucket_tagged(b, index_tag(hash));
+	return tagged ? slot_place(__atomic_load_n(&b->slot[__builtin_ctz(tagged)], __ATOMIC_RELAXED)) : 0;
 }
 
 static void set_overflow(struct index_bucket *b, unsigned n)
 {
-	for (unsigned i = 0; i < INDEX_SLOTS; i++)
-		b->slot[i] = (b->slot[i] & ~INDEX_OVERFLOW) | (uint64_t)(n >> i & 1) << INDEX_PLACE_BITS;
+	for (unsigned turn = bucket_overflow(b) ^ n; turn; turn &= turn - 1)
+		b->slot[__builtin_ctz(turn)] ^= INDEX_OVERFLOW;
 }
 
 static uint32_t after(const struct index_shard *sh, uint32_t bucket)
@@ -127,16 +115,12 @@ struct index_cursor index_find(const struct index *ix, uint32_t shard, uint32_t 
 	uint32_t bucket = index_home(sh, tag);
 	for (uint32_t distance = 0; distance < sh->buckets; distance++) {
 		struct index_bucket *b = index_bucket(ix, shard, bucket);
-		uint64_t all = 0;
-#pragma GCC unroll 8
-		for (unsigned i = 0; i < INDEX_SLOTS; i++) {
-			uint64_t slot = b->slot[i];
-			all |= slot;
-			if (slot >> INDEX_TAG_SHIFT == tag && slot_place(slot) &&
-			    match(arg, slot_place(slot)))
-				return (struct index_cursor){&b->slot[i], bucket, distance};
+		for (unsigned left = bucket_tagged(b, tag); left; left &= left - 1) {
+			uint64_t *slot = &b->slot[__builtin_ctz(left)];
+			if (slot_place(*slot) && match(arg, slot_place(*slot)))
+				return (struct index_cursor){slot, bucket, distance};
 		}
-		if (!(all & INDEX_OVERFLOW)) /* overflow_of is 0 */
+		if (bucket_overflow(b) == 0)
 			break;
 		bucket = after(sh, bucket);
 	}
@@ -160,29 +144,20 @@ static void count_slots(struct index_shard *sh, int n)
 	atomic_store_explicit(&sh->slots, slots + (uint32_t)n, memory_order_relaxed);
 }
 
-/* The first slot without a place, INDEX_SLOTS if there is none. Which one it is nobody can guess, so nothing branches on it. */
-static unsigned free_slot(const struct index_bucket *b)
-{
-	unsigned free = 1u << INDEX_SLOTS;
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < INDEX_SLOTS; i++)
-		free |= (unsigned)(slot_place(b->slot[i]) == 0) << i;
-	return (unsigned)__builtin_ctz(free);
-}
-
 static bool insert_slot(struct index *ix, uint32_t shard, uint64_t entry)
 {
 	struct index_shard *sh = &ix->shard[shard];
 	uint32_t bucket = index_home(sh, (uint32_t)(entry >> INDEX_TAG_SHIFT)), first = bucket;
 	for (uint32_t distance = 0; distance < sh->buckets; distance++, bucket = after(sh, bucket)) {
 		struct index_bucket *b = index_bucket(ix, shard, bucket);
-		unsigned i = free_slot(b);
-		if (i == INDEX_SLOTS)
+		unsigned free = bucket_free(b);
+		if (!free)
 			continue;
-		b->slot[i] = entry | (b->slot[i] & INDEX_OVERFLOW);
+		uint64_t *slot = &b->slot[__builtin_ctz(free)];
+		*slot = entry | (*slot & INDEX_OVERFLOW);
 		for (uint32_t at = first; distance > 0; distance--, at = after(sh, at)) {
 			struct index_bucket *passed = index_bucket(ix, shard, at);
-			unsigned n = overflow_of(passed);
+			unsigned n = bucket_overflow(passed);
 			if (n < OVERFLOW_MAX)
 				set_overflow(passed, n + 1);
 		}
@@ -207,7 +182,7 @@ void index_remove(struct index *ix, uint32_t shard, const struct index_cursor *c
 	*c->slot &= INDEX_OVERFLOW;
 	for (uint32_t d = 0; d < c->distance; d++, at = after(sh, at)) {
 		struct index_bucket *b = index_bucket(ix, shard, at);
-		unsigned n = overflow_of(b);
+		unsigned n = bucket_overflow(b);
 		if (n < OVERFLOW_MAX)
 			set_overflow(b, n - 1);
 	}
@@ -242,10 +217,9 @@ void index_resize(struct index *ix, uint32_t shard, uint32_t buckets, uint64_t *
 	for (uint32_t i = 0; i < sh->buckets; i++) {
 		struct index_bucket *b = index_bucket(ix, shard, i);
 		__builtin_prefetch(index_bucket(ix, shard, i + 8 < buckets ? i + 8 : i), 1);
-		for (unsigned k = 0; k < INDEX_SLOTS; k++) {
-			if (slot_place(b->slot[k]))
-				scratch[n++] = b->slot[k] & ~INDEX_OVERFLOW;
-		}
+		unsigned taken = bucket_free(b) ^ ((1u << INDEX_SLOTS) - 1);
+		for (; taken; taken &= taken - 1)
+			scratch[n++] = b->slot[__builtin_ctz(taken)] & ~INDEX_OVERFLOW;
 		memset(b, 0, sizeof(*b));
 	}
 	/* Unsigned arithmetic takes a shrinking shard's bytes off as well. */

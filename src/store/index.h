@@ -18,23 +18,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "store/bucket.h"
 
-#define INDEX_SLOTS      8u
-#define INDEX_PLACE_BITS 38
-#define INDEX_PLACE_MASK ((UINT64_C(1) << INDEX_PLACE_BITS) - 1)
-#define INDEX_OVERFLOW   (UINT64_C(1) << INDEX_PLACE_BITS)
-#define INDEX_USE_SHIFT  (INDEX_PLACE_BITS + 1)
-#define INDEX_USE_MAX    3u
-#define INDEX_TAG_BITS   23
-#define INDEX_TAG_SHIFT  (64 - INDEX_TAG_BITS)
 /* The arena cannot be larger than the places reach. */
 #define INDEX_ARENA_MAX ((UINT64_C(1) << INDEX_PLACE_BITS) * 2 - 8)
 /* Items a bucket holds on average before its shard grows. */
 #define INDEX_LOAD 6u
-
-struct index_bucket {
-	uint64_t slot[INDEX_SLOTS];
-} __attribute__((aligned(64)));
 
 struct index_shard {
 	pthread_mutex_t lock;
@@ -134,25 +123,5 @@ bool index_too_large(const struct index *ix, uint32_t shard);
 void index_shrink(struct index *ix, uint32_t shard, uint64_t *scratch);
 /* Gives memory behind the largest shard back to the system. Alone, or with `growing` held for writing. */
 void index_release(struct index *ix);
-
-static inline uint64_t slot_place(uint64_t slot)
-{
-	return slot & INDEX_PLACE_MASK;
-}
-
-static inline unsigned slot_use(uint64_t slot)
-{
-	return (unsigned)(slot >> INDEX_USE_SHIFT) & INDEX_USE_MAX;
-}
-
-static inline uint64_t slot_with_use(uint64_t slot, unsigned use)
-{
-	return (slot & ~((uint64_t)INDEX_USE_MAX << INDEX_USE_SHIFT)) | (uint64_t)use << INDEX_USE_SHIFT;
-}
-
-static inline uint64_t slot_with_place(uint64_t slot, uint64_t place)
-{
-	return (slot & ~INDEX_PLACE_MASK) | place;
-}
 
 #endif
