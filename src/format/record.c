@@ -313,6 +313,28 @@ static size_t find_key(const uint8_t *p, size_t len, uint64_t *ret_end, size_t *
 	return at;
 }
 
+void record_reread(const void *data, size_t len, struct record *ret_r)
+{
+	const uint8_t *p = data;
+	uint64_t body;
+	size_t whole;
+	if (p[0] != RECORD_SET) {
+		CHECK(record_decode(data, len, ret_r, &whole) == HEARTH_OK && whole == len);
+		return;
+	}
+	size_t at = body_at(p, len, &body), key = at + set_key_at(p + at, len - at);
+	*ret_r =
+	    (struct record){.type = p[0], .bits = bytes_load16(p + at), .key_len = p[at + 2], .key = p + key};
+	get_fixed(p + at + 3, ret_r);
+	struct bytes_reader in = bytes_reader(p + at + fixed_size[ret_r->bits & 15], len - at);
+	if (ret_r->bits & RECORD_HAS_ACCESS)
+		ret_r->access = (int64_t)bytes_get_varint(&in);
+	if (ret_r->bits & RECORD_HAS_DICT)
+		ret_r->dict = bytes_load32(ret_r->key - 4);
+	ret_r->value = ret_r->key + ret_r->key_len;
+	ret_r->value_len = len - key - ret_r->key_len;
+}
+
 /* The log thread asks this of each record. */
 bool record_find_key(const void *head, size_t len, const uint8_t **ret_key, uint8_t *ret_key_len)
 {

@@ -252,13 +252,13 @@ static bool apply_entry(const struct replay *rp, unsigned p, const struct replay
 {
 	struct recovery *rec = rp->rec;
 	struct record r;
-	size_t len;
-	CHECK(record_decode(e->at, e->len, &r, &len) == HEARTH_OK);
+	record_reread(e->at, e->len, &r);
 	r.seq = e->seq;
 	r.access = r.access ? r.access : rec->life.latest_ms / 1000;
 	recover_cap(rec, &r);
 	struct store_key key = {.data = r.key, .len = r.key_len, .hash = e->hash};
-	dicts_need(rec, &r, rp->heads[rp->at].name, rp->spans[e->span].offset);
+	if (r.dict)
+		dicts_need(rec, &r, rp->heads[rp->at].name, rp->spans[e->span].offset);
 	return apply_record(rec, rec->thread[p], &key, &r, false);
 }
 
@@ -268,6 +268,7 @@ static void apply_part(void *arg, unsigned p)
 	struct recovery *rec = rp->rec;
 	const struct store *store = rec->options->store;
 	uint64_t applied = 0, dropped = 0;
+	bool overwrites = store_load_overwrites(rec->thread[p]);
 	store_load_batch(rec->thread[p]);
 	for (unsigned i = 0; i < rec->threads; i++) {
 		const struct replay_bin *bin = &rp->bins[i][p];
@@ -276,12 +277,14 @@ static void apply_part(void *arg, unsigned p)
 		fetch_shards(store, bin, 2 * REPLAY_AHEAD);
 		fetch_buckets(store, bin, 0);
 		fetch_buckets(store, bin, REPLAY_AHEAD);
-		fetch_items(store, bin, 0);
+		if (overwrites)
+			fetch_items(store, bin, 0);
 		for (size_t n = 0; n < bin->n && bin->entries[n].span < rp->apply_spans; n++) {
 			if (n % REPLAY_AHEAD == 0) {
 				fetch_shards(store, bin, n + 3 * REPLAY_AHEAD);
 				fetch_buckets(store, bin, n + 2 * REPLAY_AHEAD);
-				fetch_items(store, bin, n + REPLAY_AHEAD);
+				if (overwrites)
+					fetch_items(store, bin, n + REPLAY_AHEAD);
 			}
 			dropped += !apply_entry(rp, p, &bin->entries[n]);
 			applied++;

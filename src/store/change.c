@@ -196,19 +196,24 @@ bool change_room(struct store_thread *t, size_t size)
 	}
 }
 
-bool change_has_room(const struct store_thread *t, size_t size)
+size_t change_left(const struct store_thread *t)
 {
-	for (int q = 0; q < ARENA_QUEUES; q++)
-		if (queue_wanted(t->store, t->lane, q) && !lane_has_room(t->store, t->lane, q, size))
-			return false;
-	return true;
+	size_t least = SIZE_MAX;
+	for (int q = 0; q < ARENA_QUEUES; q++) {
+		size_t open = lane_left(t->store, t->lane->open[q]),
+		       rest = lane_left(t->store, t->lane->rest[q]);
+		size_t left = open > rest ? open : rest;
+		if (left < least && queue_wanted(t->store, t->lane, q))
+			least = left;
+	}
+	return least;
 }
 
 bool change_room_at_once(struct store_thread *t, size_t size)
 {
 	if (pthread_mutex_trylock(&t->lane->lock) != 0)
 		return false;
-	if (change_has_room(t, size))
+	if (change_left(t) >= size)
 		return true;
 	pthread_mutex_unlock(&t->lane->lock);
 	return false;
@@ -223,8 +228,9 @@ enum arena_queue change_queue_for(const struct store_thread *t, enum arena_queue
 struct item *change_make(struct store_thread *t, enum arena_queue q, const struct item_spec *spec)
 {
 	unsigned layout = item_layout(spec);
-	struct item *it = lane_append(t->store, t->lane, q, item_round(item_bytes(spec, layout)));
-	item_write(it, spec, layout);
+	size_t bytes = item_bytes(spec, layout);
+	struct item *it = lane_append(t->store, t->lane, q, item_round(bytes));
+	item_write(it, spec, layout, bytes);
 	return it;
 }
 

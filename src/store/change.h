@@ -45,8 +45,8 @@ void change_grow(struct store_thread *t, const struct store_key *key);
 /* Secures room for `size` bytes and returns with the lane locked; false, not locked, when there is no memory.
  */
 bool change_room(struct store_thread *t, size_t size);
-/* With the lane locked already: whether there is room as it stands. */
-bool change_has_room(const struct store_thread *t, size_t size);
+/* With the lane locked already: as it stands so many bytes fit into each queue, in items of whatever sizes. */
+size_t change_left(const struct store_thread *t);
 /* The same as change_room when that needs neither waiting nor another region, so that a shard may be locked already; false
  * otherwise. */
 bool change_room_at_once(struct store_thread *t, size_t size);

@@ -6,28 +6,6 @@
 #include "base/packed.h"
 #include "store/large.h"
 
-unsigned item_layout(const struct item_spec *spec)
-{
-	unsigned layout = spec->state & ~(unsigned)ITEM_LAYOUT;
-	if (spec->expiry)
-		layout |= ITEM_HAS_EXPIRY;
-	if (spec->flags)
-		layout |= ITEM_HAS_FLAGS;
-	if (spec->cas)
-		layout |= ITEM_HAS_CAS;
-	if (spec->dict)
-		layout |= ITEM_HAS_DICT;
-	if (spec->large)
-		layout |= ITEM_LARGE;
-	return layout;
-}
-
-size_t item_bytes(const struct item_spec *spec, unsigned layout)
-{
-	return ITEM_HEADER + spec->key_len + item_fields(layout) +
-	       (layout & ITEM_LARGE ? sizeof(spec->large) : spec->value_len);
-}
-
 /* Between key and value. Returns where the value begins. */
 uint8_t *item_write_fields(uint8_t *at, const struct item_spec *spec, unsigned layout)
 {
@@ -50,9 +28,9 @@ uint8_t *item_write_fields(uint8_t *at, const struct item_spec *spec, unsigned l
 	return at;
 }
 
-void item_write(struct item *it, const struct item_spec *spec, unsigned layout)
+void item_write(struct item *it, const struct item_spec *spec, unsigned layout, size_t bytes)
 {
-	size_t bytes = item_bytes(spec, layout), size = item_round(bytes);
+	size_t size = item_round(bytes);
 	CHECK(size <= ITEM_SIZE_MAX);
 	it->bits = item_bits(layout, spec->seq, bytes);
 	it->access = item_clock(spec->access);

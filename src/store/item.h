@@ -100,8 +100,8 @@ static inline int64_t item_access(const struct item *it)
 /* Bytes between key and value. */
 static inline size_t item_fields(unsigned state)
 {
-	return (state & ITEM_HAS_EXPIRY ? 8u : 0u) + (state & ITEM_HAS_FLAGS ? 4u : 0u) +
-	       (state & ITEM_HAS_CAS ? 8u : 0u) + (state & ITEM_HAS_DICT ? 4u : 0u);
+	static const uint8_t bytes[] = {0, 8, 4, 12, 8, 16, 12, 20, 4, 12, 8, 16, 12, 20, 16, 24};
+	return bytes[state & (ITEM_HAS_EXPIRY | ITEM_HAS_FLAGS | ITEM_HAS_CAS | ITEM_HAS_DICT)];
 }
 
 static inline uint8_t *item_value(struct item *it)
@@ -117,8 +117,19 @@ static inline size_t item_inline_len(const struct item *it)
 }
 
 /* The layout bits a spec needs, and the unrounded size of the item. */
-unsigned item_layout(const struct item_spec *spec);
-size_t item_bytes(const struct item_spec *spec, unsigned layout);
+static inline unsigned item_layout(const struct item_spec *spec)
+{
+	return (spec->state & ~(unsigned)ITEM_LAYOUT) | (spec->expiry ? ITEM_HAS_EXPIRY : 0u) |
+	       (spec->flags ? ITEM_HAS_FLAGS : 0u) | (spec->cas ? ITEM_HAS_CAS : 0u) |
+	       (spec->dict ? ITEM_HAS_DICT : 0u) | (spec->large ? ITEM_LARGE : 0u);
+}
+
+static inline size_t item_bytes(const struct item_spec *spec, unsigned layout)
+{
+	return ITEM_HEADER + spec->key_len + item_fields(layout) +
+	       (layout & ITEM_LARGE ? sizeof(spec->large) : spec->value_len);
+}
+
 static inline size_t item_round(size_t bytes)
 {
 	return (bytes + ITEM_ALIGN - 1) & ~(size_t)(ITEM_ALIGN - 1);
@@ -131,8 +142,8 @@ static inline uint64_t item_bits(unsigned layout, uint64_t seq, size_t bytes)
 	       (bytes % ITEM_ALIGN ? ITEM_PADDED : 0);
 }
 
-/* Writes header, key and fields; the caller fills the value at item_value(). */
-void item_write(struct item *it, const struct item_spec *spec, unsigned layout);
+/* Writes header, key and fields; the caller fills the value at item_value(). bytes: what item_bytes says. */
+void item_write(struct item *it, const struct item_spec *spec, unsigned layout, size_t bytes);
 /* Only the fields between key and value, to `at`; returns where the value begins. */
 uint8_t *item_write_fields(uint8_t *at, const struct item_spec *spec, unsigned layout);
 /* Reads all fields back; spec->key points into the item. */

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+/* One in so many items overwrites another: then fetching those ahead pays. */
+#define OVERWRITES 16u
+
 static void forget(struct store_thread *t, struct change_site *site)
 {
 	if (site->it)
@@ -42,6 +45,7 @@ void store_load_batch(struct store_thread *t)
 {
 	CHECK(!t->batch);
 	t->batch = true;
+	t->loaded = t->overwritten = 0;
 }
 
 static void unlock_lane(struct store_thread *t)
@@ -55,19 +59,28 @@ void store_load_batch_end(struct store_thread *t)
 {
 	CHECK(t->batch);
 	t->batch = false;
+	t->overwrites = t->overwritten > t->loaded / OVERWRITES;
 	unlock_lane(t);
+}
+
+bool store_load_overwrites(const struct store_thread *t)
+{
+	return t->overwrites;
 }
 
 /* Room for so many bytes, and the lane locked; false, locked too, where there is no memory. */
 static bool load_room(struct store_thread *t, size_t size)
 {
-	if (t->lane_locked && change_has_room(t, size))
+	if (t->lane_locked && t->left >= size) {
+		t->left -= size;
 		return true;
+	}
 	unlock_lane(t);
 	bool room = change_room(t, size);
 	if (!room)
 		pthread_mutex_lock(&t->lane->lock);
 	t->lane_locked = true;
+	t->left = room ? change_left(t) - size : 0;
 	return room;
 }
 
@@ -115,6 +128,8 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	bool full =
 	    !site.it && s->index.shard[site.shard].slots >= s->index.shard[site.shard].buckets * INDEX_SLOTS;
 	bool applied = room && !full;
+	t->loaded++;
+	t->overwritten += site.it != NULL;
 	if (!older) {
 		if (applied) {
 			link_loaded(t, key, &site, load, &spec, size);

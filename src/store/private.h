@@ -95,13 +95,16 @@ struct store_thread {
 	uint32_t magic;
 	struct store *store;
 	struct lane *lane;
-	bool batch;       /* of a load: the lane stays locked from one item to the next, */
-	bool lane_locked; /* and is */
+	bool batch;                   /* of a load: the lane stays locked from one item to the next, */
+	bool lane_locked;             /* and is: */
+	size_t left;                  /* so many bytes fit into it, at least */
+	unsigned loaded, overwritten; /* in this batch */
+	bool overwrites;              /* the last one did, often */
 	void *owner;
 	int64_t now;
 	uint64_t *scratch; /* for resizing a shard */
 	size_t scratch_size;
-};
+} __attribute__((aligned(64))); /* threads that load write to theirs with each item */
 
 static inline struct item *store_item(const struct store *s, uint64_t place)
 {

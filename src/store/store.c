@@ -153,9 +153,10 @@ uint64_t store_hash(const struct store *s, const void *data, uint8_t len)
 
 struct store_thread *store_thread_open(struct store *s, void *owner)
 {
-	struct store_thread *t = calloc(1, sizeof(*t));
+	struct store_thread *t = aligned_alloc(_Alignof(struct store_thread), sizeof(*t));
 	if (!t)
 		return NULL;
+	*t = (struct store_thread){0};
 	t->magic = STORE_THREAD_MAGIC;
 	t->store = s;
 	t->owner = owner;

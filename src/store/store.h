@@ -153,6 +153,8 @@ void store_load_delete(struct store_thread *t, const struct store_key *key);
  * waits for nobody. */
 void store_load_batch(struct store_thread *t);
 void store_load_batch_end(struct store_thread *t);
+/* Whether the last batch of this thread overwrote so many items that store_prefetch_item pays. */
+bool store_load_overwrites(const struct store_thread *t);
 /* Which of so many parts a key belongs to: threads that load a part each do not write the same shards. */
 unsigned store_load_part(const struct store *s, uint64_t hash, unsigned parts);
 /* False when there was no memory for the item's new shape; its key is deleted then. */

@@ -43,6 +43,10 @@ static void skim(const uint8_t *data, size_t len, const struct record *r, size_t
 	uint8_t key_len;
 	CHECK(record_skim(data, len, &key, &key_len) == used);
 	CHECK(key_len == r->key_len && (key_len == 0 || key == r->key));
+	struct record again;
+	record_reread(data, used, &again);
+	CHECK(again.type == r->type && again.key == r->key && again.value == r->value);
+	same(r, &again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

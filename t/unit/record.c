@@ -16,6 +16,9 @@ static void assert_encodes(const struct record *r, const char *hex)
 	size_t len;
 	assert_int_equal(record_decode(out, size, &back, &len), HEARTH_OK);
 	assert_int_equal(len, size);
+	struct record again;
+	record_reread(out, size, &again);
+	assert_memory_equal(&again, &back, sizeof(back));
 	assert_int_equal(back.type, r->type);
 	assert_int_equal(back.key_len, r->key_len);
 	assert_true(back.expiry == r->expiry);
