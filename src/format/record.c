@@ -24,6 +24,19 @@ static uint16_t set_bits(const struct record *r)
 	return (uint16_t)bits;
 }
 
+/* Length of a set's bits, key length and the fields that bits 0 to 3 announce. */
+static const uint8_t fixed_size[16] = {3, 11, 11, 19, 7, 15, 15, 23, 11, 19, 19, 27, 15, 23, 23, 31};
+
+/* Length of a set's body without the value. */
+static size_t set_head_size(const struct record *r, unsigned bits)
+{
+	CHECK(r->key_len > 0 && r->key_len <= RECORD_KEY_MAX);
+	CHECK(r->value_len <= RECORD_VALUE_MAX && r->access >= 0);
+	return (size_t)fixed_size[bits & 15] + r->key_len +
+	       (bits & RECORD_HAS_ACCESS ? bytes_varint_size((uint64_t)r->access) : 0) +
+	       (bits & RECORD_HAS_DICT ? 4u : 0);
+}
+
 static bool has_key(uint8_t type)
 {
 	return type == RECORD_SET || type == RECORD_DELETE || type == RECORD_TOUCH;
@@ -35,11 +48,7 @@ static size_t body_head_size(const struct record *r)
 	CHECK(!has_key(r->type) || (r->key_len > 0 && r->key_len <= RECORD_KEY_MAX));
 	switch (r->type) {
 	case RECORD_SET:
-		CHECK(r->value_len <= RECORD_VALUE_MAX && r->access >= 0);
-		return 3u + r->key_len + (r->seq != 0 ? 8u : 0) + (r->expiry != 0 ? 8u : 0) +
-		       (r->flags != 0 ? 4u : 0) + (r->cas != 0 ? 8u : 0) +
-		       (r->access != 0 ? bytes_varint_size((uint64_t)r->access) : 0) +
-		       (r->dict != 0 ? 4u : 0);
+		return set_head_size(r, set_bits(r));
 	case RECORD_DELETE:
 		return r->key_len;
 	case RECORD_TOUCH:
@@ -69,32 +78,66 @@ size_t record_size(const struct record *r)
 	return (size_t)(1 + bytes_varint_size(body) + body);
 }
 
-static void put_set_head(struct bytes_writer *w, const struct record *r)
+static uint8_t *put_varint(uint8_t *p, uint64_t v)
 {
-	bytes_put16(w, set_bits(r));
-	bytes_put8(w, r->key_len);
-	if (r->seq != 0)
-		bytes_put64(w, r->seq);
-	if (r->expiry != 0)
-		bytes_put64(w, (uint64_t)r->expiry);
-	if (r->flags != 0)
-		bytes_put32(w, r->flags);
-	if (r->cas != 0)
-		bytes_put64(w, r->cas);
-	if (r->access != 0)
-		bytes_put_varint(w, (uint64_t)r->access);
-	if (r->dict != 0)
-		bytes_put32(w, r->dict);
+	for (; v >= 0x80; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+
+/* These fields, where they are not zero. */
+static uint8_t *put_fixed(uint8_t *p, const struct record *r, unsigned bits)
+{
+	if (bits & RECORD_HAS_SEQ) {
+		bytes_store64(p, r->seq);
+		p += 8;
+	}
+	if (bits & RECORD_HAS_EXPIRY) {
+		bytes_store64(p, (uint64_t)r->expiry);
+		p += 8;
+	}
+	if (bits & RECORD_HAS_FLAGS) {
+		bytes_store32(p, r->flags);
+		p += 4;
+	}
+	if (bits & RECORD_HAS_CAS) {
+		bytes_store64(p, r->cas);
+		p += 8;
+	}
+	return p;
+}
+
+/* What nearly all records are. The head has its length from the table, and room for that there is. */
+static size_t encode_set_head(const struct record *r, uint8_t *out)
+{
+	unsigned bits = set_bits(r);
+	uint8_t *p = out;
+	*p++ = RECORD_SET;
+	p = put_varint(p, set_head_size(r, bits) + r->value_len);
+	bytes_store16(p, (uint16_t)bits);
+	p[2] = r->key_len;
+	p += 3;
+	if (bits & 15)
+		p = put_fixed(p, r, bits);
+	if (bits & RECORD_HAS_ACCESS)
+		p = put_varint(p, (uint64_t)r->access);
+	if (bits & RECORD_HAS_DICT) {
+		bytes_store32(p, r->dict);
+		p += 4;
+	}
+	memcpy(p, r->key, r->key_len);
+	return (size_t)(p + r->key_len - out);
 }
 
 size_t record_encode_head(const struct record *r, uint8_t *out)
 {
+	if (r->type == RECORD_SET)
+		return encode_set_head(r, out);
 	struct bytes_writer w = bytes_writer(out, RECORD_OVERHEAD_MAX);
 	bytes_put8(&w, r->type);
 	bytes_put_varint(&w, body_head_size(r) + value_size(r));
-	if (r->type == RECORD_SET)
-		put_set_head(&w, r);
-	else if (r->type == RECORD_TOUCH || r->type == RECORD_FLUSH_AT)
+	if (r->type == RECORD_TOUCH || r->type == RECORD_FLUSH_AT)
 		bytes_put64(&w, (uint64_t)r->expiry);
 	if (r->type == RECORD_DICT) {
 		bytes_put32(&w, r->dict);
@@ -124,9 +167,6 @@ static enum hearth_status get_key(struct bytes_reader *b, size_t len, struct rec
 	r->key_len = (uint8_t)len;
 	return b->bad ? HEARTH_DAMAGED : HEARTH_OK;
 }
-
-/* Length of a set's bits, key length and the fields that bits 0 to 3 announce, as body_head_size counts them. */
-static const uint8_t fixed_size[16] = {3, 11, 11, 19, 7, 15, 15, 23, 11, 19, 19, 27, 15, 23, 23, 31};
 
 /* These fields, which are all there. False when one of them is zero, which has another encoding. */
 static bool get_fixed(const uint8_t *p, struct record *r)

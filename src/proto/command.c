@@ -52,7 +52,7 @@ const struct command *command_find(const uint8_t *name, size_t len)
 {
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
 		const struct command *c = &commands[i];
-		if (c->name_len == len && memcmp(c->name, name, len) == 0)
+		if (c->name_len == len && c->name[0] == name[0] && memcmp(c->name, name, len) == 0)
 			return c;
 	}
 	return NULL;

@@ -85,6 +85,39 @@ static void read_words(struct request *req, struct words w)
 	req->noreply = req->command->noreply && n > 0 && parse_is(&word, "noreply");
 }
 
+/* One blank and a number of at most nine digits, which cannot overflow. Returns where it ends; NULL: something else is there. */
+static const uint8_t *read_number(const uint8_t *at, const uint8_t *end, uint64_t *ret_v)
+{
+	uint64_t v = 0;
+	if (end - at < 2 || *at++ != ' ')
+		return NULL;
+	const uint8_t *begin = at, *stop = end - at > 9 ? at + 9 : end;
+	for (; at < stop && (unsigned)(*at - '0') <= 9; at++)
+		v = v * 10 + (unsigned)(*at - '0');
+	*ret_v = v;
+	return at > begin ? at : NULL;
+}
+
+/* The line as clients write it: one blank before each word, three short numbers behind a key. False: it is another one, or not
+ * right, and nothing was done. */
+static bool read_plain_store(struct request *req, struct words w)
+{
+	uint64_t flags, exptime;
+	const uint8_t *at = w.at;
+	if (w.end - at < 2 || at[0] != ' ' || at[1] == ' ')
+		return false;
+	w.at++;
+	words_next(&w, &req->keys[0]);
+	if (req->keys[0].len > REQUEST_KEY_MAX || !(at = read_number(w.at, w.end, &flags)) ||
+	    !(at = read_number(at, w.end, &exptime)) || read_number(at, w.end, &req->value_len) != w.end)
+		return false;
+	req->n_keys = 1;
+	req->value = NULL;
+	req->flags = (uint32_t)flags;
+	req->exptime = (int64_t)exptime;
+	return true;
+}
+
 /* The value behind a line that is right. */
 static enum parse_result read_value(struct request *req, const uint8_t *value, size_t len, size_t *ret_used)
 {
@@ -314,6 +347,9 @@ static enum parse_result read_line(struct parser *p, const uint8_t *data, size_t
 	case COMMAND_TOUCH_KEYS:
 		return begin_keys(p, data, len, end, args, req, ret_used);
 	case COMMAND_STORE:
+		if (read_plain_store(req, (struct words){args, stop}))
+			return read_value(req, end + 1, len - *ret_used, ret_used);
+		/* fallthrough */
 	case COMMAND_STORE_CAS:
 		read_words(req, (struct words){args, stop});
 		return read_store(p, req, end + 1, len - *ret_used, ret_used);

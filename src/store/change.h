@@ -13,7 +13,10 @@ struct change_site {
 	struct index_cursor cursor;
 	struct item *it; /* NULL: nothing lives under the key */
 	bool expired;    /* it was found expired just now */
-	bool in_place;   /* of a put: the item that is there is overwritten */
+	/* Of a put: what the new item will be, and whether it overwrites the one that is there. */
+	unsigned layout;
+	size_t bytes;
+	bool in_place;
 };
 
 /* Locks the shard and finds the item; what is expired or flushed is removed on the way. */

@@ -22,20 +22,21 @@ static bool fits_in_place(const struct change_site *site, const struct item_spec
 {
 	if (!site->it)
 		return false;
-	unsigned layout = item_layout(spec), there = item_state(site->it) & ITEM_LAYOUT;
-	return there == (layout & ITEM_LAYOUT) && !(there & ITEM_LARGE) &&
+	unsigned there = item_state(site->it) & ITEM_LAYOUT;
+	return there == (site->layout & ITEM_LAYOUT) && !(there & ITEM_LARGE) &&
 	       spec->value_len <= STORE_COPY_MAX && item_inline_len(site->it) <= STORE_COPY_MAX &&
-	       item_round(item_bytes(spec, layout)) == item_size(site->it);
+	       item_round(site->bytes) == item_size(site->it);
 }
 
 /* Header and fields but for what walkers read without the lock: size and key stay as they are. */
-static void overwrite(struct store *s, struct item *it, const struct item_spec *spec, const uint8_t *value)
+static void overwrite(
+    struct store *s, const struct change_site *site, const struct item_spec *spec, const uint8_t *value)
 {
-	unsigned layout = item_layout(spec);
+	struct item *it = site->it;
 	uint8_t *at = it->body + it->key_len;
-	it->bits = item_bits(layout, spec->seq, item_bytes(spec, layout));
+	it->bits = item_bits(site->layout, spec->seq, site->bytes);
 	it->access = item_clock(spec->access);
-	at = item_write_fields(at, spec, layout);
+	at = item_write_fields(at, spec, site->layout);
 	store_note_expiry(s, it, spec->expiry);
 	if (spec->value_len)
 		memcpy(at, value, spec->value_len);
@@ -107,7 +108,7 @@ static void commit(struct store_thread *t, const struct store_key *key, const st
 	ret->cas = spec->cas ? spec->cas : spec->seq;
 	ret->value_len = spec->value_len;
 	if (site->in_place) {
-		overwrite(s, site->it, spec, put->value);
+		overwrite(s, site, spec, put->value);
 		return;
 	}
 	if (!made) {
@@ -130,20 +131,24 @@ static void pass_away(struct store_thread *t, const struct store_key *key, struc
 	ret->value_len = spec->value_len;
 }
 
+static bool is_as_foreseen(struct store_thread *t, const struct store_key *key, const struct store_put *put,
+    const struct change_site *site, const struct item_spec *spec)
+{
+	struct item_spec now = *spec;
+	foresee(t, key, put, site, &now);
+	return now.expiry == spec->expiry && now.state == spec->state;
+}
+
 /* With the shard locked, and the lane too unless the item that is there is overwritten. STORE_WAIT when it is not what was
  * foreseen. *made, if any, is the item's bytes until it is linked. */
 static enum store_result settle(struct store_thread *t, const struct store_key *key,
     const struct store_put *put, struct change_site *site, struct item_spec *spec, struct item **made,
     struct store_outcome *ret)
 {
-	struct item_spec now = *spec;
 	enum store_result result =
 	    shard_full(t->store, site) ? STORE_NO_MEMORY : decide(t, key, put, site, ret);
-	if (result == STORE_OK && put->older_is_stale) {
-		foresee(t, key, put, site, &now);
-		if (now.expiry != spec->expiry || now.state != spec->state)
-			result = STORE_WAIT;
-	}
+	if (result == STORE_OK && put->older_is_stale && !is_as_foreseen(t, key, put, site, spec))
+		result = STORE_WAIT;
 	if (result == STORE_OK && store_expired(spec->expiry, t->now)) {
 		pass_away(t, key, site, spec, ret);
 	} else if (result == STORE_OK) {
@@ -164,7 +169,8 @@ static enum store_result store_once(struct store_thread *t, const struct store_k
 	struct change_site site;
 	struct item *made = NULL;
 	enum arena_queue q = ARENA_SMALL;
-	size_t size = item_round(item_bytes(spec, item_layout(spec)));
+	unsigned layout = item_layout(spec);
+	size_t bytes = item_bytes(spec, layout), size = item_round(bytes);
 	if (!change_room(t, size))
 		return STORE_NO_MEMORY;
 	if (spec->value_len > STORE_COPY_MAX || spec->large) {
@@ -176,6 +182,8 @@ static enum store_result store_once(struct store_thread *t, const struct store_k
 			memcpy(item_value(made), put->value, spec->value_len);
 	}
 	change_enter(t, key, &site);
+	site.layout = layout;
+	site.bytes = bytes;
 	site.in_place = !made && fits_in_place(&site, spec);
 	enum store_result result = settle(t, key, put, &site, spec, &made, ret);
 	change_leave(s, &site);
@@ -195,8 +203,10 @@ static bool store_at_once(struct store_thread *t, const struct store_key *key, c
 	if (spec->value_len > STORE_COPY_MAX || spec->large || put->older_is_stale)
 		return false;
 	change_enter(t, key, &site);
+	site.layout = item_layout(spec);
+	site.bytes = item_bytes(spec, site.layout);
 	site.in_place = fits_in_place(&site, spec);
-	bool room = site.in_place || change_room_at_once(t, item_round(item_bytes(spec, item_layout(spec))));
+	bool room = site.in_place || change_room_at_once(t, item_round(site.bytes));
 	if (room)
 		*ret_result = settle(t, key, put, &site, spec, &made, ret);
 	change_leave(t->store, &site);

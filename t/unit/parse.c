@@ -383,6 +383,32 @@ static void test_meta(void **state)
 		same_when_cut(meta[i].bytes, meta[i].len, meta[i].want);
 }
 
+/* Lines of one blank before each word are read at once, others word by word: both say the same. */
+static void test_blanks_change_nothing(void **state)
+{
+	(void)state;
+	static const char *const numbers[] = {"0", "5", "00", "123456789", "1234567890", "4294967295",
+	    "4294967296", "-1", "+1", "x", "1x", "", "99999999999999999999"};
+	const size_t n = sizeof numbers / sizeof *numbers;
+	char key[260], plain[512], wide[512];
+	for (size_t i = 0; i < 3 * n * n * n; i++) {
+		size_t key_len = i / n / n / n == 0 ? 3 : i / n / n / n == 1 ? 250 : 251;
+		memset(key, 'k', key_len);
+		key[key_len] = '\0';
+		const char *flags = numbers[i % n], *exptime = numbers[i / n % n],
+		           *len = numbers[i / n / n % n];
+		int plain_len =
+		    snprintf(plain, sizeof plain, "set %s %s %s %s\r\nvalue\r\n", key, flags, exptime, len);
+		int wide_len =
+		    snprintf(wide, sizeof wide, "set %s %s  %s %s\r\nvalue\r\n", key, flags, exptime, len);
+		char *a = transcript_of_bytes(plain, (size_t)plain_len),
+		     *b = transcript_of_bytes(wide, (size_t)wide_len);
+		assert_string_equal(a, b);
+		free(a);
+		free(b);
+	}
+}
+
 static void test_multi_get_of_any_length(void **state)
 {
 	struct buf stream = {0}, want = {0};
@@ -521,6 +547,7 @@ int main(void)
 	    cmocka_unit_test(test_bad),
 	    cmocka_unit_test(test_meta),
 	    cmocka_unit_test(test_base64),
+	    cmocka_unit_test(test_blanks_change_nothing),
 	    cmocka_unit_test(test_multi_get_of_any_length),
 	    cmocka_unit_test(test_lines_without_end),
 	    cmocka_unit_test(test_values_to_take_oneself),
