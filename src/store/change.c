@@ -25,7 +25,9 @@ void change_enter(struct store_thread *t, const struct store_key *key, struct ch
 	site->tag = index_tag(key->hash);
 	site->it = NULL;
 	site->expired = site->in_place = false;
-	pthread_mutex_lock(&s->index.shard[site->shard].lock);
+	site->locked = t->gate != GATE_PART;
+	if (site->locked)
+		pthread_mutex_lock(&s->index.shard[site->shard].lock);
 	site->cursor = index_find(&s->index, site->shard, site->tag, same_key, &look);
 	if (!site->cursor.slot)
 		return;
@@ -46,7 +48,8 @@ void change_enter(struct store_thread *t, const struct store_key *key, struct ch
 
 void change_leave(struct store *s, const struct change_site *site)
 {
-	pthread_mutex_unlock(&s->index.shard[site->shard].lock);
+	if (site->locked)
+		pthread_mutex_unlock(&s->index.shard[site->shard].lock);
 }
 
 uint64_t change_note(struct store_thread *t, const struct store_change *change)
@@ -173,27 +176,31 @@ static bool queue_wanted(const struct store *s, const struct lane *lane, int q)
 	       atomic_load_explicit(&s->ghosts_on, memory_order_relaxed) || s->loading;
 }
 
-bool change_room(struct store_thread *t, size_t size)
+bool change_room_free(struct store_thread *t, size_t size)
 {
 	struct store *s = t->store;
 	struct lane *lane = t->lane;
-	for (;;) {
-		bool ok = true, renewed = false;
-		pthread_mutex_lock(&lane->lock);
-		for (int q = 0; q < ARENA_QUEUES && ok; q++) {
-			if (!queue_wanted(s, lane, q) || lane_has_room(s, lane, q, size))
-				continue;
-			ok = lane_renew(s, lane, q, false);
-			renewed = true;
-		}
-		if (renewed && s->wake && arena_available(&s->arena) < store_low(s))
-			s->wake(s->wake_arg);
-		if (ok)
-			return true;
+	bool ok = true, renewed = false;
+	pthread_mutex_lock(&lane->lock);
+	for (int q = 0; q < ARENA_QUEUES && ok; q++) {
+		if (!queue_wanted(s, lane, q) || lane_has_room(s, lane, q, size))
+			continue;
+		ok = lane_renew(s, lane, q, false);
+		renewed = true;
+	}
+	if (renewed && s->wake && arena_available(&s->arena) < store_low(s))
+		s->wake(s->wake_arg);
+	if (!ok)
 		pthread_mutex_unlock(&lane->lock);
+	return ok;
+}
+
+bool change_room(struct store_thread *t, size_t size)
+{
+	while (!change_room_free(t, size))
 		if (!reclaim_one(t))
 			return false;
-	}
+	return true;
 }
 
 size_t change_left(const struct store_thread *t)
@@ -247,7 +254,7 @@ bool change_link(struct store_thread *t, struct change_site *site, struct item *
 	} else {
 		if (!index_insert(&s->index, site->shard, site->tag, place, 0))
 			return false;
-		sh->items++;
+		index_count_items(sh, 1);
 	}
 	atomic_fetch_add_explicit(&store_region(s, it)->live, (uint32_t)item_size(it), memory_order_relaxed);
 	store_note_expiry(s, it, item_expiry(it));

@@ -13,6 +13,7 @@ struct change_site {
 	struct index_cursor cursor;
 	struct item *it; /* NULL: nothing lives under the key */
 	bool expired;    /* it was found expired just now */
+	bool locked;     /* not so where the shard is this thread's alone: load_gate */
 	/* Of a put: what the new item will be, and whether it overwrites the one that is there. */
 	unsigned layout;
 	size_t bytes;
@@ -48,6 +49,8 @@ void change_grow(struct store_thread *t, const struct store_key *key);
 /* Secures room for `size` bytes and returns with the lane locked; false, not locked, when there is no memory.
  */
 bool change_room(struct store_thread *t, size_t size);
+/* The same from memory that is free; false when some has to be reclaimed first. */
+bool change_room_free(struct store_thread *t, size_t size);
 /* With the lane locked already: as it stands so many bytes fit into each queue, in items of whatever sizes. */
 size_t change_left(const struct store_thread *t);
 /* The same as change_room when that needs neither waiting nor another region, so that a shard may be locked already; false

@@ -29,7 +29,7 @@ struct index_shard {
 	pthread_mutex_t lock;
 	uint32_t buckets;
 	_Atomic uint32_t slots; /* taken; read without the lock as a hint to grow */
-	uint32_t items;         /* linked and not flushed */
+	_Atomic uint32_t items; /* linked and not flushed */
 	uint32_t ghosts;        /* lines of the ghost table */
 	uint64_t gone;          /* number of the last removal: replies that show a miss wait for it */
 } __attribute__((aligned(64)));
@@ -100,6 +100,13 @@ struct index_cursor index_find_place(const struct index *ix, uint32_t shard, uin
 /* False when the shard is full to the last slot. */
 bool index_insert(struct index *ix, uint32_t shard, uint32_t tag, uint64_t place, unsigned use);
 void index_remove(struct index *ix, uint32_t shard, const struct index_cursor *c);
+
+/* Written under the lock only, so a locked add is not needed; others read it for what they show. */
+static inline void index_count_items(struct index_shard *sh, int n)
+{
+	uint32_t items = atomic_load_explicit(&sh->items, memory_order_relaxed);
+	atomic_store_explicit(&sh->items, items + (uint32_t)n, memory_order_relaxed);
+}
 
 static inline bool index_wants_growth(const struct index *ix, uint32_t shard)
 {

@@ -41,11 +41,22 @@ unsigned store_load_part(const struct store *s, uint64_t hash, unsigned parts)
 	return (unsigned)((uint64_t)index_shard_of(&s->index, hash) * parts >> s->index.shard_bits);
 }
 
-void store_load_batch(struct store_thread *t)
+static void enter_part(struct store_thread *t)
 {
-	CHECK(!t->batch);
-	t->batch = true;
-	t->loaded = t->overwritten = 0;
+	pthread_rwlock_rdlock(&t->store->load_gate);
+	t->gate = GATE_PART;
+}
+
+static void enter_all(struct store_thread *t)
+{
+	pthread_rwlock_wrlock(&t->store->load_gate);
+	t->gate = GATE_ALL;
+}
+
+static void leave_gate(struct store_thread *t)
+{
+	t->gate = GATE_OPEN;
+	pthread_rwlock_unlock(&t->store->load_gate);
 }
 
 static void unlock_lane(struct store_thread *t)
@@ -55,12 +66,34 @@ static void unlock_lane(struct store_thread *t)
 	t->lane_locked = false;
 }
 
+/* What may reclaim memory does so between these: it may wait for all others that load. */
+static void pause_batch(struct store_thread *t)
+{
+	unlock_lane(t);
+	if (t->batch)
+		leave_gate(t);
+}
+
+static void resume_batch(struct store_thread *t)
+{
+	if (t->batch)
+		enter_part(t);
+}
+
+void store_load_batch(struct store_thread *t)
+{
+	CHECK(!t->batch);
+	t->batch = true;
+	t->loaded = t->overwritten = 0;
+	enter_part(t);
+}
+
 void store_load_batch_end(struct store_thread *t)
 {
 	CHECK(t->batch);
-	t->batch = false;
 	t->overwrites = t->overwritten > t->loaded / OVERWRITES;
-	unlock_lane(t);
+	pause_batch(t);
+	t->batch = false;
 }
 
 bool store_load_overwrites(const struct store_thread *t)
@@ -76,7 +109,12 @@ static bool load_room(struct store_thread *t, size_t size)
 		return true;
 	}
 	unlock_lane(t);
-	bool room = change_room(t, size);
+	bool room, freed = true;
+	while (!(room = change_room_free(t, size)) && freed) {
+		pause_batch(t);
+		freed = reclaim_one(t);
+		resume_batch(t);
+	}
 	if (!room)
 		pthread_mutex_lock(&t->lane->lock);
 	t->lane_locked = true;
@@ -112,12 +150,15 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	bool fits =
 	    sizeof(struct item) + key->len + item_shown_len(&spec, load->value) <= s->options.item_max;
 	if (fits && store_wants_large(s, key, load->value_len)) {
-		unlock_lane(t);
+		pause_batch(t);
 		spec.large = store_large_make(t, load->value_len);
 		fits = spec.large != NULL;
 		if (fits)
 			memcpy(large_data(spec.large), load->value, load->value_len);
+		resume_batch(t);
 	}
+	if (!t->batch)
+		enter_all(t);
 	load_grow(t, key);
 	size_t size = fits ? item_round(item_bytes(&spec, item_layout(&spec))) : 0;
 	bool room = load_room(t, size) && fits;
@@ -141,6 +182,8 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 	change_leave(s, &site);
 	if (!t->batch || spec.large)
 		unlock_lane(t);
+	if (!t->batch)
+		leave_gate(t);
 	if (spec.large)
 		large_unref(&spec.large);
 	return applied;
@@ -149,19 +192,29 @@ bool store_load_set(struct store_thread *t, const struct store_key *key, const s
 void store_load_delete(struct store_thread *t, const struct store_key *key)
 {
 	struct change_site site;
+	if (!t->batch)
+		enter_all(t);
 	change_enter(t, key, &site);
 	forget(t, &site);
 	change_leave(t->store, &site);
+	if (!t->batch)
+		leave_gate(t);
 }
 
 bool store_load_touch(struct store_thread *t, const struct store_key *key, int64_t expiry)
 {
 	struct store_outcome ret;
-	unlock_lane(t);
-	if (store_touch(t, key, expiry, SIZE_MAX, NULL, NULL, &ret) != STORE_NO_MEMORY)
-		return true;
-	store_load_delete(t, key);
-	return false;
+	/* It locks the shard: in a batch, too, which has no other thread's keys. */
+	pause_batch(t);
+	if (!t->batch)
+		enter_all(t);
+	bool touched = store_touch(t, key, expiry, SIZE_MAX, NULL, NULL, &ret) != STORE_NO_MEMORY;
+	if (!t->batch)
+		leave_gate(t);
+	resume_batch(t);
+	if (!touched)
+		store_load_delete(t, key);
+	return touched;
 }
 
 /* Unlinks what has a lower number than this. */

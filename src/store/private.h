@@ -64,6 +64,9 @@ struct store {
 	_Atomic uint64_t flush_seq; /* items with this number or a lower one are dead */
 	_Atomic uint64_t seq;       /* without an observer */
 	_Atomic bool loading;
+	/* Held for reading by who loads a batch, whose shards are its own then, without their locks; for writing by who needs any
+	 * shard meanwhile. Taken before all other locks. */
+	pthread_rwlock_t load_gate;
 	_Atomic unsigned
 	    load_growth; /* while loading: to how many sixteenths of its size a shard that is full grows */
 	_Atomic bool ghosts_on; /* something was dropped */
@@ -91,8 +94,11 @@ struct store {
 	    load_evictions, flushed;
 };
 
+enum load_gate { GATE_OPEN, GATE_PART, GATE_ALL };
+
 struct store_thread {
 	uint32_t magic;
+	enum load_gate gate; /* how this thread holds it */
 	struct store *store;
 	struct lane *lane;
 	bool batch;                   /* of a load: the lane stays locked from one item to the next, */

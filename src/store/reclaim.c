@@ -513,6 +513,10 @@ bool reclaim_one(struct store_thread *t)
 {
 	struct store *s = t->store;
 	struct victim v = {0};
+	CHECK(t->gate != GATE_PART);
+	bool loads = atomic_load(&s->loading) && t->gate == GATE_OPEN;
+	if (loads)
+		pthread_rwlock_wrlock(&s->load_gate);
 	pthread_mutex_lock(&s->reclaim_lock);
 	store_set_limit(s);
 	s->rounds++;
@@ -530,6 +534,8 @@ bool reclaim_one(struct store_thread *t)
 		atomic_fetch_add_explicit(v.clean ? &s->cleans : &s->reclaims, 1, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&s->reclaim_lock);
+	if (loads)
+		pthread_rwlock_unlock(&s->load_gate);
 	return ok;
 }
 

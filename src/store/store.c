@@ -32,6 +32,16 @@ static int make_lanes(struct store *s)
 	return 0;
 }
 
+/* Readers come one after the other all the time: who needs it for writing goes first. */
+static void init_gate(pthread_rwlock_t *gate)
+{
+	pthread_rwlockattr_t attr;
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(gate, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
 struct store *store_open(const struct store_options *options)
 {
 	uint64_t most = options->most > options->memory ? options->most : options->memory;
@@ -53,6 +63,7 @@ struct store *store_open(const struct store_options *options)
 	s->keep_ttl = options->keep_ttl;
 	s->policy = policy_get(options->policy);
 	pthread_mutex_init(&s->reclaim_lock, NULL);
+	init_gate(&s->load_gate);
 	pthread_mutex_init(&s->scan.lock, NULL);
 	large_queues_init(&s->large);
 	large_spares_init(&s->spares, options->memory / 64);
@@ -102,6 +113,7 @@ void store_close(struct store **ref)
 	index_fini(&s->index);
 	arena_fini(&s->arena);
 	pthread_mutex_destroy(&s->reclaim_lock);
+	pthread_rwlock_destroy(&s->load_gate);
 	pthread_mutex_destroy(&s->scan.lock);
 	pthread_mutex_destroy(&s->large.lock);
 	free(s->lanes);
@@ -289,7 +301,7 @@ void store_unlink(struct store *s, uint32_t shard, const struct index_cursor *c,
 	if (!store_flushed(s, it)) {
 		atomic_fetch_sub_explicit(
 		    &store_region(s, it)->live, (uint32_t)item_size(it), memory_order_relaxed);
-		s->index.shard[shard].items--;
+		index_count_items(&s->index.shard[shard], -1);
 	}
 	index_remove(&s->index, shard, c);
 	store_leave(s, it);
@@ -517,11 +529,8 @@ void store_get_stats(struct store *s, struct store_stats *st)
 	    .region_size = s->arena.region_size,
 	    .oldest_access = oldest_access(s),
 	};
-	for (uint32_t shard = 0; shard < index_shards(&s->index); shard++) {
-		pthread_mutex_lock(&s->index.shard[shard].lock);
-		st->items += s->index.shard[shard].items;
-		pthread_mutex_unlock(&s->index.shard[shard].lock);
-	}
+	for (uint32_t shard = 0; shard < index_shards(&s->index); shard++)
+		st->items += atomic_load_explicit(&s->index.shard[shard].items, memory_order_relaxed);
 	for (uint32_t r = 0; r < s->arena.touched; r++)
 		st->bytes += atomic_load_explicit(&s->arena.region[r].live, memory_order_relaxed);
 	st->bytes += st->large_bytes;

@@ -149,8 +149,9 @@ struct store_load {
 /* An item that cannot be applied deletes its key. False in that case. */
 bool store_load_set(struct store_thread *t, const struct store_key *key, const struct store_load *load);
 void store_load_delete(struct store_thread *t, const struct store_key *key);
-/* Between these the thread may keep its lane's lock from one item to the next: it loads, calls nothing else of the store and
- * waits for nobody. */
+/* Between these the thread keeps its lane's lock from one item to the next, and no shard's: it loads keys of one part
+ * (store_load_part) that no other thread loads meanwhile, calls nothing else of the store and waits for nobody. What is
+ * loaded outside of them waits for the batches of all others. */
 void store_load_batch(struct store_thread *t);
 void store_load_batch_end(struct store_thread *t);
 /* Whether the last batch of this thread overwrote so many items that store_prefetch_item pays. */
