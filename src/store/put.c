@@ -28,6 +28,14 @@ static bool fits_in_place(const struct change_site *site, const struct item_spec
 	       item_round(site->bytes) == item_size(site->it);
 }
 
+/* What the item of this spec will be, and whether it overwrites the one that is there. */
+static void foresee_place(struct change_site *site, const struct item_spec *spec)
+{
+	site->layout = item_layout(spec);
+	site->bytes = item_bytes(spec, site->layout);
+	site->in_place = fits_in_place(site, spec);
+}
+
 /* Header and fields but for what walkers read without the lock: size and key stay as they are. */
 static void overwrite(
     struct store *s, const struct change_site *site, const struct item_spec *spec, const uint8_t *value)
@@ -169,8 +177,7 @@ static enum store_result store_once(struct store_thread *t, const struct store_k
 	struct change_site site;
 	struct item *made = NULL;
 	enum arena_queue q = ARENA_SMALL;
-	unsigned layout = item_layout(spec);
-	size_t bytes = item_bytes(spec, layout), size = item_round(bytes);
+	size_t size = item_round(item_bytes(spec, item_layout(spec)));
 	if (!change_room(t, size))
 		return STORE_NO_MEMORY;
 	if (spec->value_len > STORE_COPY_MAX || spec->large) {
@@ -182,9 +189,8 @@ static enum store_result store_once(struct store_thread *t, const struct store_k
 			memcpy(item_value(made), put->value, spec->value_len);
 	}
 	change_enter(t, key, &site);
-	site.layout = layout;
-	site.bytes = bytes;
-	site.in_place = !made && fits_in_place(&site, spec);
+	foresee_place(&site, spec);
+	site.in_place &= !made;
 	enum store_result result = settle(t, key, put, &site, spec, &made, ret);
 	change_leave(s, &site);
 	if (made)
@@ -203,9 +209,7 @@ static bool store_at_once(struct store_thread *t, const struct store_key *key, c
 	if (spec->value_len > STORE_COPY_MAX || spec->large || put->older_is_stale)
 		return false;
 	change_enter(t, key, &site);
-	site.layout = item_layout(spec);
-	site.bytes = item_bytes(spec, site.layout);
-	site.in_place = fits_in_place(&site, spec);
+	foresee_place(&site, spec);
 	bool room = site.in_place || change_room_at_once(t, item_round(site.bytes));
 	if (room)
 		*ret_result = settle(t, key, put, &site, spec, &made, ret);
@@ -417,7 +421,7 @@ static void put_number(struct store_thread *t, const struct store_key *key, cons
 		return;
 	}
 	const struct store_put put = {.value = digits, .value_len = spec.value_len};
-	site->in_place = fits_in_place(site, &spec);
+	foresee_place(site, &spec);
 	commit(t, key, &put, site, &spec, NULL, ret); /* memcached counts no arithmetic as a new item */
 }
 
