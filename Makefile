@@ -31,7 +31,7 @@ FORMAT  = status record records dict keyblock keyset block block_zstd segment se
 STORE   = arena index ghost item ahead large large_next policy rent lane change rewrite put touch mark unpack load reclaim shrink scan walk drop \
 	store
 PROTO   = command base64 meta parse reply binary uri
-PERSIST = ring files keys wal sync tail heal unsynced parallel spread snap apply dicts load window replay hole lost report recover \
+PERSIST = ring files keys wal sync tail heal unsynced parallel spread part snap apply dicts load window replay stream hole lost report recover \
 	rate life scrub quota room
 ENGINE  = engine commands compress unpack background bound rotate drop start pin keep scrubber
 SERVER  = out conn worker address inherited listener dispatch session retrieval storage meta update dump operator \

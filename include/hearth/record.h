@@ -105,9 +105,8 @@ size_t record_encode(const struct record *r, uint8_t *out);
  * when these bytes cannot be a record; HEARTH_NEWER for a type or bit that must not be skipped. An unknown type
  * that may be skipped comes back as HEARTH_OK with only type and *ret_len set. */
 enum hearth_status record_decode(const void *data, size_t len, struct record *ret_r, size_t *ret_len);
-/* Decodes once more, with less to look at, a record of `len` bytes that record_decode has accepted and nobody has written to
- * since. */
-void record_reread(const void *data, size_t len, struct record *ret_r);
+/* Decodes once more, with less to look at, a record that record_decode has accepted and nobody has written to since. */
+void record_reread(const void *data, struct record *ret_r);
 /* Decodes the head of a SET that is `whole` bytes long and of which only the first `len` are there, RECORD_OVERHEAD_MAX
  * or more: for a value too large to be of use. ret_r->value is NULL. HEARTH_OK; HEARTH_DAMAGED, also for any other type
  * that is known; HEARTH_NEWER. A type that may be skipped comes back as above. */

@@ -319,11 +319,13 @@ static size_t set_key_at(const uint8_t *p, size_t len)
 	return at + (bits & RECORD_HAS_DICT ? 4 : 0);
 }
 
+#define VARINT_MOST 5u /* bytes of the length of a body */
+
 /* Behind type and length; 0: these bytes are no record. */
 static size_t body_at(const uint8_t *p, size_t len, uint64_t *ret_body_len)
 {
 	*ret_body_len = 0;
-	for (size_t at = 1; at < len && at < 6; at++) {
+	for (size_t at = 1; at < len && at <= VARINT_MOST; at++) {
 		*ret_body_len |= (uint64_t)(p[at] & 0x7f) << (7 * at - 7);
 		if (p[at] < 0x80)
 			return at + 1;
@@ -353,16 +355,16 @@ static size_t find_key(const uint8_t *p, size_t len, uint64_t *ret_end, size_t *
 	return at;
 }
 
-void record_reread(const void *data, size_t len, struct record *ret_r)
+void record_reread(const void *data, struct record *ret_r)
 {
 	const uint8_t *p = data;
 	uint64_t body;
-	size_t whole;
+	size_t at = body_at(p, 1 + VARINT_MOST, &body), len = at + (size_t)body, whole;
 	if (p[0] != RECORD_SET) {
 		CHECK(record_decode(data, len, ret_r, &whole) == HEARTH_OK && whole == len);
 		return;
 	}
-	size_t at = body_at(p, len, &body), key = at + set_key_at(p + at, len - at);
+	size_t key = at + set_key_at(p + at, len - at);
 	*ret_r =
 	    (struct record){.type = p[0], .bits = bytes_load16(p + at), .key_len = p[at + 2], .key = p + key};
 	get_fixed(p + at + 3, ret_r);

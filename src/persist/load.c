@@ -2,7 +2,7 @@
 /* load: the snapshot's blocks to the store, each unpacked by whichever thread is free and applied by all (spread.h). A
  * damaged block forgets its keys and no more. */
 #include "persist/recover_private.h"
-#include "persist/spread.h"
+#include "persist/part.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,7 +11,6 @@
 #include "base/check.h"
 #include <hearth/snapshot.h>
 
-#define GROUP 16u /* records whose buckets are fetched ahead, together */
 /* The shortest record of a snapshot: type, length, bits, length of the key, number, a byte of key. */
 #define RECORD_LEAST 14u
 /* Blocks that unpack to more are loaded one at a time, so that threads do not multiply their memory. */
@@ -81,7 +80,7 @@ static enum hearth_status share_block(struct loading *l, struct spread_slot *slo
 		if (type != RECORD_SET)
 			continue;
 		uint64_t hash = store_hash(store, key, key_len);
-		spread_slot_add(slot, store_load_part(store, hash, rec->threads), hash, (uint32_t)at);
+		spread_slot_add(slot, store_load_part(store, hash, rec->threads), hash, 0, (uint32_t)at);
 	}
 	return HEARTH_OK;
 }
@@ -95,61 +94,38 @@ static void apply_set(struct loading *l, unsigned i, struct record *r, uint64_t 
 		atomic_fetch_add_explicit(&rec->dropped, 1, memory_order_relaxed);
 }
 
-/* Up to GROUP of the records from n on, to be wanted soon: their shards, or their buckets and bytes. All at once, as the
- * walks through the page tables that this takes overlap only when nothing else lies between them. Returns where it
- * stops. */
-static uint32_t fetch_shards(const struct store *store, const struct spread_slot *slot, uint32_t n)
-{
-	for (unsigned k = 0; k < GROUP && n != SPREAD_NONE; k++, n = slot->entries[n].next)
-		store_prefetch_shard(store, slot->entries[n].hash);
-	return n;
-}
-
-static uint32_t fetch_buckets(const struct store *store, const struct spread_slot *slot, uint32_t n)
-{
-	for (unsigned k = 0; k < GROUP && n != SPREAD_NONE; k++, n = slot->entries[n].next) {
-		store_prefetch(store, slot->entries[n].hash);
-		__builtin_prefetch(slot->records + slot->entries[n].at);
-		__builtin_prefetch(slot->records + slot->entries[n].at + 64);
-	}
-	return n;
-}
+/* What this thread applies now. */
+struct applying {
+	struct loading *l;
+	const struct spread_slot *slot;
+	unsigned thread;
+};
 
 /* False: it is bad, and told. */
-static bool apply_entry(
-    struct loading *l, unsigned i, const struct spread_slot *slot, const struct spread_entry *e)
+static bool apply_entry(void *arg, const struct spread_entry *e)
 {
-	struct snapshot_records records = snapshot_records(slot->records + e->at, slot->len - e->at);
+	const struct applying *a = arg;
+	struct loading *l = a->l;
+	struct snapshot_records records = snapshot_records(a->slot->records + e->at, a->slot->len - e->at);
 	struct record r;
 	struct hearth_error err;
 	enum hearth_status status = snapshot_next_record(&records, &r);
 	if (status != HEARTH_OK) {
-		fail_block(l, bad_record(l, slot->block, status, &err), &err);
+		fail_block(l, bad_record(l, a->slot->block, status, &err), &err);
 		return false;
 	}
 	if (r.dict) /* where it lies is not looked up for each record */
-		dicts_need(l->rec, &r, l->name, snapshot_get_block(l->reader, slot->block).offset);
-	apply_set(l, i, &r, e->hash);
+		dicts_need(l->rec, &r, l->name, snapshot_get_block(l->reader, a->slot->block).offset);
+	apply_set(l, a->thread, &r, e->hash);
 	return true;
 }
 
 static void apply_part(struct loading *l, unsigned i, const struct spread_slot *slot, unsigned part)
 {
-	const struct store *store = l->rec->options->store;
-	uint32_t n = slot->first[part], bucket = n, shard = fetch_shards(store, slot, n);
-	uint64_t items = 0;
-	bucket = fetch_buckets(store, slot, bucket);
-	store_load_batch(l->rec->thread[i]);
-	while (n != SPREAD_NONE) {
-		uint32_t stop = bucket;
-		shard = fetch_shards(store, slot, shard);
-		bucket = fetch_buckets(store, slot, bucket);
-		for (; n != stop; n = slot->entries[n].next) {
-			items += apply_entry(l, i, slot, &slot->entries[n]);
-		}
-	}
-	store_load_batch_end(l->rec->thread[i]);
-	atomic_fetch_add(&l->rec->items_applied, items);
+	struct recovery *rec = l->rec;
+	struct applying a = {l, slot, i};
+	uint64_t items = part_run(rec->thread[i], rec->options->store, slot, part, apply_entry, &a);
+	atomic_fetch_add(&rec->items_applied, items);
 }
 
 /* A record too large for any item: its key goes, and nothing of its size is allocated. */

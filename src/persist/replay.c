@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* replay: the log to the store. A segment is read a window at a time, its blocks verified and decoded by all threads,
- * then applied, each key by one thread, in order. Where a block is bad the end-of-log rule decides
+/* replay: the log to the store. A segment is read, verified and applied by all threads as long as it is plainly good
+ * (stream.c); the rest is looked at a window at a time, by one. Where a block is bad the end-of-log rule decides
  * (hearth-log(5)): either the log ends there, or it is damage, and what is older than it goes. */
 #include "persist/replay.h"
 
@@ -60,23 +60,21 @@ static enum hearth_status fail(const struct replay *rp, enum hearth_status statu
 
 /* ---- blocks ---- */
 
-/* Finds the blocks from `offset` on by their lengths alone, as many as one window holds. The first one may be larger
- * than the window, or unpack to more: then it is alone. Returns where that stops. */
-static uint64_t walk(struct replay *rp, uint64_t offset)
+uint64_t replay_walk(const struct replay *rp, struct replay_stretch *s, uint64_t raw_max)
 {
-	const struct window *w = &rp->window;
-	uint64_t stop = w->at + w->len < rp->end ? w->at + w->len : rp->end, raw = 0, records = 0;
-	for (rp->n_spans = 0; rp->n_spans < REPLAY_SPANS && offset + BLOCK_HEADER_SIZE <= stop;) {
+	uint64_t stop = s->at + s->len < rp->end ? s->at + s->len : rp->end, offset = s->at, raw = 0,
+	         records = 0;
+	for (s->n_spans = 0; s->n_spans < REPLAY_SPANS && offset + BLOCK_HEADER_SIZE <= stop;) {
 		struct replay_span span = {.offset = offset, .status = HEARTH_END};
-		if (block_decode_header(window_bytes(w, offset), rp->end - offset, &span.h) != HEARTH_OK)
+		if (block_decode_header(s->data + (offset - s->at), rp->end - offset, &span.h) != HEARTH_OK)
 			break;
 		uint64_t behind = offset + BLOCK_HEADER_SIZE + span.h.stored_len;
 		raw += span.h.raw_len;
 		records += span.h.count;
-		bool fits = behind <= stop && raw <= WINDOW_SIZE && records <= REPLAY_RECORDS;
-		if (rp->n_spans > 0 && !fits)
+		bool fits = behind <= stop && raw <= raw_max && records <= REPLAY_RECORDS;
+		if (s->n_spans > 0 && !fits)
 			break;
-		rp->spans[rp->n_spans++] = span;
+		s->spans[s->n_spans++] = span;
 		offset = behind;
 		if (!fits)
 			break;
@@ -86,9 +84,10 @@ static uint64_t walk(struct replay *rp, uint64_t offset)
 
 static bool is_alone(const struct replay *rp)
 {
-	const struct replay_span *span = &rp->spans[0];
+	const struct replay_span *span = &rp->stretch.spans[0];
 	uint64_t behind = span->offset + BLOCK_HEADER_SIZE + span->h.stored_len;
-	return rp->n_spans == 1 && (behind > rp->window.at + rp->window.len || span->h.raw_len > WINDOW_SIZE);
+	return rp->stretch.n_spans == 1 &&
+	       (behind > rp->window.at + rp->window.len || span->h.raw_len > WINDOW_SIZE);
 }
 
 /* The key and state of a record whose value is too large to be of use. */
@@ -123,7 +122,7 @@ static enum hearth_status decode_giant(struct replay *rp, const struct replay_sp
  * when no record in it can be applied. */
 static enum hearth_status prepare_alone(struct replay *rp)
 {
-	struct replay_span *span = &rp->spans[0];
+	struct replay_span *span = &rp->stretch.spans[0];
 	enum hearth_status status = window_verify(&rp->window, span->offset, rp->end, rp->salt, &span->h);
 	uint64_t whole = BLOCK_HEADER_SIZE + (uint64_t)span->h.stored_len;
 	bool giant = whole > rp->block_max || span->h.raw_len > rp->block_max;
@@ -138,189 +137,99 @@ static enum hearth_status prepare_alone(struct replay *rp)
 	return HEARTH_OK;
 }
 
-static bool bin_push(struct replay_bin *bin, const struct replay_entry *e)
+enum hearth_status replay_verify(const struct replay *rp, struct replay_span *span, const uint8_t *head)
 {
-	if (bin->n == bin->size) {
-		size_t size = bin->size ? bin->size * 2 : 64;
-		struct replay_entry *entries = realloc(bin->entries, size * sizeof(*entries));
-		if (!entries)
-			return false;
-		bin->entries = entries;
-		bin->size = size;
-	}
-	bin->entries[bin->n++] = *e;
-	return true;
-}
-
-/* Records of a verified block into the bins of the threads that will apply them. */
-static enum hearth_status bin_records(struct replay *rp, unsigned i, const struct replay_span *span)
-{
-	struct recovery *rec = rp->rec;
-	struct segment_block block = {
-	    .head = span->h, .payload = span->payload, .payload_len = span->h.raw_len};
-	struct segment_records records = segment_records(&block);
-	struct record r;
-	for (;;) {
-		const uint8_t *at = records.at;
-		enum hearth_status status = segment_next_record(&records, &r);
-		if (status != HEARTH_OK)
-			return status == HEARTH_END ? HEARTH_OK : status;
-		if (r.type == RECORD_DICT && (status = dicts_take(rec, &r)) != HEARTH_OK)
-			return status;
-		if (r.seq <= rec->s0 || !record_takes_number(r.type))
-			continue;
-		if (r.type == RECORD_FLUSH) {
-			atomic_store(&rp->has_flush, true);
-			continue;
-		}
-		if (r.key_len == 0)
-			continue;
-		uint64_t hash = store_hash(rec->options->store, r.key, r.key_len);
-		struct replay_entry e = {
-		    hash, at, (uint32_t)(records.at - at), (uint32_t)(span - rp->spans), r.seq};
-		if (!bin_push(&rp->bins[i][store_load_part(rec->options->store, hash, rec->threads)], &e))
-			return HEARTH_NOMEM;
-	}
-}
-
-static enum hearth_status verify_span(struct replay *rp, struct replay_span *span)
-{
-	const uint8_t *head = window_bytes(&rp->window, span->offset), *stored = head + BLOCK_HEADER_SIZE;
+	const uint8_t *stored = head + BLOCK_HEADER_SIZE;
 	enum hearth_status status = block_verify(head, rp->salt, stored, span->h.stored_len);
-	if (status != HEARTH_OK)
-		return status;
-	if (span->h.flags & ~(unsigned)BLOCK_ZSTD)
-		return HEARTH_NEWER;
-	span->payload = stored;
-	if (span->h.flags & BLOCK_ZSTD) {
-		span->unpacked = nodump_alloc(span->h.raw_len);
-		if (!span->unpacked)
-			return HEARTH_NOMEM;
-		span->payload = span->unpacked;
-		status = block_unpack(&span->h, stored, span->unpacked);
-	}
+	if (status == HEARTH_OK && span->h.flags & ~(unsigned)BLOCK_ZSTD)
+		status = HEARTH_NEWER;
+	if (status == HEARTH_OK && !(span->h.flags & BLOCK_ZSTD))
+		span->payload = stored;
 	return status;
 }
 
-static void verify_part(void *arg, unsigned i)
+struct segment_records replay_records(const struct replay_span *span)
 {
-	struct replay *rp = arg;
-	size_t slice = (rp->n_spans + rp->rec->threads - 1) / rp->rec->threads, from = slice * i;
-	for (unsigned k = 0; k < rp->rec->threads; k++)
-		rp->bins[i][k].n = 0;
-	for (size_t n = from; n < from + slice && n < rp->n_spans; n++) {
-		struct replay_span *span = &rp->spans[n];
-		if (span->status != HEARTH_END)
-			continue; /* it was looked at alone */
-		span->status = verify_span(rp, span);
-		/* Blocks wholly before the snapshot need no decoding, but for dictionaries. */
-		bool behind = span->h.count == 0 || span->h.first + span->h.count > rp->rec->s0 + 1;
-		if (span->status == HEARTH_OK && behind)
-			span->status = bin_records(rp, i, span);
-		if (span->status != HEARTH_OK)
-			break; /* what follows in this slice is looked at again, if at all */
+	const struct segment_block block = {
+	    .head = span->h, .payload = span->payload, .payload_len = span->h.raw_len};
+	return segment_records(&block);
+}
+
+enum hearth_status replay_record(
+    struct recovery *rec, struct segment_records *records, const uint8_t **ret_at, struct record *ret_r)
+{
+	for (;;) {
+		*ret_at = records->at;
+		enum hearth_status status = segment_next_record(records, ret_r);
+		if (status == HEARTH_OK && ret_r->type == RECORD_DICT)
+			status = dicts_take(rec, ret_r);
+		if (status != HEARTH_OK)
+			return status;
+		bool changes = ret_r->key_len > 0 || ret_r->type == RECORD_FLUSH;
+		if (changes && ret_r->seq > rec->s0 && record_takes_number(ret_r->type))
+			return HEARTH_OK;
 	}
+}
+
+/* Blocks wholly before it need no decoding, but for dictionaries. */
+bool replay_is_behind(const struct replay *rp, const struct replay_span *span)
+{
+	return span->h.count == 0 || span->h.first + span->h.count > rp->rec->s0 + 1;
+}
+
+static enum hearth_status look_at_span(struct replay *rp, struct replay_span *span)
+{
+	const uint8_t *head = window_bytes(&rp->window, span->offset);
+	enum hearth_status status = replay_verify(rp, span, head);
+	struct record r;
+	if (status != HEARTH_OK)
+		return status;
+	if (!span->payload) {
+		span->payload = span->unpacked = nodump_alloc(span->h.raw_len);
+		if (!span->unpacked)
+			return HEARTH_NOMEM;
+		status = block_unpack(&span->h, head + BLOCK_HEADER_SIZE, span->unpacked);
+	}
+	if (status != HEARTH_OK || !replay_is_behind(rp, span))
+		return status;
+	struct segment_records records = replay_records(span);
+	const uint8_t *at;
+	while ((status = replay_record(rp->rec, &records, &at, &r)) == HEARTH_OK)
+		;
+	return status == HEARTH_END ? HEARTH_OK : status;
 }
 
 /* ---- applying ---- */
 
-/* What a stretch of records will want soon: their shards, or what these say is wanted of the index. All at once, as the
- * walks through the page tables that this takes overlap only when nothing else lies between them. */
-static void fetch_shards(const struct store *store, const struct replay_bin *bin, size_t n)
-{
-	for (size_t stop = n + REPLAY_AHEAD; n < stop && n < bin->n; n++)
-		store_prefetch_shard(store, bin->entries[n].hash);
-}
-
-static void fetch_buckets(const struct store *store, const struct replay_bin *bin, size_t n)
-{
-	for (size_t stop = n + REPLAY_AHEAD; n < stop && n < bin->n; n++) {
-		store_prefetch(store, bin->entries[n].hash);
-		__builtin_prefetch(bin->entries[n].at);
-		__builtin_prefetch(bin->entries[n].at + 64);
-	}
-}
-
-/* The items that these overwrite. */
-static void fetch_items(const struct store *store, const struct replay_bin *bin, size_t n)
-{
-	for (size_t stop = n + REPLAY_AHEAD; n < stop && n < bin->n; n++)
-		store_prefetch_item(store, bin->entries[n].hash);
-}
-
-static bool apply_entry(const struct replay *rp, unsigned p, const struct replay_entry *e)
+void replay_apply(struct replay *rp, struct store_thread *t, const struct replay_change *change)
 {
 	struct recovery *rec = rp->rec;
+	struct record *r = change->r;
+	struct store_key key = {.data = r->key, .len = r->key_len, .hash = change->hash};
+	r->access = r->access ? r->access : change->access;
+	recover_cap(rec, r);
+	if (r->dict)
+		dicts_need(rec, r, rp->heads[rp->at].name, change->offset);
+	if (!apply_record(rec, t, &key, r, false))
+		atomic_fetch_add_explicit(&rec->dropped, 1, memory_order_relaxed);
+}
+
+/* One record after the other: a flush is a barrier. */
+static void apply_span(struct replay *rp, const struct replay_span *span)
+{
+	struct recovery *rec = rp->rec;
+	struct segment_records records = replay_records(span);
+	const uint8_t *at;
 	struct record r;
-	record_reread(e->at, e->len, &r);
-	r.seq = e->seq;
-	r.access = r.access ? r.access : rec->life.latest_ms / 1000;
-	recover_cap(rec, &r);
-	struct store_key key = {.data = r.key, .len = r.key_len, .hash = e->hash};
-	if (r.dict)
-		dicts_need(rec, &r, rp->heads[rp->at].name, rp->spans[e->span].offset);
-	return apply_record(rec, rec->thread[p], &key, &r, false);
-}
-
-static void apply_part(void *arg, unsigned p)
-{
-	struct replay *rp = arg;
-	struct recovery *rec = rp->rec;
-	const struct store *store = rec->options->store;
-	uint64_t applied = 0, dropped = 0;
-	bool overwrites = store_load_overwrites(rec->thread[p]);
-	store_load_batch(rec->thread[p]);
-	for (unsigned i = 0; i < rec->threads; i++) {
-		const struct replay_bin *bin = &rp->bins[i][p];
-		fetch_shards(store, bin, 0);
-		fetch_shards(store, bin, REPLAY_AHEAD);
-		fetch_shards(store, bin, 2 * REPLAY_AHEAD);
-		fetch_buckets(store, bin, 0);
-		fetch_buckets(store, bin, REPLAY_AHEAD);
-		if (overwrites)
-			fetch_items(store, bin, 0);
-		for (size_t n = 0; n < bin->n && bin->entries[n].span < rp->apply_spans; n++) {
-			if (n % REPLAY_AHEAD == 0) {
-				fetch_shards(store, bin, n + 3 * REPLAY_AHEAD);
-				fetch_buckets(store, bin, n + 2 * REPLAY_AHEAD);
-				if (overwrites)
-					fetch_items(store, bin, n + REPLAY_AHEAD);
-			}
-			dropped += !apply_entry(rp, p, &bin->entries[n]);
-			applied++;
+	while (replay_record(rec, &records, &at, &r) == HEARTH_OK) {
+		if (r.type == RECORD_FLUSH) {
+			store_load_flush(rec->thread[0], r.seq);
+			continue;
 		}
-	}
-	store_load_batch_end(rec->thread[p]);
-	atomic_fetch_add(&rec->items_applied, applied);
-	atomic_fetch_add(&rec->dropped, dropped);
-}
-
-/* With a flush among them the records are applied by one thread: it is rare, and a flush is a barrier. */
-static void apply_serially(struct replay *rp, size_t n)
-{
-	struct recovery *rec = rp->rec;
-	for (size_t k = 0; k < n; k++) {
-		const struct replay_span *span = &rp->spans[k];
-		struct segment_block block = {
-		    .head = span->h, .payload = span->payload, .payload_len = span->h.raw_len};
-		struct segment_records records = segment_records(&block);
-		struct record r;
-		while (span->payload && segment_next_record(&records, &r) == HEARTH_OK) {
-			if (r.seq <= rec->s0 || !record_takes_number(r.type))
-				continue;
-			if (r.type == RECORD_FLUSH) {
-				store_load_flush(rec->thread[0], r.seq);
-				continue;
-			}
-			if (r.key_len == 0)
-				continue;
-			struct store_key key = store_key(rec->options->store, r.key, r.key_len);
-			recover_cap(rec, &r);
-			dicts_need(rec, &r, rp->heads[rp->at].name, span->offset);
-			if (!apply_record(rec, rec->thread[0], &key, &r, false))
-				atomic_fetch_add(&rec->dropped, 1);
-			atomic_fetch_add(&rec->items_applied, 1);
-		}
+		uint64_t hash = store_hash(rec->options->store, r.key, r.key_len);
+		const struct replay_change change = {&r, hash, rec->life.latest_ms / 1000, span->offset};
+		replay_apply(rp, rec->thread[0], &change);
+		atomic_fetch_add(&rec->items_applied, 1);
 	}
 }
 
@@ -336,15 +245,14 @@ static void apply_giant(struct replay *rp)
 	atomic_fetch_add(&rp->rec->items_applied, 1);
 }
 
-/* How many spans from the first on verify and chain. */
-static size_t good_spans(struct replay *rp)
+size_t replay_good(const struct replay *rp, const struct replay_stretch *s)
 {
 	size_t n = 0;
 	uint64_t expected = rp->expected;
 	uint32_t prev_crc = rp->prev_crc;
 	bool known = rp->chained;
-	for (; n < rp->n_spans; n++) {
-		const struct replay_span *span = &rp->spans[n];
+	for (; n < s->n_spans; n++) {
+		const struct replay_span *span = &s->spans[n];
 		if (span->status != HEARTH_OK || span->h.first != expected ||
 		    (known && span->h.prev_crc != prev_crc))
 			break;
@@ -355,75 +263,88 @@ static size_t good_spans(struct replay *rp)
 	return n;
 }
 
-static void free_spans(struct replay *rp)
+void replay_adopt(struct replay *rp, const struct replay_stretch *s, size_t n, uint64_t offset)
 {
-	for (size_t i = 0; i < rp->n_spans; i++)
-		nodump_free(rp->spans[i].unpacked, rp->spans[i].h.raw_len);
-	rp->n_spans = 0;
+	struct recovery *rec = rp->rec;
+	const struct replay_span *last = &s->spans[n - 1];
+	uint64_t behind = last->h.first + last->h.count;
+	store_load_expect(rec->options->store, atomic_load(&rec->done_bytes) + offset, rec->all_bytes);
+	rec->result->log_records += behind - rp->expected;
+	rp->expected = behind;
+	rp->prev_crc = last->h.crc;
+	rp->chained = true;
+	rec->result->start.flush_due = last->h.flush_due;
+	if (rp->counts)
+		life_note(&rec->life, last->h.time_ms);
 }
 
-static enum hearth_status verify_window(struct replay *rp, uint64_t offset, uint64_t *ret_stop)
+static void free_spans(struct replay_stretch *s)
 {
-	rp->n_spans = 0;
+	for (size_t i = 0; i < s->n_spans; i++)
+		nodump_free(s->spans[i].unpacked, s->spans[i].h.raw_len);
+	s->n_spans = 0;
+}
+
+static enum hearth_status look_at_window(struct replay *rp, uint64_t offset, uint64_t *ret_stop)
+{
+	struct replay_stretch *s = &rp->stretch;
+	s->n_spans = 0;
 	rp->giant.here = false;
 	*ret_stop = offset;
 	enum hearth_status status = window_fill(&rp->window, offset, WINDOW_SIZE);
 	if (status != HEARTH_OK)
 		return fail(rp, status);
-	*ret_stop = walk(rp, offset);
+	s->data = window_bytes(&rp->window, offset);
+	s->at = offset;
+	s->len = rp->window.len - (size_t)(offset - rp->window.at);
+	*ret_stop = replay_walk(rp, s, WINDOW_SIZE);
 	if (is_alone(rp))
 		status = prepare_alone(rp);
-	atomic_store(&rp->has_flush, false);
-	if (status == HEARTH_OK)
-		parallel_run(rp->rec->threads, verify_part, rp);
+	bool good = true;
+	for (size_t n = 0; status == HEARTH_OK && good && n < s->n_spans; n++) {
+		if (s->spans[n].status == HEARTH_END) /* else it was looked at alone */
+			s->spans[n].status = look_at_span(rp, &s->spans[n]);
+		good = s->spans[n].status == HEARTH_OK;
+	}
 	return status;
 }
 
 /* Verifies and applies one window. *ret_offset: how far everything is good; *ret_more: all of it was, and there may be more. */
 static enum hearth_status run_window(struct replay *rp, uint64_t offset, uint64_t *ret_offset, bool *ret_more)
 {
-	struct recovery *rec = rp->rec;
+	struct replay_stretch *s = &rp->stretch;
 	uint64_t stop;
-	enum hearth_status status = verify_window(rp, offset, &stop);
-	size_t n = status == HEARTH_OK ? good_spans(rp) : 0;
-	if (n < rp->n_spans && rp->spans[n].status == HEARTH_NOMEM)
+	enum hearth_status status = look_at_window(rp, offset, &stop);
+	size_t n = status == HEARTH_OK ? replay_good(rp, s) : 0;
+	if (n < s->n_spans && s->spans[n].status == HEARTH_NOMEM)
 		status = fail(rp, HEARTH_NOMEM);
-	else if (n < rp->n_spans && rp->spans[n].status == HEARTH_NEWER)
-		status = hearth_fail(rec->err, HEARTH_NEWER, rp->heads[rp->at].name, rp->spans[n].offset,
+	else if (n < s->n_spans && s->spans[n].status == HEARTH_NEWER)
+		status = hearth_fail(rp->rec->err, HEARTH_NEWER, rp->heads[rp->at].name, s->spans[n].offset,
 		    "a record that cannot be read by this version");
-	*ret_offset = n == rp->n_spans ? stop : rp->spans[n].offset;
-	*ret_more = status == HEARTH_OK && n > 0 && n == rp->n_spans;
+	*ret_offset = n == s->n_spans ? stop : s->spans[n].offset;
+	*ret_more = status == HEARTH_OK && n > 0 && n == s->n_spans;
 	if (n > 0 && status == HEARTH_OK) {
-		const struct replay_span *last = &rp->spans[n - 1];
-		uint64_t behind = last->h.first + last->h.count;
-		rp->apply_spans = n;
-		store_load_expect(
-		    rec->options->store, atomic_load(&rec->done_bytes) + *ret_offset, rec->all_bytes);
-		if (atomic_load(&rp->has_flush))
-			apply_serially(rp, n);
-		else
-			parallel_run(rec->threads, apply_part, rp);
+		for (size_t k = 0; k < n; k++)
+			if (s->spans[k].payload && replay_is_behind(rp, &s->spans[k]))
+				apply_span(rp, &s->spans[k]);
 		apply_giant(rp);
-		rec->result->log_records += behind - rp->expected;
-		rp->expected = behind;
-		rp->prev_crc = last->h.crc;
-		rp->chained = true;
-		rec->result->start.flush_due = last->h.flush_due;
-		if (rp->counts)
-			life_note(&rec->life, last->h.time_ms);
+		replay_adopt(rp, s, n, *ret_offset);
 	}
-	free_spans(rp);
+	free_spans(s);
 	return status;
 }
 
-/* Reads on from `offset` as far as everything is good, and applies it. *ret_offset: where that ends. */
+/* Reads on from `offset` as far as everything is good, and applies it. *ret_offset: where that ends. What is not plainly good
+ * is looked at a window at a time. */
 static enum hearth_status run(struct replay *rp, uint64_t offset, uint64_t *ret_offset)
 {
-	enum hearth_status status;
-	bool more;
-	do {
-		status = run_window(rp, offset, &offset, &more);
-	} while (status == HEARTH_OK && more && offset < rp->end);
+	enum hearth_status status = HEARTH_OK;
+	bool more = true;
+	while (status == HEARTH_OK && more && offset < rp->end) {
+		offset = stream_run(rp, offset);
+		if (offset < rp->end)
+			status = run_window(rp, offset, &offset, &more);
+	}
 	*ret_offset = offset;
 	return status;
 }
@@ -645,15 +566,9 @@ static void leave_superseded(struct replay *rp)
 
 static void replay_free(struct replay *rp)
 {
-	for (unsigned i = 0; rp->bins && i < rp->rec->threads; i++) {
-		for (unsigned k = 0; rp->bins[i] && k < rp->rec->threads; k++)
-			free(rp->bins[i][k].entries);
-		free(rp->bins[i]);
-	}
-	free(rp->bins);
 	keyset_free(&rp->lost);
 	free(rp->heads);
-	free(rp->spans);
+	free(rp->stretch.spans);
 	window_free(&rp->window);
 }
 
@@ -666,13 +581,9 @@ enum hearth_status replay_log(struct recovery *rec)
 	rp.window = (struct window){.fd = -1, .threads = rec->threads};
 	enum hearth_status status = HEARTH_NOMEM;
 	rp.heads = calloc(m->n_segments + 1, sizeof(*rp.heads));
-	rp.bins = calloc(rec->threads, sizeof(*rp.bins));
-	rp.spans = calloc(REPLAY_SPANS, sizeof(*rp.spans));
+	rp.stretch.spans = calloc(REPLAY_SPANS, sizeof(*rp.stretch.spans));
 	rp.lost = keyset_new();
-	bool ok = rp.heads && rp.bins && rp.spans && rp.lost;
-	for (unsigned i = 0; ok && i < rec->threads; i++)
-		ok = (rp.bins[i] = calloc(rec->threads, sizeof(**rp.bins))) != NULL;
-	if (!ok) {
+	if (!rp.heads || !rp.stretch.spans || !rp.lost) {
 		hearth_fail(rec->err, HEARTH_NOMEM, "log", 0, "no memory to read the log");
 		goto out;
 	}

@@ -9,10 +9,9 @@
 #include "persist/recover_private.h"
 #include "persist/window.h"
 
-#define REPLAY_AHEAD 16u /* records whose buckets are fetched ahead, together */
-/* Of one window: with these its memory has a bound, whatever the headers claim. */
-#define REPLAY_SPANS   16384u
-#define REPLAY_RECORDS (256u * 1024)
+/* Of a stretch of the log in memory: with these what it takes has a bound, whatever the headers claim. */
+#define REPLAY_SPANS   2048u
+#define REPLAY_RECORDS (32u * 1024)
 
 /* A segment of the manifest, as its file looks. */
 struct replay_head {
@@ -41,17 +40,13 @@ struct replay_giant {
 	uint8_t head[RECORD_OVERHEAD_MAX];
 };
 
-struct replay_entry {
-	uint64_t hash;
-	const uint8_t *at;
-	uint32_t len;
-	uint32_t span;
-	uint64_t seq;
-};
-
-struct replay_bin {
-	struct replay_entry *entries;
-	size_t n, size;
+/* Bytes of the segment in memory, and the blocks in them. */
+struct replay_stretch {
+	const uint8_t *data;
+	uint64_t at; /* offset in the segment */
+	size_t len;
+	struct replay_span *spans; /* REPLAY_SPANS of them */
+	size_t n_spans;
 };
 
 struct replay {
@@ -63,12 +58,9 @@ struct replay {
 	struct window window;
 	uint64_t len, end; /* of the file; of the part that belongs to the log */
 	uint8_t salt[BLOCK_SALT_SIZE];
-	uint64_t block_max;        /* no block that can be applied is larger, stored or raw */
-	struct replay_span *spans; /* REPLAY_SPANS of them */
-	size_t n_spans;
+	uint64_t block_max;            /* no block that can be applied is larger, stored or raw */
+	struct replay_stretch stretch; /* of it, where blocks are looked at one by one */
 	struct replay_giant giant;
-	struct replay_bin **bins; /* [decoding thread][applying thread] */
-	_Atomic bool has_flush;
 	/* Where the log stands. */
 	uint64_t expected; /* next number */
 	uint32_t prev_crc;
@@ -78,8 +70,7 @@ struct replay {
 	bool other_boot; /* the segment being read was written under another one */
 	size_t hole_at;  /* segment and offset of the hole decided last */
 	uint64_t hole_offset;
-	bool reset_all;     /* all was dropped, with nothing known to follow */
-	size_t apply_spans; /* the first so many are good */
+	bool reset_all; /* all was dropped, with nothing known to follow */
 	bool ended;
 	struct keyset *lost; /* keys that lost numbers touched */
 };
@@ -98,6 +89,35 @@ static inline bool replay_in_this_boot(const struct replay *rp, const struct rep
 	       memcmp(head->h.boot_id, rp->boot_id, HEARTH_ID_SIZE) == 0;
 }
 
+/* Finds the blocks of a stretch by their lengths alone, as many as are whole in it and unpack to no more than so many bytes. The
+ * first one may be larger: then it is alone. Returns where that stops. */
+uint64_t replay_walk(const struct replay *rp, struct replay_stretch *s, uint64_t raw_max);
+/* Verifies a block that is whole in memory, header first. HEARTH_OK: where it is not packed *span has its payload; HEARTH_DAMAGED,
+ * HEARTH_NEWER. */
+enum hearth_status replay_verify(const struct replay *rp, struct replay_span *span, const uint8_t *head);
+/* Whether there is anything in the block that the snapshot does not hold. */
+bool replay_is_behind(const struct replay *rp, const struct replay_span *span);
+struct segment_records replay_records(const struct replay_span *span);
+/* The next record of a block that changes something, and where it lies: not of those that the snapshot holds. Dictionaries are
+ * taken on the way. HEARTH_OK; HEARTH_END; else the block is bad. */
+enum hearth_status replay_record(
+    struct recovery *rec, struct segment_records *records, const uint8_t **ret_at, struct record *ret_r);
+/* How many spans of the stretch, from the first on, are good and follow on what was read before. */
+size_t replay_good(const struct replay *rp, const struct replay_stretch *s);
+/* The first n spans are what was read last; they end at this offset. */
+void replay_adopt(struct replay *rp, const struct replay_stretch *s, size_t n, uint64_t offset);
+/* A record of the log, and what does not stand in it. */
+struct replay_change {
+	struct record *r;
+	uint64_t hash;   /* of its key */
+	int64_t access;  /* seconds, Hearth time, where nothing better is known */
+	uint64_t offset; /* of its block */
+};
+/* Any thread that may load the key. */
+void replay_apply(struct replay *rp, struct store_thread *t, const struct replay_change *change);
+/* Reads and applies what is good from this offset of the segment on, by all threads. Returns where that ends: at something that
+ * is to be looked at more closely, whatever it is, or at the end. */
+uint64_t stream_run(struct replay *rp, uint64_t offset);
 /* At *offset of the segment being read the log does not go on as it should. Decides between the end of the
  * log (rp->ended) and damage (what is older goes, *offset moves to the next good block or to the end). next:
  * the successor's header. HEARTH_OK; HEARTH_IO or HEARTH_NOMEM when what decides that cannot be read. */

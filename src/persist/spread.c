@@ -82,7 +82,7 @@ static bool find_task(struct spread *s, unsigned i, struct spread_turn *ret_turn
 	if (s->filled < s->blocks && slot_of(s, s->filled)->left == 0) {
 		struct spread_slot *slot = slot_of(s, s->filled);
 		slot->left = s->threads;
-		slot->ready = false;
+		slot->held = slot->ready = false;
 		*ret_turn = (struct spread_turn){.task = SPREAD_FILL, .slot = slot, .block = s->filled++};
 		return true;
 	}
@@ -110,7 +110,7 @@ void spread_did(struct spread *s, const struct spread_turn *turn)
 {
 	pthread_mutex_lock(&s->lock);
 	if (turn->task == SPREAD_FILL) {
-		turn->slot->ready = true;
+		turn->slot->ready |= !turn->slot->held;
 	} else {
 		s->busy[turn->part] = false;
 		turn->slot->left--;
@@ -119,6 +119,33 @@ void spread_did(struct spread *s, const struct spread_turn *turn)
 	}
 	pthread_cond_broadcast(&s->wake);
 	pthread_mutex_unlock(&s->lock);
+}
+
+void spread_admit(struct spread *s, size_t block)
+{
+	pthread_mutex_lock(&s->lock);
+	CHECK(block < s->blocks);
+	slot_of(s, block)->ready = true;
+	pthread_cond_broadcast(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void spread_end(struct spread *s, size_t blocks)
+{
+	pthread_mutex_lock(&s->lock);
+	s->blocks = blocks;
+	s->parts_left = 0;
+	for (unsigned part = 0; part < s->threads; part++) {
+		CHECK(s->at[part] <= blocks);
+		s->parts_left += s->at[part] < blocks;
+	}
+	pthread_cond_broadcast(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+unsigned spread_slots(const struct spread *s)
+{
+	return s->n_slots;
 }
 
 void spread_slot_clear(struct spread_slot *slot)
@@ -138,11 +165,11 @@ bool spread_slot_reserve(struct spread_slot *slot, uint32_t most)
 	return slot->entries != NULL;
 }
 
-void spread_slot_add(struct spread_slot *slot, unsigned part, uint64_t hash, uint32_t at)
+void spread_slot_add(struct spread_slot *slot, unsigned part, uint64_t hash, uint64_t seq, uint32_t at)
 {
 	CHECK(slot->n < slot->room);
 	uint32_t n = slot->n++;
-	slot->entries[n] = (struct spread_entry){.hash = hash, .at = at, .next = SPREAD_NONE};
+	slot->entries[n] = (struct spread_entry){.hash = hash, .seq = seq, .at = at, .next = SPREAD_NONE};
 	if (slot->last[part] == SPREAD_NONE)
 		slot->first[part] = n;
 	else

@@ -44,7 +44,7 @@ static void skim(const uint8_t *data, size_t len, const struct record *r, size_t
 	CHECK(record_skim(data, len, &key, &key_len) == used);
 	CHECK(key_len == r->key_len && (key_len == 0 || key == r->key));
 	struct record again;
-	record_reread(data, used, &again);
+	record_reread(data, &again);
 	CHECK(again.type == r->type && again.key == r->key && again.value == r->value);
 	same(r, &again);
 }

@@ -17,7 +17,7 @@ static void assert_encodes(const struct record *r, const char *hex)
 	assert_int_equal(record_decode(out, size, &back, &len), HEARTH_OK);
 	assert_int_equal(len, size);
 	struct record again;
-	record_reread(out, size, &again);
+	record_reread(out, &again);
 	assert_memory_equal(&again, &back, sizeof(back));
 	assert_int_equal(back.type, r->type);
 	assert_int_equal(back.key_len, r->key_len);

@@ -24,7 +24,7 @@ static void fill(struct spread_slot *slot, size_t block)
 	spread_slot_clear(slot);
 	assert_true(spread_slot_reserve(slot, RECORDS));
 	for (unsigned n = 0; n < RECORDS; n++)
-		spread_slot_add(slot, n % THREADS, block, n);
+		spread_slot_add(slot, n % THREADS, block, 0, n);
 }
 
 static void apply(const struct spread_slot *slot, unsigned part)
