@@ -128,6 +128,7 @@ static struct store_options options(unsigned threads)
 }
 
 struct found {
+	struct store *store;
 	const uint8_t *value;
 	size_t len;
 	bool same;
@@ -137,6 +138,9 @@ static bool compare(void *arg, const struct store_view *view)
 {
 	struct found *f = arg;
 	f->same = view->value_len == f->len && memcmp(view->value, f->value, f->len) == 0;
+	struct store_pin pin = view->pin;
+	if (store_pinned(&pin))
+		store_unpin(f->store, &pin);
 	return true;
 }
 
@@ -148,7 +152,7 @@ static void assert_is_expected(struct loaded *l)
 		struct store_outcome out = {0};
 		struct store_key key =
 		    store_key(l->store, name, (uint8_t)snprintf(name, sizeof(name), "key-%u", k));
-		struct found f = {.value = value_of(expected[k]), .len = expected_len[k]};
+		struct found f = {.store = l->store, .value = value_of(expected[k]), .len = expected_len[k]};
 		enum store_result result = store_look(l->thread, &key, false, compare, &f, &out);
 		wrong += expected[k] ? result != STORE_OK || !f.same : result == STORE_OK;
 	}
