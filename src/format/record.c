@@ -15,6 +15,9 @@
 static uint16_t set_bits(const struct record *r)
 {
 	unsigned bits = r->bits & ITEM_BITS;
+	/* As it is for most of them. */
+	if (!(r->seq | (uint64_t)r->expiry | r->flags | r->cas | (uint64_t)r->access | r->dict))
+		return (uint16_t)bits;
 	bits |= r->seq != 0 ? RECORD_HAS_SEQ : 0u;
 	bits |= r->expiry != 0 ? RECORD_HAS_EXPIRY : 0u;
 	bits |= r->flags != 0 ? RECORD_HAS_FLAGS : 0u;

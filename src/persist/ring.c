@@ -185,9 +185,11 @@ static struct entry *reserve(struct ring *ring, size_t size)
 uint64_t ring_append(
     struct ring *ring, struct ring_credit *credit, const struct record *r, struct store_pin *pin)
 {
+	/* Encoded before there is a place for it, as its length comes of that. */
+	uint8_t head[RECORD_OVERHEAD_MAX];
 	bool refers = store_pinned(pin);
-	size_t head_len = record_size(r) - (refers ? r->value_len : 0);
-	size_t size = entry_size(head_len, refers);
+	size_t head_len = record_encode_head(r, head), copied = refers ? 0 : r->value_len;
+	size_t size = entry_size(head_len + copied, refers);
 	uint64_t charge = charge_for(ring, size, refers ? r->value_len : 0);
 	CHECK(size <= ENTRY_MAX && charge <= credit->left);
 	credit->left -= charge;
@@ -197,17 +199,15 @@ uint64_t ring_append(
 	uint64_t seq = e->seq = ++ring->seq;
 	pthread_mutex_unlock(&ring->lock);
 
-	e->head_len = (uint32_t)head_len;
+	e->head_len = (uint32_t)(head_len + copied);
 	e->refers = refers;
 	e->charge = charge;
+	memcpy(e->data, head, head_len);
 	if (refers) {
-		uint8_t head[RECORD_OVERHEAD_MAX];
 		struct reference ref = {r->value, r->value_len, *pin};
-		CHECK(record_encode_head(r, head) == head_len);
-		memcpy(e->data, head, head_len);
 		memcpy(e->data + ((head_len + 7) & ~(size_t)7), &ref, sizeof(ref));
-	} else {
-		CHECK(record_encode(r, e->data) == head_len);
+	} else if (copied) {
+		memcpy(e->data + head_len, r->value, copied);
 	}
 	atomic_store_explicit(&e->state, ENTRY_READY, memory_order_release);
 	return seq;
