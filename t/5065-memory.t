@@ -41,6 +41,16 @@ is(warned("0::/a/b\n", { 'a/b/memory.max' => 'max', 'a/memory.max' => 'max' }), 
 like(warned("0::/a/b\n", { 'a/b/memory.max' => 100 * $mib }, '-m', 64),
 	qr{^-m 64 and \d+ MiB that may come on top are more than the 100 MiB of /sys/fs/cgroup/a/b/memory\.max: the kernel may end the daemon$},
 	'version 2: its own limit');
+{
+	my $cores = (run(['getconf', '_NPROCESSORS_ONLN']))[1];
+	# And a fifth of a MiB for the workers, rounded up.
+	my ($beside) = warned("0::/a\n", { 'a/memory.max' => 65 * $mib }, '-m', 64) =~ /and (\d+) MiB/;
+	for my $file (qw(man/hearthd.8 man/hearth-sizing.7 src/README.md)) {
+		my ($fixed, $each) = slurp($file) =~ /(\d+) MiB, (\d+) MiB a core/;
+		my $most = $fixed + $each * $cores;
+		ok($beside > $most && $beside <= $most + 2, "what a start takes, as $file says") or diag "$beside for $most";
+	}
+}
 like(warned("0::/a/b\n", { 'a/b/memory.max' => 'max', 'a/memory.max' => 90 * $mib }, '-m', 64), qr{the 90 MiB of /sys/fs/cgroup/a/memory\.max},
 	'that of a group above');
 like(warned("0::/host/path\n", { 'memory.max' => 80 * $mib }, '-m', 64), qr{the 80 MiB of /sys/fs/cgroup/memory\.max}, 'that of a container');

@@ -74,7 +74,7 @@ uint64_t engine_memory_beside(const struct engine_options *o, bool persist)
 	uint64_t fixed =
 	    (uint64_t)o->workers * (50u << 10) + (o->compress ? (uint64_t)o->workers * (400u << 10) : 0);
 	uint64_t serving = room_ring(o->memory, o->workers) + (UINT64_C(2) << 20);
-	uint64_t loading = (UINT64_C(64) << 20) + (uint64_t)cores() * (UINT64_C(2) << 20) +
+	uint64_t loading = (UINT64_C(64) << 20) + (uint64_t)cores() * (UINT64_C(4) << 20) +
 	                   (o->item_max > UINT64_C(8) << 20 ? 2 * o->item_max : 0);
 	if (!persist)
 		return fixed;
