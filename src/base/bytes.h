@@ -106,14 +106,31 @@ static inline void bytes_put(struct bytes_writer *w, const void *data, size_t le
 		memcpy(p, data, len);
 }
 
-/* LEB128, at most ten bytes; a longer or non-minimal ending form is bad. */
+static inline unsigned bytes_varint_size(uint64_t v)
+{
+	unsigned n = 1;
+	while (v >= 0x80) {
+		v >>= 7;
+		n++;
+	}
+	return n;
+}
+
+/* LEB128, at most ten bytes; a longer or non-minimal ending form is bad. To where there is room for bytes_varint_size of them;
+ * returns the place behind. */
+static inline uint8_t *bytes_store_varint(uint8_t *p, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+
 static inline void bytes_put_varint(struct bytes_writer *w, uint64_t v)
 {
-	while (v >= 0x80) {
-		bytes_put8(w, (uint8_t)(v | 0x80));
-		v >>= 7;
-	}
-	bytes_put8(w, (uint8_t)v);
+	uint8_t *p = bytes_room(w, bytes_varint_size(v));
+	if (p)
+		bytes_store_varint(p, v);
 }
 
 static inline uint64_t bytes_get_varint(struct bytes_reader *r)
@@ -141,16 +158,6 @@ static inline unsigned bytes_varint_len(uint64_t eight)
 {
 	uint64_t ends = ~eight & UINT64_C(0x8080808080808080);
 	return ends ? ((unsigned)__builtin_ctzll(ends) + 1) / 8 : 0;
-}
-
-static inline unsigned bytes_varint_size(uint64_t v)
-{
-	unsigned n = 1;
-	while (v >= 0x80) {
-		v >>= 7;
-		n++;
-	}
-	return n;
 }
 
 #endif

@@ -81,14 +81,6 @@ size_t record_size(const struct record *r)
 	return (size_t)(1 + bytes_varint_size(body) + body);
 }
 
-static uint8_t *put_varint(uint8_t *p, uint64_t v)
-{
-	for (; v >= 0x80; v >>= 7)
-		*p++ = (uint8_t)(v | 0x80);
-	*p++ = (uint8_t)v;
-	return p;
-}
-
 /* These fields, where they are not zero. */
 static uint8_t *put_fixed(uint8_t *p, const struct record *r, unsigned bits)
 {
@@ -117,14 +109,14 @@ static size_t encode_set_head(const struct record *r, uint8_t *out)
 	unsigned bits = set_bits(r);
 	uint8_t *p = out;
 	*p++ = RECORD_SET;
-	p = put_varint(p, set_head_size(r, bits) + r->value_len);
+	p = bytes_store_varint(p, set_head_size(r, bits) + r->value_len);
 	bytes_store16(p, (uint16_t)bits);
 	p[2] = r->key_len;
 	p += 3;
 	if (bits & 15)
 		p = put_fixed(p, r, bits);
 	if (bits & RECORD_HAS_ACCESS)
-		p = put_varint(p, (uint64_t)r->access);
+		p = bytes_store_varint(p, (uint64_t)r->access);
 	if (bits & RECORD_HAS_DICT) {
 		bytes_store32(p, r->dict);
 		p += 4;
