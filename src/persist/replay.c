@@ -171,7 +171,7 @@ enum hearth_status replay_record(
 	}
 }
 
-/* Blocks wholly before it need no decoding, but for dictionaries. */
+/* Blocks wholly before the snapshot's beginning need no decoding, but for dictionaries. */
 bool replay_is_behind(const struct replay *rp, const struct replay_span *span)
 {
 	return span->h.count == 0 || span->h.first + span->h.count > rp->rec->s0 + 1;

@@ -97,6 +97,7 @@ uint64_t replay_walk(const struct replay *rp, struct replay_stretch *s, uint64_t
 enum hearth_status replay_verify(const struct replay *rp, struct replay_span *span, const uint8_t *head);
 /* Whether there is anything in the block that the snapshot does not hold. */
 bool replay_is_behind(const struct replay *rp, const struct replay_span *span);
+/* All records of a block that was verified and unpacked. */
 struct segment_records replay_records(const struct replay_span *span);
 /* The next record of a block that changes something, and where it lies: not of those that the snapshot holds. Dictionaries are
  * taken on the way. HEARTH_OK; HEARTH_END; else the block is bad. */

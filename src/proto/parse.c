@@ -99,7 +99,7 @@ static const uint8_t *read_number(const uint8_t *at, const uint8_t *end, uint64_
 }
 
 /* The line as clients write it: one blank before each word, three short numbers behind a key. False: it is another one, or not
- * right, and nothing was done. */
+ * right, and all of it is to be read anew. */
 static bool read_plain_store(struct request *req, struct words w)
 {
 	uint64_t flags, exptime;
